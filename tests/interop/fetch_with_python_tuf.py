@@ -2,8 +2,8 @@
 
 usage: fetch_with_python_tuf.py METADATA_URL TARGETS_URL ROOT STATE OUTPUT [NAME ...]
 
-ROOT is the shipped root. STATE keeps what the client trusts from one run to the next. Each NAME is
-written below OUTPUT, as `0`, `1`, ... in the order given. The line is
+ROOT is the shipped root. In the folder STATE, the client keeps its trusted metadata between runs. The
+program writes the targets to OUTPUT as `0`, `1`, ... in the order of the NAMEs. The line is
   {"versions": {"root": 1, "timestamp": 3, ...}, "found": [true, false, ...]}   or
   {"error": "BadVersionNumberError", "message": "..."}
 """

@@ -2,8 +2,8 @@
 
 usage: make_with_python_tuf.py SCENARIO FOLDER
 
-FOLDER gets `root.json` (what a client is shipped with) and one folder per state of the repository,
-`1`, `2`, ..., each with `metadata/`, `targets/` and `contents.json` ({target name: content}).
+The program writes to FOLDER the file `root.json`, with which clients are shipped, and one folder for each
+state of the repository, `1`, `2`, ..., with `metadata/`, `targets/` and `contents.json` ({target name: content}).
 """
 
 import json
@@ -28,7 +28,7 @@ NAMES = {
 
 
 def publish(repository: Repository, folder: Path, state: int = 1, raised: bool = False) -> None:
-    """Writes one state and its targets. With the first state, also writes the root that clients start from."""
+    """Writes one state of the repository. With the first state, also writes the root that clients start from."""
     to = folder / str(state)
     if not repository.old_roots:
         (folder / "root.json").write_bytes(repository.write_root(to))
@@ -111,7 +111,7 @@ def delegations(folder: Path) -> None:
 
 
 def hash_prefixes(folder: Path) -> None:
-    """Four bins by the first hexadecimal digits of the hash of the target's name."""
+    """Four bins, selected by the first hexadecimal digit of the hash of the target's name."""
     repository = Repository()
     signer = CryptoSigner.generate_ed25519()
     digits = "0123456789abcdef"
@@ -143,7 +143,8 @@ def succinct(folder: Path) -> None:
 
 
 def rotated(folder: Path) -> None:
-    """State 2 adds four roots, which replace root keys, the threshold and online keys, and lowers online versions."""
+    """State 2 adds four roots, which replace the root keys, their threshold and the online keys. The versions of
+    timestamp and snapshot start at 1 again."""
     repository = with_names(Repository())
     repository.timestamp.version = 900
     repository.snapshot.version = 800
@@ -166,7 +167,7 @@ def rotated(folder: Path) -> None:
 
 
 def attacker(folder: Path) -> None:
-    """State 1 is honest. Each later state is an attack that uses the repository's own keys."""
+    """States 1 and 9 are honest. The other states are attacks, most of which use the repository's own keys."""
     repository = with_names(Repository())
     repository.pin_metadata = True
     for signed in [repository.timestamp, repository.snapshot, repository.targets]:
@@ -192,7 +193,8 @@ def attacker(folder: Path) -> None:
 
     lie(5, lambda: expire(repository.timestamp))
     lie(6, lambda: expire(repository.targets))
-    # State 7 has a targets file that no snapshot lists. State 8 has a timestamp signed by a key that the root does not list.
+    # State 7 has a targets file whose hash no snapshot lists. State 8 has a timestamp signed with a key that the root
+    # does not list.
     publish(repository, folder, 7)
     targets = folder / "7/metadata/6.targets.json"
     targets.write_bytes(targets.read_bytes().replace(b"plain.txt", b"pla1n.txt"))

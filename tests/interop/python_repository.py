@@ -1,6 +1,6 @@
-"""Creates repositories with python-tuf's metadata API, from which lastmile fetches.
+"""Creates repositories with python-tuf's metadata API, so that tests can fetch from them with lastmile.
 
-A Repository is edited in memory and written whole, as often as a scenario asks for it.
+A Repository is edited in memory. Each call of `write` writes all of its files except the roots.
 """
 
 import hashlib
@@ -52,7 +52,7 @@ class Repository:
         return signer
 
     def replace_keys(self, role: str, signers: list[CryptoSigner], threshold: int = 1) -> None:
-        """Replaces the keys of a top-level role. Call `rotate_root` afterwards."""
+        """Replaces the keys of a top-level role. If a root has already been written, call `rotate_root` afterwards."""
         for signer in self.signers[role]:
             self.root.revoke_key(signer.public_key.keyid, role)
         self.signers[role] = []
@@ -61,7 +61,7 @@ class Repository:
         self.root.roles[role].threshold = threshold
 
     def rotate_root(self, former: list[CryptoSigner], to: Path) -> None:
-        """Writes the next root, signed by the previous and the current root keys."""
+        """Writes the next root, signed with the keys in `former` and with the current root keys."""
         self.root.version += 1
         self.write_root(to, former)
 
@@ -74,7 +74,7 @@ class Repository:
         return self.targets if name == "targets" else self.delegated[name]
 
     def delegate(self, parent: str, roles: list, signer: CryptoSigner) -> None:
-        """Adds delegations. `roles` are DelegatedRole values without keys; `signer` is added to each."""
+        """Adds delegations. `roles` are DelegatedRole values without keys. Each of them gets the key `signer`."""
         delegator = self.role(parent)
         if delegator.delegations is None:
             delegator.delegations = Delegations(keys={}, roles={})
@@ -85,7 +85,7 @@ class Repository:
             self.delegated[role.name] = Targets(expires=self.expires)
 
     def write(self, to: Path, raise_versions: bool = False) -> None:
-        """Writes every file that a server must serve, except the root."""
+        """Writes every file that a server must serve, except the roots."""
         if raise_versions:
             for signed in [self.timestamp, self.snapshot, self.targets, *self.delegated.values()]:
                 signed.version += 1
@@ -100,7 +100,7 @@ class Repository:
         (metadata / "timestamp.json").write_bytes(data)
 
     def write_root(self, to: Path, former: list[CryptoSigner] | None = None) -> bytes:
-        """Writes the current version of the root. Returns its bytes."""
+        """Signs the current version of the root, and writes all versions. Returns the bytes of the current version."""
         signers = {s.public_key.keyid: s for s in [*(former or []), *self.signers["root"]]}
         data = self.sign(self.root, list(signers.values()))
         metadata = to / "metadata"

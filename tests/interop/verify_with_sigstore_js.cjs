@@ -3,8 +3,8 @@
 // usage: verify_with_sigstore_js.cjs key BUNDLE ARTIFACT PUBLIC_KEY
 //        verify_with_sigstore_js.cjs identity BUNDLE TRUSTED_ROOT IDENTITY ISSUER
 //
-// Prints "ok" or the error. With `key`, a bundle needs neither a log entry nor a timestamp. With `identity`, the subject of a statement is not
-// compared with a file.
+// Prints "ok" or the error. With `key`, a bundle needs neither a log entry nor a timestamp. With `identity`, the
+// program does not compare the subject of a statement with a file.
 
 const crypto = require("crypto");
 const fs = require("fs");

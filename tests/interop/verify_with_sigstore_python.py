@@ -3,7 +3,7 @@
 usage: verify_with_sigstore_python.py bundle BUNDLE TRUSTED_ROOT IDENTITY ISSUER SHA256
        verify_with_sigstore_python.py pep740 ATTESTATION FILE_NAME IDENTITY ISSUER SHA256
 
-Prints "ok", or the error. PEP 740 objects are verified with the trusted root in the package.
+Prints "ok" or the error. PEP 740 objects are verified with the trusted root in the package pypi-attestations.
 """
 
 import json

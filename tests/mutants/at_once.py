@@ -41,7 +41,8 @@ PATHS = {
     r"\bArc::": "alloc::sync::Arc::",
     r"\.to_owned\(\)": ".into()",
 }
-# Fields that a mutant leaves out. Their values then come from the rest of the struct expression.
+# Fields that mutants delete, with code that switches between the original value and the value from the base of the
+# struct expression (`..base`).
 FIELDS = {
     "lost": "lost: !ON",
     "is_canonical": "is_canonical: !ON || self.is_canonical",
@@ -63,7 +64,7 @@ const RECORDS: u32 = u32::MAX - 1;
 static ACTIVE: AtomicU32 = AtomicU32::new(UNASKED);
 static SEEN: [AtomicU8; 4096] = [const { AtomicU8::new(0) }; 4096];
 
-/// Returns whether this mutant is on.
+/// Returns `true` if this mutant is on.
 #[inline]
 pub fn on(number: u32) -> bool {
     let mut active = ACTIVE.load(Relaxed);
@@ -126,7 +127,7 @@ class Source:
         return f"{self.switch}({mutant['number']})"
 
     def put(self, mutant):
-        """Finds the code that a mutant changes. Returns false if there is none."""
+        """Records the change of a mutant. Returns false if the change cannot be switched on at run time."""
         start, end = self.at(mutant["span"]["start"]), self.at(mutant["span"]["end"])
         genre = mutant["genre"]
         if genre == "FnValue":
@@ -179,7 +180,7 @@ class Source:
         return self.part(0, len(self.text), None).encode()
 
     def part(self, start, end, within):
-        """Returns the code from start to end with its mutants. `within` is the expression that is being written."""
+        """Returns the code from start to end with its mutants, leaving out those of the expression `within` itself."""
         inner = [place for place in self.around if start <= place[0] and place[1] <= end and place != within]
         out, at = "", start
         for place in sorted(inner, key=lambda place: (place[0], -place[1])):
@@ -206,7 +207,7 @@ class Source:
             new = FIELDS[re.search(r"delete field (\w+)", mutant["name"])[1]].replace("ON", self.on(mutant))
             return marked(mutant, new) + ("," if out.endswith(",") else "")
         if mutants[0][0]["genre"] == "FnValue":
-            # The mutant uses an iterator of the same type that yields nothing.
+            # The type must stay the same, so a mutant takes no items of the original iterator, and may append one.
             none = " || ".join(self.on(mutant) for mutant, _, _ in mutants)
             out = f"let all = {{{out}}}; all.take(if {none} {{ 0 }} else {{ usize::MAX }})"
             for mutant, _, _ in mutants:
@@ -316,7 +317,7 @@ class Copy:
 
 
 def execute(program, folder, tests, mutant, limit, record=None):
-    """Runs tests. Returns their exit status, or None after the time limit, and their output."""
+    """Runs tests. Returns their exit status and their output. The status is None if the tests exceed the time limit."""
     command = [program, "--exact", "--test-threads", "1", *tests]
     said = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     env = dict(os.environ, RUST_BACKTRACE="0", MUTANT=str(mutant), **({"MUTANT_RECORD": str(record)} if record else {}))
@@ -348,7 +349,7 @@ def tests_of(copy):
         seen = {int(number) for number in record.read_text().split()} if record.exists() else set()
         record.unlink(missing_ok=True)
         if status != 0:
-            print(f"fails without any change, and is left out: {name}", flush=True)
+            print(f"not used, because it fails without any change: {name}", flush=True)
         return dict(program=program, folder=folder, name=name, took=took, seen=seen if status == 0 else set())
 
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
@@ -397,7 +398,7 @@ def main(project, place, *wanted):
         with lock:
             table[mutant["file"]][outcome] += 1
             if outcome in ("missed", "apart", "timeout"):
-                print(f"{outcome}: {mutant['name']} ({len(reached[number])} tests come there)", flush=True)
+                print(f"{outcome}: {mutant['name']} (executed by {len(reached[number])} tests)", flush=True)
 
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         list(pool.map(one, copy.mutants))

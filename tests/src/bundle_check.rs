@@ -46,7 +46,7 @@ impl BundleCheck {
         self.judge_repeatedly(evidence, hashes, now, 1).map(drop)
     }
 
-    /// Checks `evidence` `rounds` times, as a client checks many packages: the policy and the trusted root are read
+    /// Checks `evidence` `rounds` times. Like a client that checks many packages, reads the policy and the trusted root
     /// only once. Returns the time that the checks took, not counting the time for reading.
     ///
     /// # Errors

@@ -32,13 +32,13 @@ pub fn version(number: u64) -> Version {
     Version::new(number).expect("a version")
 }
 
-/// Returns an error of the kind `kind` about the role `name`, to compare a test's result with.
+/// Returns the error `kind` about the role `name`. Tests compare their results with this error.
 #[must_use]
 pub fn verdict(name: &str, kind: ErrorKind) -> Error {
     Error { role: role(name), kind }
 }
 
-/// Returns the details of an error about malformed text: the location, the expected text and the text that was found.
+/// Returns the message of an error about a malformed file: the location, what was expected and what was found.
 ///
 /// # Panics
 ///
@@ -51,7 +51,7 @@ pub fn malformed<T>(result: Result<T, Error>) -> String {
     }
 }
 
-/// Parses `bytes` as the top-level file of the type `R`.
+/// Parses `bytes` as the file of the top-level role of the type `R`.
 ///
 /// # Errors
 ///
@@ -89,8 +89,8 @@ pub fn judge_bytes<R: Role>(repository: &Repository, name: &str, bytes: Vec<u8>)
     Envelope::<R>::parse(&role(name), bytes)?.verify(&role(name), &ring(repository, name))
 }
 
-/// Applies `edit` to a root document whose root role has one key and a threshold of 1, then signs the document and
-/// verifies it with its own keys.
+/// Applies `edit` to a root document whose root role has one key and a threshold of 1, then signs the document with
+/// this key and verifies it with the keys that it lists.
 ///
 /// # Errors
 ///

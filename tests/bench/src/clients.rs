@@ -21,8 +21,8 @@ pub(crate) struct Clients<'a> {
 }
 
 impl<'a> Clients<'a> {
-    /// Creates clients for the folder `repository`, which is served at `url`. Each client has a state folder in
-    /// `scratch`.
+    /// Creates clients for the repository in the folder `repository`, which is served at `url`. Each client has its own
+    /// folder below the subfolder `scratch` of the temporary folder.
     pub(crate) fn new(setup: &'a Setup, repository: &Path, url: &str, scratch: &str) -> Self {
         let scratch = setup.scratch.join(scratch);
         Self { setup, repository: repository.to_path_buf(), url: url.to_owned(), scratch }
@@ -111,8 +111,8 @@ impl<'a> Clients<'a> {
         command
     }
 
-    /// Runs `program`, which refreshes twice over one connection and prints how long the second refresh took. Returns
-    /// this duration in seconds.
+    /// Runs `program`, which refreshes twice in one process and prints the duration of the second refresh. Its
+    /// connections are already open then. Returns this duration in seconds.
     pub(crate) fn refresh_again(&self, program: &str) -> Result<f64, String> {
         self.forget(program)?;
         let said = self.start(program).output().map_err(|error| format!("{program}: {error}"))?;

@@ -17,17 +17,17 @@ const PLOTS: [(&str, &str, Unit); 3] = [
     ("curve-bytes", "Bytes of a first get", Unit::Bytes),
 ];
 
-/// A repository of a certain size, and the clients to measure with it. Each client is measured in a given number of
-/// rounds.
+/// A repository of a certain size, and the clients to measure with it, each with its number of rounds.
 struct Step {
     made: Generated,
     clients: Vec<(&'static str, usize)>,
 }
 
-/// The points of each curve. The key consists of the plot's index and the curve's name.
+/// The points of each curve, by the index of the plot and the name of the curve.
 type Curves = BTreeMap<(usize, String), Vec<(f64, f64)>>;
 
-/// Measures all sizes, and writes docs/curves.md unless `quick` is set.
+/// Measures all sizes, and writes docs/curves.md and its plots. If `quick` is set, measures only small sizes and writes
+/// nothing into docs/.
 pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     let mut curves = Curves::new();
     for step in steps(quick) {
@@ -47,8 +47,8 @@ pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the sizes to measure. If another implementation would take minutes or use all memory at a certain size, it
-/// is not measured at that size.
+/// Returns the sizes to measure. Other implementations are not measured at sizes at which they would take minutes or
+/// use all memory.
 fn steps(quick: bool) -> Vec<Step> {
     let largest = if quick { 4 } else { 7 };
     let mut steps = Vec::new();

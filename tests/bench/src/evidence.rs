@@ -108,7 +108,8 @@ impl Verifiers<'_> {
         self.setup.project.join("attest/tests/fixtures").join(name)
     }
 
-    /// Creates a command that runs `program`, which must not use the network.
+    /// Creates a command that runs `program`. Its HTTP proxy does not exist, so the program fails if it uses the
+    /// network.
     fn command(&self, program: &Path) -> Command {
         let mut command = process::command(program, &self.setup.scratch);
         for variable in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
@@ -172,8 +173,8 @@ impl Verifiers<'_> {
         self.setup.project.join("target/interop/debian/root/usr/bin").join(program)
     }
 
-    /// Checks that the programs refuse the bundle if a different certificate subject is expected. A program that
-    /// verified nothing would make the measurement meaningless.
+    /// Checks that the programs refuse the bundle if a different certificate subject is expected, and that
+    /// @sigstore/verify accepts the bundle. A program that verified nothing would make the measurement meaningless.
     fn check(&self, sample: &Sample) -> Result<(), String> {
         let wrong = Sample { subject: "mallory@example.com", ..*sample };
         let mut commands = vec![self.ours(&wrong), self.sigstore_python(&wrong, 1)];
@@ -190,7 +191,7 @@ impl Verifiers<'_> {
             }
         }
         if sample.statement.is_some() && self.setup.peers {
-            // This script prints whether it accepts the bundle.
+            // This script prints `ok` or an error, and always exits with status 0.
             let said = self.sigstore_js(sample).output().map_err(|error| error.to_string())?;
             if said.stdout != b"ok\n" {
                 return Err(format!("{SIGSTORE_JS} refuses the bundle: {}", String::from_utf8_lossy(&said.stdout)));

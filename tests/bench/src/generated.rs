@@ -22,7 +22,7 @@ pub(crate) struct Generated {
     pub(crate) form: &'static str,
 }
 
-/// The time limit for generating a repository. With ten million targets, this takes some minutes.
+/// The time limit for generating a repository. Generating ten million targets takes some minutes.
 const LONGEST: Duration = Duration::from_secs(900);
 
 /// The length of each target, in bytes.
@@ -38,7 +38,7 @@ impl Generated {
     }
 
     /// Returns the folder of the repository in its first state, with `metadata/`, `targets/` and `names`. Generates the
-    /// folder if it does not exist.
+    /// repository if it does not exist, or if the script has changed since it was generated.
     pub(crate) fn folder(&self, setup: &Setup) -> Result<PathBuf, String> {
         let Self { targets, real, key, bits, form } = self;
         let kept = setup.project.join("target/bench-data");
@@ -66,14 +66,14 @@ impl Generated {
     }
 }
 
-/// Switches a repository with bins to its first state, or to its second state, which has one more target.
+/// Switches a repository with bins to its state `number`. State 2 has one target more than state 1.
 pub(crate) fn state(folder: &std::path::Path, number: u32) -> Result<(), String> {
     let metadata = folder.join("metadata");
     let copied = fs::copy(metadata.join(format!("timestamp.{number}.json")), metadata.join("timestamp.json"));
     copied.map(drop).map_err(|error| format!("{}: {error}", metadata.display()))
 }
 
-/// Returns the targets whose files exist.
+/// Returns the names of the targets whose files exist.
 pub(crate) fn names(folder: &std::path::Path) -> Result<Vec<String>, String> {
     let text = fs::read_to_string(folder.join("names")).map_err(|error| error.to_string())?;
     Ok(text.lines().map(str::to_owned).collect())

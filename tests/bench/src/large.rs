@@ -46,7 +46,8 @@ pub(crate) fn flat(setup: &Setup, report: &mut Report) -> Result<(), String> {
     limits(setup, report)
 }
 
-/// Measures repositories with bins that python-tuf generates, both with hash prefixes and with succinct delegations.
+/// Measures repositories with bins that python-tuf generated, once with hash prefixes and once with succinct
+/// delegations.
 pub(crate) fn bins(setup: &Setup, report: &mut Report) -> Result<(), String> {
     for form in ["prefix", "succinct"] {
         let made = Generated::bins(setup.sizes.targets, setup.sizes.bits, form).folder(setup)?;
@@ -107,8 +108,8 @@ fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the speed in bytes per second. The last line of `openssl speed` ends with the speed for the largest size, in
-/// thousands of bytes per second.
+/// Returns the speed of `hash` in openssl, in bytes per second. The last line of `openssl speed` ends with the speed
+/// for the largest size, in thousands of bytes per second.
 fn hash_speed(setup: &Setup, hash: &str) -> Result<f64, String> {
     let arguments = ["speed", "-seconds", "2", "-bytes", "1048576", "-evp", hash];
     let said = process::run(Path::new("openssl"), &arguments, &setup.scratch)?;

@@ -55,7 +55,7 @@ const BENCHES: [(&str, Bench); 9] = [
 struct Arguments<'a> {
     /// If set, other implementations are measured too.
     peers: bool,
-    /// If set, the benches only measure how costs grow with the number of targets.
+    /// If set, the program only measures how costs grow with the number of targets. It runs no benches.
     curves: bool,
     sizes: Sizes,
     /// The benches to run. If the list is empty, all benches run.
@@ -70,7 +70,7 @@ struct Sizes {
     bits: u32,
     /// The number of small targets that are fetched over a slow network.
     small_files: usize,
-    /// The number of small targets that are published.
+    /// The number of small targets that the bench `publish` adds to a repository.
     files: usize,
     /// The size of the large target.
     mebibytes: usize,
@@ -131,8 +131,9 @@ struct Setup {
     sizes: Sizes,
     client: PathBuf,
     repo_tool: PathBuf,
-    /// The programs `refresh` and `tough` call the libraries lastmile-client and tough.
+    /// The example program that refreshes with the library lastmile-client.
     refresh: PathBuf,
+    /// The example program that fetches targets with the library tough.
     tough: PathBuf,
     /// A Python interpreter with python-tuf. The interpreter also measures the time and memory of all programs.
     python: PathBuf,

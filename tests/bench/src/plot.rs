@@ -1,7 +1,7 @@
 //! Plots with logarithmic axes, as SVG.
 //!
-//! This module is used instead of the crate `plotters`, so that the benches have few dependencies and build quickly on
-//! a new machine.
+//! The benches use this module instead of the crate `plotters`, so they have few dependencies and build quickly on a
+//! new machine.
 
 use std::fmt::Write as _;
 use std::ops::Range;

@@ -26,8 +26,8 @@ pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// A Python program that runs and measures another program.
 ///
 /// Python is used because its standard library reports the resident set of a child that has ended, and Rust's does not.
-/// Python itself uses about ten megabytes, so smaller values cannot be measured. The time does not include the start of
-/// Python.
+/// Python itself uses about ten megabytes, so smaller values cannot be measured. The measured time does not include the
+/// start of Python.
 const MEASURE: &str = "\
 import resource, signal, subprocess, sys, time
 def late(*_): child.kill(); sys.exit('timed out after ' + sys.argv[1] + ' s')

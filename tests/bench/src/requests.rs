@@ -1,4 +1,4 @@
-//! The number of requests that the client sends.
+//! Counts the requests that the client sends.
 
 use crate::Setup;
 use crate::clients::Clients;

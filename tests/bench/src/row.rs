@@ -59,13 +59,12 @@ impl Series {
 /// A program that is measured for a row, and a function that runs it once.
 pub(crate) struct Contestant<'a> {
     pub(crate) program: &'static str,
-    /// The number of rounds. It is an odd number, so that the median is a measured value. Slow programs have fewer
-    /// rounds.
+    /// The number of rounds, or 0 if the program is not run. Slow programs have fewer rounds.
     pub(crate) rounds: usize,
     pub(crate) turn: Box<dyn FnMut() -> Result<Used, String> + 'a>,
 }
 
-/// Runs the programs in turn, so that other work on the machine slows down all of them alike. A program that has failed
+/// Runs the programs in turn, so other work on the machine slows down all of them alike. After a program has failed, it
 /// is not run again.
 pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
     contestants.retain(|contestant| contestant.rounds > 0);

@@ -18,7 +18,7 @@ pub(crate) fn policy_seeds() -> Vec<Vec<u8>> {
 pub(crate) fn policy(input: &[u8]) {
     let _ = LocalPolicy::parse(input);
     let Ok(policy) = Policy::parse(input) else { return };
-    // The same JSON value, written in a different form, must give the same policy.
+    // If the policy is written as JSON and parsed again, its rules must apply to the same paths.
     let value = Value::parse(input).expect("a policy must be strict JSON").to_string();
     let again = Policy::parse(value.as_bytes()).expect("a policy that was written as JSON must parse again");
     assert_eq!(policy.unsupported(), again.unsupported());

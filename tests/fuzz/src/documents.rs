@@ -48,7 +48,8 @@ pub(crate) fn targets(input: &[u8]) {
     }
 }
 
-/// Checks that an accepted document has the same content after a signature is added and the file is parsed again.
+/// Checks that an accepted document keeps its signed part, its version and its expiry when a signature is added and the
+/// file is parsed again.
 fn document<R: Role>(role: &RoleName, input: &[u8]) {
     let Ok(envelope) = Envelope::<R>::parse(role, input.to_vec()) else { return };
     let signed = envelope.signed();
@@ -133,8 +134,9 @@ pub(crate) fn key_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Checks that a parsed key stays the same when it is written and parsed again, and that incremental verification gives
-/// the same results. Each input is a key type, the length of a signature, the signature, and the text of a public key.
+/// Checks that a parsed key stays the same when it is written and parsed again, and that verifying a message in parts
+/// gives the same results as verifying it at once. Each input is a key type, the length of a signature, the signature,
+/// and the text of a public key.
 pub(crate) fn keys(input: &[u8]) {
     const KINDS: [(&str, &str); 8] = [
         ("ed25519", "ed25519"),

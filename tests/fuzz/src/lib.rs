@@ -60,8 +60,8 @@ pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
-/// Returns a random input made from `seeds`: bytes are changed, removed, repeated, or replaced by bytes of another
-/// seed.
+/// Returns a random input that is derived from one of `seeds`: bits are flipped, words are inserted, and bytes are
+/// removed, repeated, or replaced by words or by bytes of another seed.
 #[must_use]
 pub fn mutated(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
     const WORDS: [&str; 16] = [

@@ -57,8 +57,8 @@ pub(crate) fn name_seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.as_bytes().to_vec()).to_vec()
 }
 
-/// Checks that two different names lead to different file names and URLs, and that no file name or URL is outside the
-/// folder. Each input is one name, a zero byte and another name.
+/// Checks that different role names have different file names, that different target paths have different URLs, and
+/// that none of them leads outside the folder. Each input is one name, a zero byte and another name.
 pub(crate) fn names(input: &[u8]) {
     let Some((one, other)) = two(input) else { return };
     if let (Ok(role), Ok(second)) = (RoleName::delegated(one), RoleName::delegated(other)) {
@@ -67,7 +67,8 @@ pub(crate) fn names(input: &[u8]) {
             assert!(is_plain(&file), "{file}");
             assert_eq!(file == second.file_name(version), one == other, "{one:?} and {other:?}");
         }
-        // A file name with a version must differ from the file name of any other role without a version.
+        // A file name with a version must differ from every file name without a version. Names with digits are left
+        // out, because the role `12.a` has the same file name as version 12 of the role `a`.
         if second.as_str().bytes().all(|byte| !byte.is_ascii_digit()) {
             assert_ne!(role.file_name(Version::new(12)), second.file_name(None));
         }

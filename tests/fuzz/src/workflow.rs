@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 
 const KIND: u32 = 1 << 27;
 
-/// The newest files of the top-level roles in the simplest repository.
+/// The newest files of the top-level roles in a repository from [`published`].
 pub(crate) const FILES: [&str; 4] = ["1.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"];
 
 /// Returns the seeds. Each input is the number of a role, followed by the signed part of its file.

@@ -1,5 +1,5 @@
-// Creates a container, or writes a blob: node put.cjs PORT CONTAINER [BLOB CONTENT]. The account and its key come from the
-// environment.
+// Creates a container, or writes a blob: node put.cjs PORT CONTAINER [BLOB CONTENT]. The account and its key come from
+// the environment.
 const crypto = require('crypto');
 const http = require('http');
 
@@ -11,7 +11,7 @@ if (blob) {
   own['x-ms-blob-type'] = 'BlockBlob';
 }
 const lines = Object.keys(own).sort().map((name) => `${name}:${own[name]}\n`).join('');
-// Except for the length, the standard headers between the method and these lines are empty.
+// In the signed text, the standard headers between the method and these lines are empty, except for the length.
 const signed = `PUT\n\n\n${content.length || ''}${'\n'.repeat(9)}${lines}/${account}${path}${blob ? '' : '\nrestype:container'}`;
 const signature = crypto.createHmac('sha256', Buffer.from(key, 'base64')).update(signed).digest('base64');
 const headers = { ...own, authorization: `SharedKey ${account}:${signature}`, 'content-length': content.length };

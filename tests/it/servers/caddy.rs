@@ -81,8 +81,8 @@ fn caddy_serves_a_small_repository_whose_compressed_copies_are_longer() {
 fn an_interrupted_download_from_caddy_is_resumed() {
     let site = Site::new(&[]);
     let (caddy, port) = plain(&site);
-    let road = wire::road_that_breaks(port, 400_000);
-    site.trust("it", &format!("http://127.0.0.1:{road}/"));
+    let proxy = wire::proxy_that_breaks_once(port, 400_000);
+    site.trust("it", &format!("http://127.0.0.1:{proxy}/"));
     site.fetch_all("it");
     caddy.logged(&["/targets/docs/", r#""Range":["bytes="#, r#""status":206"#]);
 }

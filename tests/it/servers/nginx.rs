@@ -96,8 +96,8 @@ fn nginx_serves_a_repository_with_the_documented_settings() {
 fn an_interrupted_download_from_nginx_is_resumed() {
     let site = Site::new(&[]);
     let (nginx, port) = plain(&site);
-    let road = wire::road_that_breaks(port, 400_000);
-    site.trust("it", &format!("http://127.0.0.1:{road}/"));
+    let proxy = wire::proxy_that_breaks_once(port, 400_000);
+    site.trust("it", &format!("http://127.0.0.1:{proxy}/"));
     site.fetch_all("it");
     let line = nginx.logged("HTTP/1.1 206 /targets/docs/");
     assert!(line.contains("[bytes="), "{line}");

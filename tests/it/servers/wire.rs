@@ -82,7 +82,7 @@ fn joined(mut chunks: &[u8]) -> Vec<u8> {
 
 /// Starts a proxy to `port` that closes the first connection on which the server sends more than `bytes` bytes. Returns
 /// the port of the proxy.
-pub(super) fn road_that_breaks(port: u16, bytes: u64) -> u16 {
+pub(super) fn proxy_that_breaks_once(port: u16, bytes: u64) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let own = listener.local_addr().unwrap().port();
     let has_broken = Arc::new(AtomicBool::new(false));

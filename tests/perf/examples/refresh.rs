@@ -1,5 +1,5 @@
-//! Measures a refresh in a program that keeps its connection open: `refresh METADATA_URL TARGETS_URL ROOT STATE`
-//! refreshes twice over one connection, and prints the duration of the second refresh in seconds.
+//! Measures a refresh in a program that keeps its connections open: `refresh METADATA_URL TARGETS_URL ROOT STATE`
+//! refreshes twice, and prints the duration of the second refresh in seconds.
 
 use std::error::Error;
 use std::io::{self, Write as _};

@@ -45,7 +45,7 @@ const LOOPS: [Loop; 9] = [
     Loop { name: "match-path", does: "match a path of three segments", prepare: match_path },
     Loop {
         name: "match-hostile-path",
-        does: "match a hostile pattern with 10,000 letters",
+        does: "match a hostile pattern with a path of 10,000 letters",
         prepare: match_hostile_path,
     },
 ];
@@ -70,8 +70,7 @@ fn run_once(each: &Loop) -> Result<(), Failed> {
     if counted(&ready) { Ok(()) } else { Err(format!("{} fails", each.name).into()) }
 }
 
-/// callgrind counts only instructions inside this function. `cargo xtask` passes the name of this function to
-/// callgrind.
+/// callgrind counts only the instructions inside this function, because `cargo xtask` passes its name to callgrind.
 #[inline(never)]
 fn counted(ready: &Ready) -> bool {
     ready()

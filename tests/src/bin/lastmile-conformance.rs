@@ -10,8 +10,8 @@
 //! ```
 //!
 //! The client writes the file of each trusted role, as received, to `M/ROLE.json`, with a percent-encoded role name. It
-//! stores its own state in subfolders of `M`. It writes each target directly into the folder `T`; the file name is the
-//! percent-encoded path of the target. The exit code is always 0 or 1.
+//! stores its own state in subfolders of `M`. It writes each target directly into the folder `T`, and uses the
+//! percent-encoded path of the target as the file name. The exit code is always 0 or 1.
 
 use std::error::Error;
 use std::fs;
@@ -82,7 +82,7 @@ struct VerifyBundle {
     /// Expected OpenID Connect issuer of the certificate
     #[arg(long, value_name = "URL", requires = "certificate_identity")]
     certificate_oidc_issuer: Option<String>,
-    /// Public key that must have made the signature
+    /// Public key with which the signature must verify
     #[arg(long, value_name = "FILE", conflicts_with = "certificate_identity")]
     key: Option<PathBuf>,
     /// Trusted root [default: the trusted root of Sigstore's public instance]
@@ -246,7 +246,7 @@ fn keep_shipped_root(store: &Path, root: &[u8]) -> Result<()> {
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Returns the file name of a target, which is its percent-encoded path. If that name is too long, returns a name that
-/// no percent-encoded path can have. If it consists of dots only, encodes the dots too.
+/// no percent-encoded path can have. If the path consists of dots only, encodes the dots too.
 fn file_name(target: &str) -> String {
     let name = utf8_percent_encode(target, UNRESERVED).to_string();
     if name.len() > 255 {

@@ -12,7 +12,7 @@ pub(crate) type Overlay = BTreeMap<String, Option<Arc<Document>>>;
 
 /// The attacker's own key.
 const OWN: Key = 9_999;
-/// The least length of a malicious target. Honest targets are shorter.
+/// The minimum length of a malicious target. Honest targets are shorter.
 const EVIL: u64 = 1_000_000;
 
 /// An attacker with stolen keys.
@@ -33,7 +33,7 @@ impl Attacker {
     /// Serves a forged role that lists a malicious target, together with a forged snapshot and timestamp.
     pub(crate) fn attack(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let role = [Role::Targets, Role::A, Role::B, Role::Root][by as usize % 4];
-        // The number by which the forged versions are higher than the honest ones.
+        // The difference between the forged and the honest versions.
         let ahead = [1, 2, 1_000, 0][by as usize / 4 % 4];
         let overlay = &mut overlays[0];
         let evil = self.forge(honest, role, ahead, day, by / 16);
@@ -57,7 +57,7 @@ impl Attacker {
         self.show(overlay, &timestamp);
     }
 
-    /// Serves one forged document, which lists honest files or files that were forged earlier.
+    /// Serves one forged document. If it lists other files, their versions may differ from the honest versions.
     pub(crate) fn forge_one(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let which = by as usize % overlays.len();
         let role = ROLES[by as usize / 2 % ROLES.len()];

@@ -1,5 +1,5 @@
 //! Histories, which are random sequences of steps. A history is generated from a seed, and can be written as a line of
-//! text. A history that fails is shrunk to the steps that are needed.
+//! text. A failing history is shrunk to the steps that are needed for the failure.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,8 +60,8 @@ pub(crate) struct Step {
     pub(crate) by: u32,
 }
 
-/// A number that selects the features of the repository and the client, and a sequence of steps. The text form is
-/// `KIND; ACT NUMBER; ACT NUMBER; …`.
+/// A history: a number that selects the features of the repository and the client, and a sequence of steps. The text
+/// form is `KIND; ACT NUMBER; ACT NUMBER; …`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct History {
     pub(crate) kind: u32,
@@ -96,7 +96,7 @@ impl History {
         })
     }
 
-    /// Returns a shorter history that still fails, but that would pass if any one of its steps were removed.
+    /// Shortens a failing history. The result still fails, but would pass if any one of its steps were removed.
     #[must_use]
     pub fn shrunk(self) -> Self {
         let mut best = self;
@@ -121,7 +121,7 @@ impl History {
             best = simple;
         }
         for at in 0..best.steps.len() {
-            // Replace the number of the step by the first of these numbers with which the history still fails.
+            // Replace the number of the step with the first of these numbers with which the history still fails.
             for by in (0..8).chain([best.steps[at].by & 0xff, best.steps[at].by & 0xffff]) {
                 simple = best.clone();
                 simple.steps[at].by = by;

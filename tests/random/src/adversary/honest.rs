@@ -20,7 +20,7 @@ pub(crate) struct Honest {
     /// `true` if the delegation to A is terminating.
     terminating: bool,
     contents: BTreeMap<Role, u64>,
-    /// The number from which each role's policy is derived, if the role has a policy.
+    /// For each role with a policy, the number from which the policy is derived.
     policies: BTreeMap<Role, u64>,
     /// Bits that decide which keys have signed each package, and whether the package's evidence is listed.
     evidence: u32,
@@ -78,8 +78,8 @@ impl Honest {
         self.now.get(&role).map_or(0, |document| document.version)
     }
 
-    /// Publishes new versions of `roles`, and of the snapshot and the timestamp where necessary. The keys in
-    /// `outgoing`, which are about to be replaced, also sign.
+    /// Publishes new versions of `roles` and of the timestamp, and of the snapshot if `roles` contains any role except
+    /// the timestamp. The keys in `outgoing`, which are about to be replaced, also sign the root and the targets roles.
     pub(crate) fn publish(&mut self, roles: &[Role], outgoing: &BTreeSet<Key>) {
         for role in [Role::Root, Role::B, Role::A, Role::Targets] {
             if roles.contains(&role) {

@@ -1,5 +1,5 @@
-//! The documents (metadata files) and keys of a history. The content and the signers of a document are recorded when it
-//! is made, and are never parsed from its bytes, so that the model does not depend on a parser.
+//! The documents (metadata files) and keys of a history. The content and the signers of a document are recorded when
+//! the document is created. They are never parsed from its bytes, so the model does not depend on a parser.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

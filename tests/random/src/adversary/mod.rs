@@ -1,4 +1,4 @@
-//! A random adversary. It generates long histories of a client, an honest repository and an attacker, and checks that
+//! A random adversary. It generates random histories of a client, an honest repository and an attacker, and checks that
 //! the client does exactly the same as a model.
 //!
 //! In a history, keys of any role are stolen, files are withheld, replayed and mixed, keys are rotated and revoked,

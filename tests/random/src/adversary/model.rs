@@ -140,7 +140,7 @@ impl<'s> Update<'s> {
     }
 
     /// Returns the next root, `Some(None)` if there is no next root, or `None` if all mirrors fail. If one mirror does
-    /// not have the next root, the client also asks the other mirrors.
+    /// not have the next root, the client also asks the other mirrors that have not failed.
     fn next_root(&mut self, name: &str, is_next: impl Fn(&&Arc<Document>) -> bool) -> Option<Option<Arc<Document>>> {
         let served = self.served;
         let said = |document: Option<&Arc<Document>>| match document {

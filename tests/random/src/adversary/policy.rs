@@ -21,7 +21,7 @@ const NOBODY: Key = 5_999;
 /// The names of signers. Each policy gives each name a key.
 const NAMES: [&str; 2] = ["a", "b"];
 
-/// The path patterns that rules contain. Each segment is either `*` or a name.
+/// The path patterns of the rules. Each segment is either `*` or a name.
 const PATTERNS: [&str; 6] = ["*", "x", "a/*", "*/1", "*/*", "b/2"];
 
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -182,13 +182,13 @@ pub(crate) fn evidence_path(path: &str) -> &'static str {
     }
 }
 
-/// Returns whether a policy on the delegation chain applies to the package, so that the client needs the package's
-/// evidence.
+/// Returns `true` if the client needs the package's evidence, because a policy on the delegation chain has a rule for
+/// the package or is not understood.
 pub(crate) fn is_demanded(chain: &[&Document], path: &str) -> bool {
     policies(chain).any(|policy| !policy.is_understood() || policy.rules(path).next().is_some())
 }
 
-/// Returns whether the package at `path` with the length `length` may be installed.
+/// Returns `true` if the package at `path` with the length `length` may be installed.
 pub(crate) fn may_be_installed(chain: &[&Document], path: &str, length: u64, evidence: Option<&Evidence>) -> bool {
     let signed = evidence.filter(|evidence| evidence.about == length).map(|evidence| evidence.signers.clone());
     let signed = signed.unwrap_or_default();

@@ -30,11 +30,11 @@ pub(crate) struct Simulation {
     client: Client,
     /// The state that the client must have, according to the model.
     state: ClientState,
-    /// The version of the root and the other trusted versions after the last successful update.
+    /// The trusted version of the root and the other trusted versions after the last successful update.
     seen: Option<(u64, Versions)>,
     day: i32,
     skew: i32,
-    /// The number of writes after which the next run crashes.
+    /// The number of changes to the store after which the next run crashes.
     crash_after: Option<u32>,
     verdicts: Verdicts,
 }

@@ -42,8 +42,9 @@ impl Client {
 #[derive(Clone, Default)]
 pub(crate) struct Network {
     served: Arc<Mutex<Served>>,
-    /// All evidence files, by their hashes. The network always serves them, because the client's store keeps all
-    /// evidence that was downloaded. The attacker withholds evidence by not listing it.
+    /// All evidence files, by their hashes. The network always serves them: if the network withheld a file, the result
+    /// would depend on whether the client has stored it, which the model does not record. The attacker withholds
+    /// evidence by not listing it.
     evidence: Arc<Mutex<BTreeMap<String, Bytes>>>,
 }
 
@@ -80,7 +81,7 @@ impl Fetch for Network {
     }
 }
 
-/// A store that crashes at a chosen write. This write and all later writes fail.
+/// A store that crashes at a chosen write. This write and all later changes fail.
 #[derive(Clone, Default)]
 pub(crate) struct CrashingStore {
     inner: MemoryStore,

@@ -1,9 +1,9 @@
 //! A fast and insecure replacement for the crate `keys/`. A signature is a digest of the public key and the message, so
-//! anybody could forge it.
+//! anybody can forge one.
 //!
 //! `cargo xtask random` builds the client with this crate instead of `keys/`, in a separate workspace. With the real
-//! crate, the random tests would spend nine tenths of the time on elliptic curves. No shipped program can be built with
-//! this crate.
+//! crate, the random tests would spend nine tenths of their time on elliptic-curve computations. No shipped program can
+//! be built with this crate.
 
 use std::fmt;
 
