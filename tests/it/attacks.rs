@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use lastmile_attacks::external::{self, Program, Verdict};
 use lastmile_attacks::{self as scenario, Scenario, in_process};
 
-/// The maximum number of cases of each scenario that run against a client process. All cases run against the library,
-/// but running a process for each case would be slow.
+/// The maximum number of cases of each scenario that run against a client process. Running a process for every case
+/// would be slow. Against the library, all cases run.
 const SAMPLES_OUTSIDE: usize = 4;
 
 fn without_fault(wrong: &[String]) {
@@ -54,9 +54,9 @@ fn a_client_process_refuses_every_attack_that_runs_externally() {
     without_fault(&wrong.collect::<Vec<_>>());
 }
 
-/// Runs the attack lab on `client` and counts the results. The first array counts the attacks that the client
-/// withstood, accepted, crashed on, hung on, and did not recover from, in this order. The second array counts the cases
-/// in which the client was not strict enough, and the cases in which it was too strict.
+/// Runs the attack lab on `client`. The first array of the result contains the numbers of attacks that the client
+/// withstood, accepted, crashed on, hung on, and did not recover from, in this order. The second array contains the
+/// number of cases in which the client was not strict enough, and the number of cases in which it was too strict.
 fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let mut command = Command::new(crate::cli::program("lastmile-repo"));
     command.args(["attack-lab", "--json", "--seconds", "5"]);
@@ -192,8 +192,8 @@ fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// Parses `attack-coverage.md`, which lists, for each attack without a scenario, its tests or the reason why there are
-/// none.
+/// Parses `attack-coverage.md`. For each attack without a scenario, the file lists the tests or the reason why there
+/// are none.
 fn reasons() -> BTreeMap<String, String> {
     let text = read("attack-coverage.md");
     let lines = text.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: "));

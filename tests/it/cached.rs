@@ -32,7 +32,7 @@ const FILES: [&str; 9] = [
 /// The files that every refresh reads as metadata.
 const ROLES: [&str; 3] = ["timestamp.json", "snapshot.json", "targets.json"];
 
-/// What a file in the store is replaced with.
+/// The replacements for a file in the store.
 const KINDS: [&str; 11] =
     ["missing", "empty", "corrupt", "truncated", "huge", "link", "dangling link", "device", "fifo", "socket", "folder"];
 
@@ -41,8 +41,8 @@ fn say(line: &str) {
     std::io::stderr().write_all(format!("cached: {line}\n").as_bytes()).unwrap();
 }
 
-/// Replaces the file `path` with something of the kind `kind`, such as a link. Returns `false` if this system does not
-/// allow the replacement to be created.
+/// Replaces the file `path` with `kind`, one of [`KINDS`]. Returns `false` if this system does not allow creating the
+/// replacement.
 fn put(kind: &str, path: &Path, outside: &Path) -> bool {
     let whole = fs::read(path).unwrap();
     fs::remove_file(path).unwrap();
@@ -61,7 +61,7 @@ fn put(kind: &str, path: &Path, outside: &Path) -> bool {
             if !Command::new("mknod").arg(path).args(["c", "1", "5"]).output().is_ok_and(|made| made.status.success()) {
                 return false;
             }
-            // Some systems allow creating the device node, but do not allow opening it.
+            // The test does not open the device, because some systems allow only creating the node.
             assert!(fs::symlink_metadata(path).unwrap().file_type().is_char_device());
         }
         "fifo" => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
@@ -135,8 +135,8 @@ fn d3_with_any_content_of_the_cache_nothing_older_is_accepted_and_no_other_file_
         say(&format!("NOT CHECKED: {unchecked} device nodes, which this machine does not allow"));
     }
     say(&format!("{} of {all} cases tested; one refresh repairs {recovered} of them", all - unchecked));
-    // The client cannot always repair the following kinds of damage, because it does not remove folders, and does not
-    // replace unusable identity or lock files.
+    // Only these kinds of damage may remain, because the client does not remove folders, and does not replace unusable
+    // identity or lock files.
     let may_stay = |kept: &String| {
         ["folder ", "state/stamp.json", "state/lock", "state/refresh.lock"].iter().any(|kind| kept.contains(kind))
     };

@@ -32,7 +32,7 @@ by = [\"alice\"]
 
 const METADATA: &str = "metadata/timestamp.json";
 
-/// Returns the path of the program `name`, which cargo builds in the same profile folder as the tests, such as
+/// Returns the path of the program `name`. Cargo builds the programs in the same profile folder as the tests, such as
 /// `target/debug`.
 pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
@@ -145,8 +145,8 @@ fn changed(change: impl FnOnce(&mut Repository)) -> FakeNetwork {
     repository.network().clone()
 }
 
-/// Returns the repositories by host name. All except `repository.test` are faulty or under attack. Only one test file
-/// uses each faulty repository, because the responses may depend on earlier requests.
+/// Returns the repositories by host name. All except `repository.test` are faulty or under attack. Each faulty
+/// repository is used by only one test file, because its responses may depend on earlier requests.
 fn hosts() -> BTreeMap<String, FakeNetwork> {
     let honest = packages();
     let hosts = [

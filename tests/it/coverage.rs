@@ -1,5 +1,6 @@
 //! Checks that every requirement in `spec-rows.txt` has a line in `COVERAGE.md` or a test whose name contains the ID of
-//! the requirement. Each line of `spec-rows.txt` also names files, which must contain a comment about the requirement.
+//! the requirement. Each line of `spec-rows.txt` also names one or two source files, which must contain a comment about
+//! the requirement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -55,7 +56,7 @@ fn row(line: &str) -> Row {
     Row { id, slug, files }
 }
 
-/// Returns the slugs in the name of a test. A slug is at the start of the name or after `_and_`.
+/// Returns the slugs that the name of a test contains, either at its start or after `_and_`.
 fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
     let claims = test.split("_and_");
     let longest = |claim: &str| {
@@ -65,7 +66,8 @@ fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
     claims.filter_map(longest).collect()
 }
 
-/// Returns the names of all functions with `#[test]` or `#[tokio::test]` in the workspace.
+/// Returns the names of all functions with `#[test]` or `#[tokio::test]` in the folders that can contain tests of
+/// requirements.
 pub(crate) fn tests() -> BTreeSet<String> {
     let folders = ["keys", "metadata", "attest", "client", "repo-tool", "tests"];
     folders.iter().flat_map(|folder| tests_below(&project().join(folder))).collect()
@@ -103,7 +105,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the reasons in `COVERAGE.md` by ID. Each reason is in a line of the form ``- `ID`: reason``.
+/// Returns the reasons in `COVERAGE.md`, by the ID of the requirement. Each line has the form ``- `ID`: reason``.
 fn excused() -> BTreeMap<String, String> {
     let text = read(project().join("tests/COVERAGE.md"));
     let lines = text.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "));
@@ -142,7 +144,7 @@ fn every_reason_is_for_a_requirement_that_has_no_test() {
     }
 }
 
-/// Returns whether `text` contains `reference` as a whole: `5.3.1` is in `(5.3.1)`, but not in `5.3.11` or `5.3.1.2`.
+/// Returns `true` if `text` contains `reference` as a whole: `5.3.1` is in `(5.3.1)`, but not in `5.3.11` or `5.3.1.2`.
 fn mentions(text: &str, reference: &str) -> bool {
     text.match_indices(reference).any(|(start, found)| {
         let mut after = text[start + found.len()..].chars();
@@ -155,8 +157,8 @@ fn mentions(text: &str, reference: &str) -> bool {
     })
 }
 
-/// Returns the text of a document, or the comments of a source file. For a source file, leaves out the first comment,
-/// which describes the purpose of the file, and the comments in tests.
+/// Returns the text of a document, or the comments of a source file, without the `//!` comment at its start and without
+/// the comments in tests.
 fn explanations(file: &str) -> String {
     let text = read(project().join(file));
     if !file.ends_with(".rs") {

@@ -9,7 +9,7 @@ use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{FakeNetwork, Repository, TestClient, TestKey, Versions, refused};
 use serde_json::json;
 
-/// A store in which all changes after the first `left` fail, as if the machine had crashed.
+/// A store in which all changes fail after the first `left` changes, as if the machine had crashed.
 #[derive(Clone)]
 struct Crashing {
     store: MemoryStore,
@@ -51,9 +51,9 @@ impl Store for Crashing {
     }
 }
 
-/// Refreshes with a new store from `prepare`, with a crash after 0, 1, 2 … changes to the store, until a run ends
-/// without a crash. After each run, the next refresh from `newest` must reach the versions `expected`, and a refresh
-/// from `older` must then be refused. Returns the number of changes that a run without a crash makes.
+/// Refreshes with a store from `prepare` that crashes after 0, 1, 2 … changes, until a run ends without a crash. After
+/// each run, the next refresh from `newest` must reach the versions `expected`, and a refresh from `older` must then be
+/// refused. Returns the number of changes that a run without a crash makes.
 fn survives(
     client: &TestClient,
     prepare: impl Fn() -> MemoryStore,

@@ -1,5 +1,5 @@
-//! Tests of how lastmile decides where the TUF specification leaves a choice (the rows A… and D… of `spec-rows.txt`).
-//! Some of these decisions are tested in other modules.
+//! Tests of the decisions that the TUF specification leaves to implementations (the rows A… and D… of `spec-rows.txt`).
+//! Other modules test some of these decisions too.
 
 use std::fs;
 
@@ -13,7 +13,8 @@ use serde_json::json;
 
 const TIMESTAMP: &str = "metadata/timestamp.json";
 
-/// Returns a repository with one target and version 2 of all roles except the root, and a client that is up to date.
+/// Returns a repository with one target, in the delegated role `a`, and with version 2 of timestamp, snapshot and
+/// targets. Also returns a client that is up to date.
 fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]));
@@ -25,7 +26,7 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Returns an earlier state of `repository`, in which all roles have version 1.
+/// Returns a new repository with the same keys as `repository`, in which all roles have version 1.
 fn younger(repository: &Repository) -> Repository {
     let mut old = Repository::on_network(lastmile_testkit::FakeNetwork::new());
     assert_eq!(old.version("timestamp"), 1);
@@ -278,7 +279,7 @@ fn d6_a_newer_root_that_one_mirror_hides_comes_from_another() {
 #[test]
 fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
     let (repository, client) = warm();
-    // This mirror keeps serving the state that the client already has.
+    // This mirror serves only the state that the client already has.
     let frozen = repository.fork();
     let mut newer = repository.fork();
     newer.publish(&["targets"]);

@@ -5,7 +5,7 @@ use lastmile_testkit::{Delegation, Repository, bin_of, hash};
 use lastmile_tests::{judge_targets, malformed};
 use serde_json::{Value, json};
 
-/// Verifies a targets role that delegates all paths to `a`, after `edit` has changed its delegations.
+/// Verifies a targets role that delegates the paths `*` to `a`, after `edit` has changed its delegations.
 fn delegations(edit: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, Error> {
     judge_targets(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["*"]));
@@ -13,8 +13,8 @@ fn delegations(edit: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, Error
     })
 }
 
-/// Verifies a targets role that delegates all paths to `a`. In this delegation, the member `member` has the value
-/// `value`.
+/// Verifies a targets role that delegates the paths `*` to `a`, after the member `member` of this delegation has been
+/// set to `value`.
 fn delegation(member: &str, value: Value) -> Result<Verified<Targets>, Error> {
     delegations(|delegations| delegations["roles"][0][member] = value)
 }

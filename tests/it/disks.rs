@@ -12,14 +12,14 @@ use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{Repository, TestClient, TestKey, Versions, refused};
 use serde_json::{Value, json};
 
-/// A run of the client that the test repeats with each fault at each system call.
+/// A run of the client, which the test repeats for each system call and each fault.
 struct Scene<'a> {
     /// The name of the run in docs/crashes.md.
     name: &'a str,
     /// The client in its state before the run.
     before: TestClient,
     run: &'a dyn Fn(&TestClient) -> Result<(), ClientError>,
-    /// The newest state of the repository, whose versions are in `expected`.
+    /// The newest state of the repository. Its versions are `expected`.
     newest: &'a Repository,
     expected: Versions,
     /// Older states of the repository.
@@ -84,7 +84,7 @@ impl Scene<'_> {
             (Err(ClientError::Local(error)), Fault::Once(number) | Fault::FromNowOn(number)) => {
                 assert_eq!(error.error.raw_os_error(), Some(number), "{case}: {error:?}");
             }
-            // A run may succeed despite the fault if only the cleanup failed.
+            // A run may succeed despite the fault, for example if only the cleanup failed.
             (Ok(()) | Err(ClientError::Local(_)), _) => {}
             (Err(error), _) => panic!("{case}: {error:?}"),
         }

@@ -1,5 +1,5 @@
-//! Runs the examples of the library crates. The examples of the client use a server with a repository that
-//! `lastmile-repo` made.
+//! Runs the examples of the library crates, except `scale`, which only measures. The examples of the client use a
+//! server with a repository that `lastmile-repo` made.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -41,7 +41,7 @@ impl Setup {
         command.env("NO_PROXY", "*").args(arguments).output().unwrap()
     }
 
-    /// Starts a server for the same repository, but with wrong bytes for every target.
+    /// Replaces the server with one that serves the same metadata, but wrong bytes for every target.
     fn tamper(&mut self) {
         let honest = self.made.served();
         let tampered = FakeNetwork::new();

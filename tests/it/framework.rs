@@ -1,6 +1,6 @@
 //! Tests of sections 1 to 3 of the TUF specification: the attacks that TUF prevents, and what an attacker can and
-//! cannot do with each stolen key. Before an attack, the client usually trusts version 10 of the targets role and of
-//! each delegated role.
+//! cannot do with each stolen key. Before an attack, the client is usually up to date with a repository that has
+//! several releases.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, FileError, Threshold};

@@ -3,11 +3,11 @@
 //! Each document gets its own folder and home directory. A test runs every block that is marked as `console`. In such a
 //! block, lines that start with `$` are commands, and the lines after a command are its output, including standard
 //! error. The line `…` matches any number of output lines, and `…` within a line matches any text. Digests, dates and
-//! ages are not compared. If the document shows no output for a command, the test checks only that the command
-//! succeeds. After a command that fails, the document must contain `$ echo $?`.
+//! ages are not compared. If the document shows no output for a command, its output is not compared. A command must
+//! succeed, unless the next command is `echo $?`.
 //!
-//! There are two kinds of hidden comments, which apply to the next block. `<!-- before: COMMANDS -->` runs commands
-//! that the reader does not see, and `<!-- not run: REASON -->` skips the block.
+//! A document can contain two kinds of hidden comments before a block. `<!-- before: COMMANDS -->` runs commands that
+//! the reader does not see, and `<!-- not run: REASON -->` skips the block.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -17,7 +17,7 @@ use std::process::Command;
 
 use crate::cli::program;
 
-/// The port of the server in the documents. Each run replaces it with a free port.
+/// The port that the documents use for `lastmile-repo serve`. Each run replaces it with a free port.
 const SHOWN_PORT: &str = "8931";
 
 /// A command in a document, and the output that the document shows.
@@ -85,7 +85,7 @@ fn script(steps: &[Step]) -> String {
     script + "true\n"
 }
 
-/// Replaces text that differs from run to run: digests, key IDs, dates, times, and numbers of days and seconds.
+/// Replaces text that differs between runs: digests, key IDs, dates, times, and numbers of days and seconds.
 fn normalized(line: &str) -> String {
     let is_hex = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
     let mut words: Vec<String> = Vec::new();

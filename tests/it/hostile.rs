@@ -1,5 +1,5 @@
-//! Changes every member and every byte of metadata files. Nothing may panic, and no file with altered signed content
-//! may be accepted.
+//! Changes every member and every byte of metadata files. Nothing may panic. If a byte of a file is changed, the file
+//! may be accepted only if its signed content stays the same.
 
 use lastmile_metadata::{Error, ErrorKind, Limit, Role, Root, Snapshot, Targets, Timestamp};
 use lastmile_testkit::{Delegation, Repository, hash};

@@ -8,7 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "a panic fails the test, also in functions that several tests use"
+    reason = "a panic fails the test, even in a helper function"
 )]
 
 mod from_python_tuf;

@@ -1,5 +1,4 @@
-//! Checks that the sources and manifests keep invariants from ARCHITECTURE.md. Other steps of `cargo xtask test` check
-//! the remaining invariants.
+//! Checks the invariants in ARCHITECTURE.md that a search of the sources and manifests can verify.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +8,7 @@ fn project() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Returns the sources of `package` by path, without tests and comments.
+/// Returns the paths and the contents of the source files of `package`, without tests and comments.
 fn code(package: &str) -> Vec<(String, String)> {
     let mut files = Vec::new();
     let mut folders = vec![project().join(package).join("src")];
@@ -41,8 +40,8 @@ fn manifest(package: &str) -> String {
     fs::read_to_string(project().join(package).join("Cargo.toml")).unwrap()
 }
 
-/// A `no_std` crate cannot use std to access files, the network or the clock. Clippy forbids chrono's functions that
-/// read the clock.
+/// A `no_std` crate cannot use std to access files, the network or the clock. Clippy forbids the functions of chrono
+/// that read the clock.
 #[test]
 fn keys_and_metadata_use_no_files_no_network_and_no_clock() {
     for package in ["keys", "metadata"] {
@@ -131,8 +130,8 @@ fn one_loop_fetches_metadata() {
     assert_eq!(places("repo-tool", "stage.request()"), [""; 0]);
 }
 
-/// The repository tool also has a journal with a function `apply`. In the tool, the test therefore counts only calls of
-/// the form `stage.apply`.
+/// The journal of the repository tool also has a function `apply`, so in the tool, the test finds only calls of the
+/// form `stage.apply`.
 #[test]
 fn only_one_module_passes_metadata_to_a_stage() {
     let callers: Vec<_> =

@@ -24,7 +24,7 @@ struct World {
     folder: TempDir,
     server: Child,
     base: String,
-    /// All published files seen so far whose names contain a version or a hash, with the hashes of their content.
+    /// The hashes of all published files seen so far, by file name. `timestamp.json` is not included.
     seen: BTreeMap<String, String>,
 }
 
@@ -129,8 +129,8 @@ impl World {
         version(&self.path("state/it/metadata/timestamp.json"))
     }
 
-    /// Checks that the repository is valid, that it contains every release that was reported as published, and that no
-    /// temporary files are left.
+    /// Publishes another release. Then checks that the repository is valid, that it contains every release in
+    /// `published`, and that no temporary files are left.
     fn check(&mut self, published: &[String]) {
         self.release("last");
         self.repo(&["verify"]);
@@ -165,7 +165,7 @@ fn succeed(mut command: Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A pseudorandom number generator (xorshift).
+/// A pseudorandom number generator (a linear congruential generator).
 struct Dice(u64);
 
 impl Dice {
@@ -186,7 +186,7 @@ fn say(line: &str) {
 }
 
 /// Starts the command and kills its process after a random time of less than `at_most`. Returns `true` if the command
-/// had succeeded before the kill.
+/// had already succeeded.
 fn kill_within(mut command: Command, at_most: Duration, dice: &mut Dice) -> bool {
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     sleep(Duration::from_micros(dice.below(u64::try_from(at_most.as_micros()).unwrap().max(1))));
@@ -282,7 +282,7 @@ fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicB
     }
 }
 
-/// The minimum number of rounds. In each round, an `add` and a `renew` are killed.
+/// The minimum number of rounds. Each round starts an `add` and a `renew`, and kills each of them after a random time.
 const ROUNDS: usize = 16;
 /// The maximum number of rounds.
 const MOST_ROUNDS: usize = 200;

@@ -29,8 +29,8 @@ fn with<T>(repository: &Repository, field: Field<T>, value: T) -> TestClient {
     client
 }
 
-/// Updates with the limit `field` set to `length`, which must succeed, and then with a limit of one byte less. Returns
-/// the details of the refusal.
+/// Updates a client with the limit `field` set to `length`, which must succeed, and another client with a limit of one
+/// byte less, which must be refused. Returns the details of the refusal.
 fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) -> (String, u64, Option<Limit>) {
     let length = length as u64;
     assert!(
@@ -74,7 +74,7 @@ fn the_listed_length_of_a_file_is_limited() {
         let length = repository.written(role).len() as u64;
         let field: Field<u64> = |limits| &mut limits.listed_length;
         let mut at_the_limit = with(&repository, field, length);
-        // The following limits are for files whose length is not listed, so they must have no effect.
+        // These limits apply only to files whose length is not listed, so they must have no effect.
         at_the_limit.limits.snapshot_length = 1;
         at_the_limit.limits.targets_length = 1;
         assert!(at_the_limit.find("x").unwrap().is_some(), "a listed length that equals the limit must be accepted");

@@ -1,4 +1,4 @@
-//! Repositories that `lastmile-repo` made, and attackers who have some of the private keys of these repositories.
+//! Repositories made with `lastmile-repo`, and attackers who have some of their private keys.
 //!
 //! The simulator in `testkit/` can make any repository, including repositories that `lastmile-repo` would never make.
 //! Tests of what `lastmile-repo` promises about its repositories use this module instead.
@@ -45,8 +45,7 @@ impl Made {
         made
     }
 
-    /// Like [`Made::new`], but delegates to two bins, one of which lists `package`. Each bin must be signed with all of
-    /// `keys`.
+    /// Like [`Made::new`], but `package` is listed in one of two bins. Each bin must be signed with all of `keys`.
     pub(crate) fn with_bins(kind: &[&str], keys: &[&str]) -> Made {
         let made = Made::new();
         for key in keys.iter().filter(|key| !made.dir().join(format!("keys/{key}.pem")).exists()) {
@@ -217,13 +216,12 @@ impl Attacker {
         (keyid, object)
     }
 
-    /// Signs `signed` with the attacker's keys that are listed for `role`, and returns the file. If none of the
-    /// attacker's keys is listed, signs with the attacker's first key.
+    /// Signs `signed` with those of the attacker's keys that are listed for `role`, or with the first key if none of
+    /// them is listed. Signs a root with all of the attacker's keys. Returns the file.
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);
-        // A new root needs signatures by the keys of the old root and by its own keys, so the attacker signs a root
-        // with all keys.
+        // A new root needs signatures by the keys of the old root and by its own keys.
         let is_trusted = |key: &&PrivateKey| role == "root" || trusted.contains(&keyid(key));
         let mut keys: Vec<&PrivateKey> = self.keys.iter().filter(is_trusted).collect();
         if keys.is_empty() {
@@ -231,8 +229,8 @@ impl Attacker {
         }
         let signature = |key: &PrivateKey| json!({"keyid": keyid(key), "sig": hex::encode(key.sign(&text).unwrap())});
         let signatures: Vec<Value> = keys.into_iter().map(signature).collect();
-        // The file is not written as canonical JSON, because canonical JSON does not escape the line breaks in a PEM
-        // key, so it is not always valid JSON.
+        // The file is not written as canonical JSON, which does not escape the line breaks in a PEM key and is then not
+        // valid JSON.
         serde_json::to_vec(&json!({"signatures": signatures, "signed": signed})).unwrap()
     }
 
@@ -314,7 +312,7 @@ pub(crate) fn later(days: i64) -> DateTime<Utc> {
     Utc::now() + TimeDelta::days(days)
 }
 
-/// Returns the role or file that a client refused, and the name of the error.
+/// Returns the role or file for which a client failed, and the name of the error.
 pub(crate) fn refusal<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
     let fault = |kind: String| kind.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
     match result {

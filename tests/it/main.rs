@@ -1,5 +1,5 @@
 //! Tests that use several crates. Most modules test one part of the TUF specification. If a test covers a requirement
-//! in `spec-rows.txt`, its name starts with the ID of the requirement.
+//! in `spec-rows.txt`, the name of the test starts with the ID of the requirement.
 
 #![expect(
     clippy::unwrap_used,

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// A user ID and group ID that own no files.
+/// A user ID, which is also used as a group ID. The user owns no files before a test.
 const USER: u32 = 65_534;
 
 fn run(state: &Path, user: u32, args: &[&str]) -> Output {
@@ -23,7 +23,7 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// A store that belongs to another user and trusts the repository on the server.
+/// A client's store that belongs to another user, and a server with the repository that the client trusts.
 struct Store {
     folder: TempDir,
     state: PathBuf,
@@ -74,7 +74,7 @@ fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
     }
     assert!(files > 8, "{files}");
     assert!(run(&state, USER, &["refresh"]).status.success());
-    // Another user cannot read the store. The error must name its owner.
+    // Another user cannot read the store. The error must name the owner of the store.
     set_mode(folder.path(), 0o755);
     for closed in [&state, &state.join("it")] {
         let status = run(&state, USER - 1, &["status"]);

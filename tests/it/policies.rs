@@ -1,5 +1,5 @@
-//! Tests that the client refuses packages without the evidence that a policy requires, and does not request these
-//! packages. A test whose name begins with `c_N` covers attack N in `attest/tests/attacks.md`.
+//! Tests that the client refuses packages that lack the evidence required by a policy, and that it does not request
+//! these packages. A test whose name begins with `c_N` covers attack N in `attest/tests/attacks.md`.
 
 mod evidence;
 mod offline;
@@ -19,7 +19,7 @@ const EVIDENCE: &str = "app/1.tar.intoto.jsonl";
 pub(crate) const CONTENT: &[u8] = b"the package";
 const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The requests of a refresh that finds nothing new.
+/// The requests of a refresh if nothing has changed.
 const REFRESH: [&str; 2] = ["metadata/2.root.json", "metadata/timestamp.json"];
 
 /// Returns a policy with the keys `a` and `b` as signers, and with the rules `rules`.

@@ -1,7 +1,7 @@
 //! Verifies real bundles that the packages of other projects contain as test data: crates of sigstore-rust, the source
 //! distribution of pypi-attestations, and Debian's packages of sigstore-go and cosign. Each bundle must be accepted or
-//! refused as in the tests of those projects. lastmile refuses a few more bundles; the lists in this file state the
-//! reason for each refusal.
+//! refused as in the tests of those projects, except for a few bundles that only lastmile refuses. The lists in this
+//! file state the reason for each refusal.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -31,7 +31,7 @@ enum How {
 
 use How::{Key, OnlyKey, Private, Root};
 
-/// Trusted roots in `attest/tests/fixtures`. Any other name refers to a file in the package.
+/// Trusted roots in `attest/tests/fixtures`. Any other name of a trusted root refers to a file in the package.
 const PUBLIC: &str = "public-root.json";
 const STAGING: &str = "staging-root.json";
 const GITHUB: &str = "github-root.json";
@@ -156,8 +156,8 @@ fn bundles_in(folder: &Path) -> BTreeSet<String> {
     found
 }
 
-/// Returns the digest of the file for which a bundle was made: the digest of the file beside the bundle, or, without
-/// such a file, the digest in the bundle.
+/// Returns the digest of the file for which a bundle was made. If this file is in the same folder as the bundle, hashes
+/// the file. Otherwise, reads the digest from the bundle.
 fn hashes(path: &Path, bundle: &[u8]) -> Hashes {
     for ending in [".publish.attestation", ".slsa.attestation", ".attestation", ".provenance", ".sigstore"] {
         let file = path.to_str().unwrap().strip_suffix(ending).filter(|file| Path::new(file).exists());

@@ -91,7 +91,7 @@ fn g_2_1_1_1_trust_begins_with_the_shipped_root_whatever_the_store_says() {
     ours.set_keys("root", &["our-1", "our-2"].map(TestKey::new), 2);
     ours.reissue(&["root"]);
     let client = TestClient::new(&ours);
-    // An attacker has put the root of another repository into the store.
+    // An attacker has replaced the store with the store of another repository.
     let other = TestClient::new(&theirs);
     other.refresh().unwrap();
     client.copy_store_of(&other);
@@ -484,7 +484,7 @@ fn w_5_0_after_any_failure_the_client_can_update_later() {
             repository.network().fault(path, fault.clone());
             let found = client.refresh();
             let honest = match &fault {
-                // Two of the faults are harmless: a missing next root, and a body that happens to be the honest file.
+                // Two kinds of faults are harmless: a missing next root, and a body that happens to be the honest file.
                 NetworkFault::Status(404) => path == ROOT_2,
                 NetworkFault::Body(body) => Some(body) == repository.network().file(path).as_ref(),
                 _ => false,

@@ -19,7 +19,8 @@ fn repository(build: impl FnOnce(&mut Repository)) -> Repository {
     repository
 }
 
-/// Searches for `path`. Returns the length of the target that was found, and the names of the requested roles.
+/// Searches for `path`. Returns the length of the target that was found, and the names of the delegated roles that were
+/// requested.
 fn walk(repository: &Repository, path: &str) -> (Result<Option<String>, ClientError>, Vec<String>) {
     let found = TestClient::new(repository).find(path).map(|target| target.map(|target| target.length.to_string()));
     let asked = repository.network().requests();
@@ -59,7 +60,7 @@ fn w_5_6_7_0_and_a10_a_missing_role_ends_the_search() {
     }
 }
 
-/// Returns a repository in which all paths are delegated to `a` and `b`, and only `b` lists `x`.
+/// Returns a repository that delegates the paths `*` to `a` and to `b`. Only `b` lists `x`.
 fn two_siblings() -> Repository {
     repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["*"]));
@@ -113,8 +114,8 @@ fn a8_a_role_seen_through_one_delegator_is_verified_again_for_another() {
     assert_eq!(refused(found.into_iter().nth(1).unwrap()), unmet);
 }
 
-/// Returns a repository in which `a` and `b` are responsible for different paths. `a` delegates to `shared`, with the
-/// key `shared`. `build` adds the delegation from `b` to `shared`.
+/// Returns a repository that delegates different paths to `a` and `b`. `a` delegates to `shared` with the default key
+/// of that role. `build` adds the delegation from `b` to `shared`.
 fn diamond(build: impl FnOnce(&mut Repository)) -> Repository {
     repository(|repository| {
         repository.delegate("targets", &Delegation::paths("a", &["a/*"]));

@@ -1,5 +1,5 @@
-//! Tests the settings in docs/serving.md with nginx, Caddy, an S3 server and an emulator of Azure Blob Storage. The tests read the settings from this
-//! page.
+//! Tests the settings in docs/serving.md, which the tests read from that page, with nginx, Caddy, an S3 server and an
+//! emulator of Azure Blob Storage.
 //!
 //! `cargo xtask setup` installs the servers.
 
@@ -28,7 +28,7 @@ const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".
 /// A text that each private key file contains. No response of the server may contain it.
 const SECRET: &str = "PRIVATE KEY";
 
-/// Checks that the server serves metadata and targets as docs/serving.md says, and that it does not serve private keys.
+/// Checks that the server serves metadata and targets as docs/serving.md says, and no other files.
 fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str)]) {
     site.trust("first", &format!("http://127.0.0.1:{port}/"));
     site.fetch_all("first");
@@ -70,7 +70,7 @@ fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &s
     }
 }
 
-/// Checks that the server sends `target` unchanged from `path`, even if the client accepts compression.
+/// Checks that the response for `path` is the unchanged content of `target`, even if the client accepts compression.
 fn comes_whole(site: &Site, port: u16, path: &str, target: &str) {
     let whole = get(port, path, &["Accept-Encoding: gzip, zstd"]);
     assert_eq!((whole.status, whole.header("content-encoding")), (200, ""), "{path}");

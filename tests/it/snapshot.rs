@@ -8,8 +8,8 @@ use lastmile_testkit::{
 use lastmile_tests::{role, verdict, version};
 use serde_json::json;
 
-/// Returns a repository with the delegated role `a` and version 2 of all roles except the root, and a client that is up
-/// to date.
+/// Returns a repository with the delegated role `a` and with version 2 of timestamp, snapshot and targets. Also returns
+/// a client that is up to date.
 fn warm() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("a", &["a/*"]));

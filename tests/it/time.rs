@@ -57,7 +57,7 @@ fn d7_written_date_times_have_neither_fraction_nor_offset() {
     assert_eq!(format_time(&parse_time("2030-01-01T02:00:00.5+02:00").unwrap()), "2030-01-01T00:00:00Z");
 }
 
-/// Starts a server that always sends a `Date` header with 2 January 2030.
+/// Starts a server whose `Date` header is always 2 January 2030.
 fn server_of_2030(repository: &Repository) -> Server {
     let network = repository.network().clone();
     Server::responding(Arc::new(move |request, wire| {

@@ -6,7 +6,7 @@ use lastmile_testkit::{FakeNetwork, Server};
 use super::ours::{Fetched, TestClient, refusal};
 use super::programs::Foreign;
 
-/// Makes the repository of `scenario` (see `tests/interop/make_with_python_tuf.py`), and fetches every target in its
+/// Makes the repository of `scenario` (see `tests/interop/make_with_python_tuf.py`), and fetches every target of its
 /// first state.
 async fn fetches_all(scenario: &str) {
     let foreign = Foreign::make(scenario);

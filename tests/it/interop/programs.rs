@@ -1,4 +1,5 @@
-//! Runs programs of other projects: python-tuf, which makes repositories, and the clients of python-tuf and tuf-js.
+//! Runs programs of other projects: the clients of python-tuf and tuf-js, and a script that makes repositories with
+//! python-tuf.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -98,8 +99,8 @@ pub(crate) struct Client {
 /// The result of running a client.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
-    /// The client succeeded. The first field has the trusted versions of root, timestamp, snapshot and targets. The
-    /// second has the content of each requested target, or `None` if the client did not find it.
+    /// The client succeeded. The first field contains the trusted versions of root, timestamp, snapshot and targets.
+    /// The second field contains the content of each requested target, or `None` if the client did not find the target.
     Fetched([u64; 4], Vec<Option<Vec<u8>>>),
     /// The client failed. The fields are the name and the message of its error.
     Refused(String, String),

@@ -1,5 +1,5 @@
-//! Tests of evidence that other programs make and verify. Only Debian's newest suites have `cosign` and `sigstore-go`.
-//! If these programs cannot be installed on a machine, the tests print `NOT CHECKED`.
+//! Tests of evidence that other programs make and verify. The programs `cosign` and `sigstore-go` come from Debian's
+//! newest suites. Where they cannot be installed, the tests that need them print `NOT CHECKED`.
 
 mod disagreements;
 mod keyless;

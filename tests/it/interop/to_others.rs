@@ -23,7 +23,7 @@ const NAMES: [(&str, &str); 5] = [
     ("empty", ""),
 ];
 
-/// A maintainer, and a server that serves the maintainer's repository during the test.
+/// A maintainer's repository, and a server that serves it during the test.
 struct Maintainer {
     folder: TempDir,
     /// The runtime of the server. Commands block the thread of the test, so the server needs a different thread.
@@ -87,7 +87,7 @@ fn path_of(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Returns the expected answer of a client that has fetched `files` and searched for `absent` names that do not exist.
+/// Returns the expected answer of a client that was asked for `files` and then for `absent` targets that do not exist.
 fn holding(versions: [u64; 4], files: &[(&str, &str)], absent: usize) -> Answer {
     let found = files.iter().map(|(_, content)| Some(content.as_bytes().to_vec()));
     Answer::Fetched(versions, found.chain(std::iter::repeat_n(None, absent)).collect())

@@ -124,7 +124,8 @@ impl Made {
         std::fs::write(metadata.join(format!("{version}.root.json")), signed.buffer()).unwrap();
     }
 
-    /// Publishes the next version of all roles, with targets in the top-level targets role and in a delegated role.
+    /// Publishes the next version of all roles except the root, with targets in the top-level targets role and in a
+    /// delegated role.
     pub(crate) async fn publish(&mut self, root_version: u64, targets: &[(&str, &str)], delegated: &[(&str, &str)]) {
         self.version += 1;
         let version = NonZeroU64::new(self.version).unwrap();
@@ -167,7 +168,7 @@ impl Made {
     }
 }
 
-/// Creates a private key with openssl, in the format that tough reads (PKCS#8).
+/// Creates a private key with openssl, in PKCS#8, which tough can read. `form` is DER or PEM.
 fn key(folder: &Path, algorithm: &str, options: &[&str], form: &str) -> PathBuf {
     let made = folder.join(format!("{algorithm}.pem"));
     let path = folder.join(algorithm);
@@ -180,11 +181,11 @@ fn key(folder: &Path, algorithm: &str, options: &[&str], form: &str) -> PathBuf 
 
 fn openssl(arguments: &[&str]) {
     let said = Command::new("openssl").args(arguments).output();
-    let said = said.expect("openssl is installed; `cargo xtask setup` installs it");
+    let said = said.expect("`openssl` is missing; run `cargo xtask setup`");
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
-/// Returns the time one month from now, in the type that tough requires.
+/// Returns the time 30 days from now, in the type that tough requires.
 fn expiry<T: FromStr<Err: Debug>>() -> T {
     let expiry = chrono::Utc::now() + chrono::TimeDelta::days(30);
     expiry.format("%Y-%m-%dT%H:%M:%SZ").to_string().parse().unwrap()

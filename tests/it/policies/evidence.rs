@@ -1,4 +1,4 @@
-//! Tests of packages with the required evidence: which files the client requests, and how often.
+//! Tests which files the client requests for a package with evidence, and how often.
 
 use lastmile_client::Refusal;
 use lastmile_client::attest::Outcome;
@@ -91,7 +91,7 @@ fn in_bins_a_signed_package_costs_one_request_for_its_evidence_and_one_for_the_b
     assert_eq!(network.requests(), expected);
     network.forget_requests();
     assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
-    assert_eq!(network.requests(), REFRESH, "the evidence and its bin are stored");
+    assert_eq!(network.requests(), REFRESH, "the client must use the stored evidence and bin");
 }
 
 #[test]
@@ -185,7 +185,8 @@ fn c_45_a_trust_root_that_is_too_long_is_not_requested() {
     assert!(!repository.network().requests().contains(&repository.target_location("trust/root.json", &long)));
 }
 
-/// Returns a policy whose signer `release` is an identity. `trust` is the trust root for this identity.
+/// Returns a policy that requires a signature by the identity `release`. `trust` defines the trust root for this
+/// identity.
 fn with_trust(trust: &Value) -> Value {
     let mut policy = policy(&[signature_by("release")]);
     policy["trust"] = json!({ "public": trust });

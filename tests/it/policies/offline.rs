@@ -68,7 +68,7 @@ fn without_stored_evidence_nothing_is_judged_offline() {
         let target = session.target(PACKAGE).await.unwrap();
         assert_eq!(session.read(&target).await.unwrap(), CONTENT);
     });
-    assert_eq!(repository.network().requests().len(), 2, "the evidence and the package");
+    assert_eq!(repository.network().requests().len(), 2, "the client must request the evidence and the package");
     assert_eq!(evidence_files(&client), [""; 0]);
 }
 

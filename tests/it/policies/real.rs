@@ -12,14 +12,14 @@ use crate::cli::program;
 struct Sample {
     /// The name of the fixtures: the package `NAME.txt` and the bundle `NAME.json`.
     name: &'static str,
-    /// The trusted root of the instance.
+    /// The trusted root of the Sigstore instance.
     root: &'static str,
     issuer: &'static str,
     subject: &'static str,
-    /// The members of the policy's rule in TOML, not counting its name and paths, and the section of the builder, if
-    /// any.
+    /// The members of the policy's rule in TOML, without its name and paths. If the policy has a builder, the builder's
+    /// section follows.
     rule: &'static str,
-    /// The required evidence, as described in errors.
+    /// The required evidence, as errors describe it.
     wanted: &'static str,
 }
 

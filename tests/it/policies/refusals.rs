@@ -42,7 +42,7 @@ fn c_24_no_attestation_is_refused() {
         },
     );
     assert!(!repository.network().requests().contains(&repository.target_location(PACKAGE, CONTENT)));
-    assert_eq!(client.output(), [""; 0], "nothing was created, not even a folder");
+    assert_eq!(client.output(), [""; 0], "the client must create nothing, not even a folder");
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("team", &["app/*"]));
     set_policy(&mut repository, "targets", policy(&[signature_by("a")]));
-    // The policy of the delegated role defines a signer and a rule with the same names as in the policy of its
+    // The policy of the delegated role contains a signer and a rule that have the same names as in the policy of its
     // delegator. This rule excludes the package.
     let mut rule = signature_by("a");
     rule["except"] = json!([PACKAGE]);
@@ -143,8 +143,8 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
 
 #[test]
 fn c_43_the_chain_that_the_search_follows_decides() {
-    // Two roles list the package. The search ends at the first of these roles, so the less strict policies of the
-    // second delegation chain do not apply.
+    // Two roles list the package. The search ends at the first of these roles, so the policy of the second role, which
+    // the evidence would satisfy, does not apply.
     let mut repository = Repository::new();
     for role in ["strict", "lax"] {
         repository.delegate("targets", &Delegation::paths(role, &["app/*"]));

@@ -12,7 +12,7 @@ const NEWER: &[u8] = b"newer package";
 const KINDS: [&[&str]; 2] = [&[], &["--prefixes"]];
 const BOTH: [&str; 2] = ["snapshot-1", "timestamp-1"];
 
-/// Creates the keys `keys` and adds them to all bins.
+/// Creates `keys` and adds them to all bins.
 fn add_keys(made: &Made, kind: &[&str], keys: &[&str]) {
     // Succinct bins share their keys, so adding a key to one bin adds it to all bins.
     let bins = if kind.is_empty() { &["bin-0"][..] } else { &["bin-0", "bin-1"] };

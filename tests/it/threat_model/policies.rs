@@ -1,5 +1,5 @@
-//! Tests what an attacker can and cannot do if a targets role contains a policy. The attacker has stolen keys of TUF
-//! roles, or keys, identities and services that the policy names.
+//! Tests what an attacker can and cannot do if a targets role has a policy. The attacker has stolen keys of TUF roles,
+//! or keys, identities and services that the policy names.
 
 use chrono::Duration;
 use lastmile_attacks::{EVIL, GOOD};
@@ -45,7 +45,7 @@ fn signature(content: &[u8]) -> Value {
     sigstore::statement(SIGN, &json!({}), content)
 }
 
-/// Returns an envelope that contains `statement`, signed with `key`.
+/// Returns an envelope with `statement`, signed with `key`.
 fn signed_with(key: &TestKey, statement: &Value) -> Value {
     sigstore::envelope(&statement.to_string(), &[key])
 }
@@ -145,8 +145,8 @@ fn p1_the_keys_of_a_delegated_role_publish_no_package_without_the_demanded_evide
     for evidence in [vec![], vec![signed_with(&own, &signature(EVIL))], vec![good.clone()]] {
         assert_eq!(published(&made, &evidence), REFUSED);
     }
-    // The attacker adds a policy to the delegated role. The signer in this policy has the same name as the signer in
-    // the policy of the top-level targets role, but the attacker's key. The clients still refuse the package.
+    // The attacker adds a policy to the delegated role. In this policy, the signer `builder` has the attacker's key.
+    // The clients still refuse the package, because the policy of the top-level targets role applies too.
     let attacker = made.attacker(&TEAM);
     release(&attacker, "team", PACKAGE, EVIL, &[signed_with(&own, &signature(EVIL))]);
     let mut policy = policy(&[signed_by("signed", &["builder"])]);
@@ -282,8 +282,8 @@ fn p5_a_builder_makes_provenance_of_any_source_but_no_signature_of_somebody_else
 
 #[test]
 fn p6_the_key_of_a_log_backdates_signatures_but_makes_no_certificate() {
-    // The key of the builder was stolen after it had been replaced. The log proves that a signature was made after the
-    // replacement.
+    // The key of the builder was stolen after it had been replaced. A log records when a signature was made, so clients
+    // refuse signatures that were made after the replacement.
     let until = |logs: u32| {
         let mut policy = policy(&[signed_by("signed", &["builder"])]);
         policy["trust"]["public"]["logs"] = logs.into();

@@ -1,5 +1,5 @@
-//! Tests of keys that are useless to an attacker who has no other keys, because snapshot and timestamp list the hash of
-//! each file that is signed with these keys.
+//! Tests of keys that are useless to an attacker who has no other keys, because the snapshot or the timestamp lists the
+//! hash of each file that is signed with these keys.
 
 use lastmile_attacks::GOOD;
 use lastmile_testkit::METADATA;
@@ -23,7 +23,7 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Attempt<'_> {
-    /// Runs three attacks with files that `forge` has changed, and checks that all of them fail. The attacker replaces
+    /// Runs three attacks with files that `forge` has changed, and checks that all of them fail: the attacker replaces
     /// the file of the published version, publishes a forged release, and replaces the file of the next honest release.
     pub(super) fn fails(&self, made: &Made, forge: impl Fn(&Attacker, &mut Value)) {
         let [in_place, own_release] = self.refusals.map(|why| why.replace("ROLE", self.role));

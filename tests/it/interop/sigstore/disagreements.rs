@@ -59,7 +59,7 @@ fn a_statement_by_a_p384_key_is_accepted() {
     assert_eq!(workshop.judge_statement("p384.pub", "bundle.json", REVIEW), Ok(()));
 }
 
-/// cosign 3.1 signs with Ed25519ph (RFC 8032, 5.1), although the scheme of the key is Ed25519, and refuses its own
+/// Although the scheme of the key is Ed25519, cosign 3.1 signs with Ed25519ph (RFC 8032, 5.1). It then refuses its own
 /// signatures.
 #[test]
 fn a_statement_signed_with_ed25519ph_is_refused_by_both() {

@@ -15,7 +15,7 @@ use super::workshop::{Verdict, debian};
 const GITHUB: &str = "https://token.actions.githubusercontent.com";
 const LOGIN: &str = "https://github.com/login/oauth";
 
-/// A bundle in `attest/tests/fixtures`, and the digest, identity and trusted root with which the bundle is verified.
+/// A bundle in `attest/tests/fixtures`, with the digest, the identity and the trusted root for its verification.
 #[derive(Clone, Copy)]
 struct Sample {
     file: &'static str,

@@ -74,7 +74,7 @@ impl Workshop {
         fs::read(self.path(name)).unwrap()
     }
 
-    /// Changes one byte of a file.
+    /// Changes the byte of a file at the position `at`.
     pub(crate) fn damage(&self, name: &str, at: usize) {
         let mut content = self.read(name);
         content[at] ^= 1;
@@ -186,7 +186,7 @@ impl Workshop {
         check.judge(&self.read(evidence), hashes, Utc::now()).map_err(|error| error.to_string())
     }
 
-    /// Changes a bundle.
+    /// Applies `change` to the bundle in the file `bundle`.
     pub(crate) fn edit(&self, bundle: &str, change: impl FnOnce(&mut Value)) {
         let mut value: Value = serde_json::from_slice(&self.read(bundle)).unwrap();
         change(&mut value);
@@ -194,12 +194,13 @@ impl Workshop {
     }
 }
 
-/// A configuration of cosign without logs or timestamp authorities, as `cosign signing-config create` prints it.
+/// A signing configuration for cosign without logs and timestamp authorities, as `cosign signing-config create` prints
+/// it.
 const SIGNING_CONFIG: &str =
     r#"{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json","rekorTlogConfig":{},"tsaConfig":{}}"#;
 const CONFIG: &str = "--signing-config=signing-config.json";
 
-/// Flips a bit in the middle byte of a base64 string.
+/// Decodes a base64 string, flips a bit in the middle byte, and encodes it again.
 pub(crate) fn flip(value: &mut Value) {
     use base64::Engine as _;
     let base64 = base64::engine::general_purpose::STANDARD;
