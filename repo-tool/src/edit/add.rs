@@ -36,8 +36,8 @@ pub enum PublishedTargets {
     Replace,
 }
 
-/// Whether a target may be added to a role that delegates the path of the target to another role. Clients then find the
-/// target in the delegating role. It hides any target with the same path in the delegated role.
+/// Whether a target may be added to a role that delegates the path of the target to another role. Clients then find
+/// this target, not a target with the same path in the delegated role.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DelegatedPaths {
     /// Refuse the target.
@@ -54,7 +54,7 @@ impl AddOptions {
         Self { custom, ..self }
     }
 
-    /// Lists evidence files in the custom data of a package, in addition to the evidence files that are already listed.
+    /// Adds evidence files to those that the custom data of a package already lists.
     #[must_use]
     pub fn with_evidence(self, evidence: PackageEvidence) -> Self {
         Self { evidence: Some(evidence), ..self }
@@ -140,7 +140,7 @@ impl Custom {
     /// Sets the custom data of `target`. `before` is the listed target that it replaces, if any.
     fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
         match self {
-            // The targets in a request that another process made already have their custom data.
+            // The targets in a queued request of another process already have their custom data.
             Self::Keep if target.custom.is_none() => target.custom = before.and_then(|before| before.custom),
             Self::Keep => {}
             Self::Replace(custom) => target.custom = Some(custom.clone()),
@@ -154,12 +154,13 @@ fn members_of(parsed: &[(&str, String)]) -> String {
 }
 
 impl Edit<'_> {
-    /// Adds new target files to `role`, or to its bins. Published targets whose names match `immutable` must not
-    /// change.
+    /// Adds new target files to `role`, or to its bins. Unless `options` allows it, published targets whose names match
+    /// `immutable` must not change.
     ///
     /// # Errors
-    /// [`Error::Edit`] if a target would hide or replace another target. Also returns an error if the role does not
-    /// exist or its metadata does not verify.
+    /// [`Error::Edit`] if the role delegates the path of a target to another role, or if a target would replace an
+    /// immutable target, unless `options` allows this. Also returns an error if the role does not exist or its metadata
+    /// does not verify.
     pub(crate) fn list(
         &mut self,
         role: &RoleName,

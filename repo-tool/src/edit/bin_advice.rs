@@ -1,9 +1,9 @@
 //! Recommends a number of bins, based on the number of bytes that clients would fetch.
 //!
-//! A client that looks for one target fetches the timestamp, the snapshot and one bin. With more bins, each bin is
-//! smaller, but the snapshot is larger, because it lists every bin. A bin takes 132 bytes in the snapshot if it is
-//! listed with length and hash, and 31 bytes if it is listed by version only (see [`crate::publish::snapshot`]). The
-//! formula and measurements are in docs/scale.md.
+//! To find one target, a client fetches the timestamp, the snapshot and one bin. With more bins, each bin is smaller,
+//! but the snapshot is larger, because it lists every bin. A bin takes 132 bytes in the snapshot if it is listed with
+//! length and hash, and 31 bytes if it is listed by version only (see [`crate::publish::snapshot`]). The formula and
+//! measurements are in docs/scale.md.
 
 use chrono::{DateTime, Utc};
 use lastmile_metadata::{Role as _, RoleName, Targets, Version};
@@ -16,8 +16,8 @@ use crate::edit::bins::Bins;
 const MEASURED: usize = 1000;
 /// The assumed number of targets that a new client fetches: one package and its dependencies.
 const FIRST: u64 = 10;
-/// The length in bytes of a bin's snapshot entry without length and hash, such as `"bin-0000.json":{"version":1},`.
-/// This includes one more byte, because later versions have more digits.
+/// The length in bytes of a bin's snapshot entry without length and hash, such as `"bin-0000.json":{"version":1},`. One
+/// byte is added, because later versions have more digits.
 const VERSION_ENTRY: u64 = 31;
 /// The length in bytes of a snapshot entry with version, length and SHA-256.
 const HASH_ENTRY: u64 = 132;
@@ -110,7 +110,7 @@ impl Workload {
         EMPTY + HASH_ENTRY + entry * (1_u64 << bits.min(32))
     }
 
-    /// Returns a warning if 2 to the power of `bits` bins would be too many.
+    /// Returns a warning if 2 to the power of `bits` bins are more than the recommended maximum.
     #[must_use]
     pub fn warning(&self, bits: u8) -> Option<String> {
         let most = self.most_bits();
@@ -123,10 +123,10 @@ impl Workload {
         })
     }
 
-    /// Returns the largest bit length, the base-2 logarithm of the number of bins, for which other clients accept the
-    /// metadata with their default limits. python-tuf reads snapshots of at most 2,000,000 bytes and targets roles of
-    /// at most 5,000,000 bytes. The client tough, which does not support succinct bins, reads snapshots of at most 1
-    /// MiB.
+    /// Returns the largest bit length for which other clients accept the metadata with their default limits. The bit
+    /// length is the base-2 logarithm of the number of bins. python-tuf reads snapshots of at most 2,000,000 bytes and
+    /// targets roles of at most 5,000,000 bytes. The client tough, which does not support succinct bins, reads
+    /// snapshots of at most 1 MiB.
     #[must_use]
     pub fn most_bits(&self) -> u8 {
         match (self.by_version, self.succinct) {
@@ -153,7 +153,7 @@ impl Workload {
 }
 
 impl Proposal {
-    /// Explains the recommendation in three lines of text.
+    /// Explains the recommendation in three lines of text, or in one line if no bins are recommended.
     #[must_use]
     pub fn text(&self, load: &Workload) -> String {
         let targets = load.targets;

@@ -37,8 +37,8 @@ pub struct Bins {
 }
 
 impl Bins {
-    /// Returns the bins in `delegations`, if they form a complete set with one name prefix, one list of keys and one
-    /// threshold.
+    /// Returns the bins in `delegations`. Returns `None` unless they form a complete set with one name prefix, one list
+    /// of keys and one threshold.
     #[must_use]
     pub fn of(delegations: &Delegations) -> Option<Self> {
         match &delegations.roles {
@@ -93,7 +93,7 @@ impl Bins {
 }
 
 impl Edit<'_> {
-    /// Returns the bins of `role` in the draft.
+    /// Returns the bins of `role` in the draft, or `None` if the role has no bins.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the role does not exist.
@@ -122,7 +122,8 @@ impl Edit<'_> {
     /// targets processed.
     ///
     /// # Errors
-    /// [`Error::Edit`] if the role has delegations that cannot coexist with bins.
+    /// [`Error::Edit`] if the role already has the same bins, or has delegations that cannot coexist with bins; if
+    /// another role has the name of a bin; or if an existing bin has delegations.
     pub fn make_bins(
         &mut self,
         role: &RoleName,
@@ -172,7 +173,7 @@ impl Edit<'_> {
         self.fill(role, &moving, progress).map(drop)
     }
 
-    /// Refuses bin names that other delegated roles already have, because these roles would lose their targets.
+    /// Refuses bins with the name of another delegated role, because that role would lose its targets.
     fn check_names(&mut self, role: &RoleName, bins: &SuccinctRoles, old: Option<&Bins>) -> Result<(), Error> {
         let is_old =
             |name: &RoleName, delegator: &RoleName| delegator == role && old.is_some_and(|old| old.contains(name));
@@ -216,7 +217,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Returns the succinct bins of `role`, if `name` is the name of one of these bins or the name prefix of the bins.
+    /// Returns the succinct bins of `role`, if `name` is the name of one of them or their name prefix.
     pub(super) fn succinct_bins(&mut self, role: &RoleName, name: &RoleName) -> Result<Option<Bins>, Error> {
         let bins = self.bins(role)?.filter(|bins| bins.succinct);
         Ok(bins.filter(|bins| bins.contains(name) || bins.name_prefix == name.as_str()))

@@ -73,8 +73,8 @@ impl Edit<'_> {
     /// `progress` with the number of targets processed. Roles without changes are not signed again.
     ///
     /// # Errors
-    /// Returns an error if the role does not exist, if the metadata of the role or of a bin does not verify, or if two
-    /// targets have the same path but different content.
+    /// Returns an error if the role does not exist, or if the metadata of the role or of a bin does not verify. Returns
+    /// [`Error::Edit`] if two targets clash, or if `source` does not allow a target to hide or replace another target.
     pub fn fill(
         &mut self,
         role: &RoleName,
@@ -103,7 +103,7 @@ impl Edit<'_> {
         for ((role, ..), bulk_filled) in shares.into_iter().zip(bulk_filled) {
             let Some((content, count)) = bulk_filled else { continue };
             changed += count;
-            // This call records the delegator and drops earlier signatures.
+            // Call `targets` because it records the delegator and drops earlier signatures.
             self.targets(&role)?;
             self.draft.targets.insert(role.clone(), content);
             self.draft.bulk_filled.insert(role);
@@ -157,8 +157,8 @@ fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> 
 }
 
 /// Copies `before`, and adds the targets of `source` with these `numbers` to the copy. Returns the copy and the number
-/// of new or changed targets, or `None` if nothing changes. `published`, the published content of the role, is needed
-/// if the source has immutable targets.
+/// of new or changed targets, or `None` if nothing changes. `published` is the published content of the role. It is
+/// needed if the source has immutable targets.
 fn bulk_filled(
     role: &RoleName,
     (before, published): (&Targets, Option<&Targets>),
@@ -203,7 +203,7 @@ fn bulk_filled(
     Ok((changed > 0).then_some((after, changed)))
 }
 
-/// Returns the target to use for the entries in `same`, which all have the same path.
+/// Returns the target to add for the entries in `same`, which all have the same path.
 fn one_of(same: &[NamedTarget], source: &dyn TargetSource) -> Result<TargetFile, Error> {
     let [first, others @ ..] = same else { return Err(lost()) };
     let target = first.target(source)?;

@@ -13,7 +13,7 @@ use crate::{EditError, Error};
 
 impl Edit<'_> {
     /// Refuses new targets that clash with each other or with listed targets. `folder` is the `targets/` folder of the
-    /// repository. Its files are a quick way to see whether there are targets below a path.
+    /// repository. Its files show, without reading all roles, whether there may be targets below a path.
     ///
     /// # Errors
     /// [`EditError::FileAndFolder`] with all clashes.

@@ -45,12 +45,13 @@ pub struct HolderChange {
 
 impl Edit<'_> {
     /// Changes the delegation from `from` to `name`. If `from` is `None`, changes the delegation of the first role that
-    /// delegates to `name`. Returns the targets that clients will find in a different role or no longer find. Considers
-    /// only the targets of roles to which the delegator delegates directly.
+    /// delegates to `name`. Returns the targets that clients will find in a different role or no longer find, but only
+    /// those in roles to which the delegator delegates directly.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no such delegation; [`Error::Edit`] if the role is a bin, its keys cannot reach
-    /// the threshold, or a pattern matches nothing; [`Error::Untrusted`] if metadata does not verify.
+    /// [`Error::NotFound`] if there is no such delegation; [`Error::InvalidInput`] if the threshold is 0;
+    /// [`Error::Edit`] if the role is a bin, its keys cannot reach the threshold, or a pattern matches nothing;
+    /// [`Error::Untrusted`] if metadata does not verify.
     pub fn change_delegation(
         &mut self,
         from: Option<&RoleName>,
@@ -76,8 +77,8 @@ impl Edit<'_> {
         Ok(moved)
     }
 
-    /// Returns the targets that clients find in a different role, or no longer find, after the change. Considers only
-    /// the paths that the delegation to `name` covers before or after the change.
+    /// Returns the targets that clients find in a different role, or no longer find, after the change. Only paths that
+    /// the delegation to `name` covers before or after the change can be affected.
     fn holder_changes(
         &mut self,
         from: &RoleName,

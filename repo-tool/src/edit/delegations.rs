@@ -19,7 +19,7 @@ pub struct Trust {
 }
 
 impl Trust {
-    /// Returns the threshold, if there are enough keys to reach it.
+    /// Returns the threshold, or an error if there are not enough keys to reach it.
     pub(crate) fn threshold(&self) -> Result<Threshold, Error> {
         let distinct: BTreeSet<_> = self.keys.iter().collect();
         Threshold::new(self.threshold)
@@ -49,7 +49,8 @@ impl Edit<'_> {
     /// Adds a delegation from `from` to a new role, which lists no targets yet.
     ///
     /// # Errors
-    /// [`Error::Edit`] if the role already exists, its keys cannot reach the threshold, or a pattern matches nothing;
+    /// [`Error::Edit`] if the role already exists, its keys cannot reach the threshold, a pattern matches nothing,
+    /// `from` has succinct bins, or the name differs only in case from the name of another role of `from`.
     /// [`Error::Untrusted`] if metadata that is read to find the role does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;

@@ -44,7 +44,7 @@ impl Edit<'_> {
         }
         for path in evidence {
             match self.remove_target(role, &path) {
-                // The evidence is listed by another role, or it is not listed at all.
+                // Another role lists the evidence file, or no role lists it.
                 Ok(_) | Err(Error::NotFound(NotFound::Target { .. })) => {}
                 Err(error) => return Err(error),
             }

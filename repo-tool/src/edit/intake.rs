@@ -84,9 +84,9 @@ pub struct Incoming {
     pub file: PathBuf,
 }
 
-/// Finds the files to publish in each of `paths`, which may be files or folders. The target path of a file is its path
-/// relative to the given folder, with the prefix `under`. The paths in `paths` themselves are never skipped, even if
-/// they are hidden.
+/// Finds the files to publish in each of `paths`, which may be files or folders. The target path of a file in a folder
+/// is its path relative to the folder. The target path of a file in `paths` itself is its file name. Both get the
+/// prefix `under`, if there is one. The paths in `paths` themselves are never skipped, even if they are hidden.
 ///
 /// # Errors
 /// [`PathError::Unpublishable`] with all files that cannot be published: links, FIFOs, devices, and files whose names
@@ -155,7 +155,7 @@ pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
 ///
 /// # Errors
 /// [`Error::Private`] with all files that must stay private: the repository's own files (`own`), and files that contain
-/// a private key. In this case, all copies are removed.
+/// a private key. After any error, all copies are removed.
 pub fn copy(
     sources: &[Source],
     into: &Path,

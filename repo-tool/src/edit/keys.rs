@@ -45,7 +45,8 @@ impl RoleKeysMut<'_> {
         self.check_reachable(role)
     }
 
-    /// Removes key IDs from the role. If a key ID has a usable key and is listed more than once, one entry is kept.
+    /// Removes key IDs from the role. If a key ID has a usable key, its first entry is kept and only the others are
+    /// removed.
     pub(super) fn remove_ids(&mut self, role: &RoleName, ids: &[KeyId]) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
         let keys = &*self.keys;
@@ -88,8 +89,9 @@ impl Edit<'_> {
         Ok((keys, ring.threshold().get()))
     }
 
-    /// Returns every delegated role of the draft, at any depth, each with its delegating role. A delegating role always
-    /// precedes the roles it delegates to. A role with two delegating roles is returned twice. Reads all roles.
+    /// Returns every delegated role of the draft, at any depth, each with its delegating role. Each entry follows the
+    /// first entry of its delegating role, unless that is `targets`. A role with two delegating roles has two entries.
+    /// Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.
@@ -110,8 +112,8 @@ impl Edit<'_> {
         Ok(edges)
     }
 
-    /// Returns every role of the draft that lists `key`, in any encoding, with its delegating role. The delegating role
-    /// of a top-level role is `None`. Reads all roles.
+    /// Returns every role of the draft whose key list contains `key` in any encoding, with the role that delegates to
+    /// it. The delegating role of a top-level role is `None`. Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.
@@ -197,7 +199,7 @@ impl Edit<'_> {
     /// Sets the threshold of several roles. To change all succinct bins of a role, include any one of them.
     ///
     /// # Errors
-    /// [`Error::Edit`] if a role has fewer keys than the threshold.
+    /// [`Error::InvalidInput`] if the threshold is 0, and [`Error::Edit`] if a role has fewer keys than the threshold.
     pub fn set_threshold_of_all(&mut self, roles: &[RoleName], threshold: u32) -> Result<(), Error> {
         let new = Threshold::new(threshold).ok_or(InvalidInput::Threshold)?;
         self.change(roles, |role, entry| entry.set_threshold(role, new))
@@ -243,7 +245,7 @@ impl Edit<'_> {
         let mut wanted: BTreeSet<&RoleName> = roles.iter().copied().collect();
         if !wanted.is_empty() {
             for (role, delegator) in self.delegated_roles()? {
-                // If several roles delegate to a role, use the first one, as the search for a single role does.
+                // If several roles delegate to a role, use the first one.
                 if wanted.remove(&role) {
                     found.entry(delegator).or_default().insert(role);
                 }
@@ -280,8 +282,8 @@ pub(super) fn change_delegated(
 }
 
 impl Published {
-    /// Returns every published role that lists `key`, in any encoding, with its delegating role. The delegating role of
-    /// a top-level role is `None`. Reads all roles.
+    /// Returns every published role whose key list contains `key` in any encoding, with the role that delegates to it.
+    /// The delegating role of a top-level role is `None`. Reads all roles.
     pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         Edit::new(self, Draft::default()).roles_trusting(key)
     }

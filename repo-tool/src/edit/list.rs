@@ -1,5 +1,5 @@
-//! Lists of targets whose files are on another server (`add --from-list`). A list is not kept in memory. It is checked
-//! in parts on all cores, and each line is read again when its target is needed.
+//! Lists of targets whose files are on another server (`add --from-list`). The text of a list is not kept in memory. It
+//! is checked in parts on all cores, and each line is read again when its target is needed.
 //!
 //! Each line has one of two forms. The first is a JSON object, `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"},
 //! "custom": {…}}`, where `custom` is optional. The second is `SHA256 LENGTH PATH`, separated by spaces or tabs, where
@@ -55,11 +55,12 @@ struct LineEntry {
 }
 
 impl List {
-    /// Checks the list in `file`. A pipe is first copied to the folder `spool`. Calls `progress` with the number of
-    /// bytes checked.
+    /// Checks the list in `file`. If `file` is a pipe, first copies its content to a temporary file in the folder
+    /// `spool`. Calls `progress` with the number of bytes checked.
     ///
     /// # Errors
-    /// [`Error::Edit`] with the number of the first invalid line.
+    /// [`Error::Edit`] with the number of the first invalid line, and [`Error::File`] if the list is empty or cannot be
+    /// read.
     pub fn read(file: &Path, spool: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let read = |error| Error::file("read", file, error);
         let opened = named::open(file).map_err(read)?;
@@ -70,8 +71,8 @@ impl List {
         Self::check(ListFile { file: opened, path: file.to_path_buf(), length: found.len() }, PART, progress)
     }
 
-    /// Copies the list that `from` yields to the folder `spool` and checks the copy. Error messages show `path` as the
-    /// path of the list. Calls `progress` with the number of bytes checked.
+    /// Copies the list from the reader `from` to a temporary file in the folder `spool`, and checks the copy. Error
+    /// messages show `path` as the path of the list. Calls `progress` with the number of bytes checked.
     ///
     /// # Errors
     /// Returns the errors of [`List::read`].

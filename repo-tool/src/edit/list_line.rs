@@ -57,7 +57,7 @@ fn plain_entry(line: &str) -> Result<Entry, LineFault> {
     Ok((path.to_string(), length, vec![digest_of("sha256", digest)?], None))
 }
 
-/// Returns the first word, and the text after the blanks that follow the word.
+/// Returns the first word, and the text that follows the word and its trailing blanks.
 fn word(text: &str) -> Option<(&str, &str)> {
     let (word, rest) = text.split_once([' ', '\t'])?;
     let rest = rest.trim_start_matches([' ', '\t']);

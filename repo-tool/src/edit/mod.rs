@@ -104,7 +104,8 @@ impl<'a> Edit<'a> {
         self.draft.targets.get_mut(role).ok_or_else(|| unknown(role))?.hold()
     }
 
-    /// Marks a role to be signed again with its current content, a new version and a new expiry date.
+    /// Marks a role to be signed again with its current content, a new version and a new expiry date. If it is the
+    /// snapshot, also marks the timestamp.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the role does not exist.
@@ -147,7 +148,8 @@ impl<'a> Edit<'a> {
         self.draft.targets.insert(role.clone(), RoleContent::Held(empty));
     }
 
-    /// Returns the role that delegates to `role` in the draft, or else in the published state.
+    /// Returns the role that delegates to `role` in the draft. If no changed role does, returns the role that delegates
+    /// to `role` in the published state, unless the draft removes that delegation.
     ///
     /// # Errors
     /// [`Error::NotFound`] if no role delegates to `role`.
@@ -237,7 +239,7 @@ impl<'a> Edit<'a> {
     }
 }
 
-/// Returns the delegated roles whose keys or threshold changed.
+/// Returns the delegated roles that are new or whose keys or threshold changed.
 fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator: &RoleName) -> Vec<RoleName> {
     // Collect the key rings once, because there may be many roles.
     let listed: BTreeMap<RoleName, KeyRing> = match before.map(|before| &before.roles) {

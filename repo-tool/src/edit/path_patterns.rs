@@ -9,7 +9,7 @@ use crate::{EditError, Error};
 /// Parses path patterns.
 ///
 /// # Errors
-/// [`Error::Edit`] if no usable target path matches a pattern. This is the case for `/foo/*`, `./foo/*` and `foo//bar`.
+/// [`Error::Edit`] if one of the patterns matches no usable target path, as with `/foo/*`, `./foo/*` and `foo//bar`.
 pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
     let paths = Paths::Patterns(texts.iter().map(PathPattern::new).collect());
     refuse_useless(&paths)?;

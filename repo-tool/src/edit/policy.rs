@@ -9,7 +9,7 @@ use super::Edit;
 use crate::{Error, PolicyError};
 
 impl Edit<'_> {
-    /// Returns the policy of a role in the draft, or else its published policy.
+    /// Returns the policy of a role in the draft. If the draft does not change the role, returns its published policy.
     ///
     /// # Errors
     /// [`Error::NotFound`] if no role delegates to `role`; [`PolicyError::NoTargets`] for root, snapshot and timestamp.
@@ -21,8 +21,9 @@ impl Edit<'_> {
     /// Sets the policy of a role. If the role already has a policy, replaces it.
     ///
     /// # Errors
-    /// [`PolicyError`] if the role cannot have a policy, or if the policy is malformed, uses features that this version
-    /// does not support, or names a trust root that the role does not list.
+    /// [`PolicyError`] if the role cannot have a policy, or if the policy is malformed or uses features that this
+    /// version does not support. Also [`PolicyError`] if the policy names a trust root without its SHA-256 and the role
+    /// does not list the trust root.
     pub fn set_policy(&mut self, role: &RoleName, policy: &Json) -> Result<(), Error> {
         check_has_targets(role)?;
         self.refuse_bin(role)?;

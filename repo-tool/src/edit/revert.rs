@@ -1,4 +1,4 @@
-//! Restores the targets and delegations as they were before the last publication.
+//! Restores the targets and delegations as they were before the last publication that changed them.
 //!
 //! The files of earlier versions are still in `metadata/`, but anyone who can write to that folder may have changed
 //! them. Therefore the earlier snapshot and the files that it lists are verified. Each of these files must also be
@@ -38,11 +38,11 @@ pub enum RemovedKeys {
 pub(crate) enum MissingFiles {
     /// Refuse to restore targets whose files are missing.
     Refuse,
-    /// Restore the targets, because another server stores the target files.
+    /// Restore the targets. This is for repositories whose target files are on another server.
     Allow,
 }
 
-/// The content that a role had before the last publication, and the roles that delegated to it.
+/// The earlier content of a role, and the roles that delegated to the role.
 struct EarlierRole {
     content: Targets,
     delegators: BTreeSet<RoleName>,
@@ -54,8 +54,9 @@ impl Edit<'_> {
     /// restored content.
     ///
     /// # Errors
-    /// [`Error::Revert`] if an earlier file is missing or does not verify, or if the earlier content trusts keys that
-    /// have since been removed; [`Error::NotFound`] if no earlier publication has different content.
+    /// [`Error::Revert`] if the repository has no consistent snapshots, if an earlier file is missing or does not
+    /// verify, or if the earlier content trusts keys that have since been removed and `removed` does not allow this.
+    /// [`Error::NotFound`] if no earlier publication has different content.
     pub fn revert(&mut self, removed: RemovedKeys) -> Result<Version, Error> {
         if !self.published.root.consistent_snapshot {
             return Err(RevertError::NotKept.into());

@@ -54,8 +54,7 @@ pub trait TargetSource: Sync {
         None
     }
 
-    /// Decides what happens if two different targets have the same path. If this function returns `Ok`, the first
-    /// target is used.
+    /// Called if two different targets have the same path. If this function returns `Ok`, the first target is used.
     ///
     /// # Errors
     /// [`Error::Edit`] if the source must not contain two such targets.

@@ -17,8 +17,8 @@ impl Edit<'_> {
         Ok(role)
     }
 
-    /// Removes the target `path` from `role` or its bin. If `role` is `None`, removes the target from the role in which
-    /// clients find it. Returns the changed role.
+    /// Removes the target `path` from `role` or its bin. If `role` is `None`, removes the target from the role that
+    /// lists it. Returns the changed role.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the target is not listed.
@@ -37,7 +37,8 @@ impl Edit<'_> {
         Ok(holder)
     }
 
-    /// Returns the role in which clients will find `path` once the draft is published.
+    /// Returns a role of the draft that lists `path`. If there is none, returns the role in which clients find `path`
+    /// in the published state, even if the draft removes the target from that role.
     pub(super) fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         for (role, content) in &self.draft.targets {
             if content.read()?.target(path).is_some() {
