@@ -14,7 +14,7 @@ use crate::publish::staged;
 use crate::publish::transaction;
 use crate::{Error, Invocation, NotFound, Outcome, Plan, Repository, Signing, names, parallel};
 
-/// The result of a [`PublishRequest`], which either this process or another process handled.
+/// The result of a [`PublishRequest`] that either this process or another process handled.
 pub enum Shared {
     /// This process published the request or added it to the pending change.
     ByUs(Box<OwnResult>),
@@ -32,8 +32,8 @@ pub struct OwnResult {
     pub outcome: Outcome,
 }
 
-/// Publishes a request together with all waiting requests, or waits until another process has published or refused the
-/// request.
+/// Publishes `request` together with all other waiting requests, or waits until another process has published or
+/// refused `request`.
 ///
 /// # Errors
 /// Returns the error for this request. An error for another request is reported to the process that made that request.
@@ -65,8 +65,8 @@ impl Repository {
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
-        // If there is a pending change, publish only this request, because it may have to be added to the pending
-        // change.
+        // If there is a pending change, publish only this request, because the request may have to be added to the
+        // pending change.
         let is_alone = staged::is_staged(&self.layout);
         let files = self.take_files(&mine)?;
         let (draft, ()) = self.prepare(|repository, draft| Ok((repository.changed(draft, &mine, &files)?, ())))?;

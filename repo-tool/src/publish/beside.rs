@@ -1,5 +1,6 @@
-//! Publishes changes while another change is pending. A change to other roles does not have to wait for the signatures
-//! that the pending change lacks. It is published immediately, and the pending change stays pending.
+//! Publishes changes while another change is pending. A change to roles that the pending change does not affect is
+//! published immediately. It does not have to wait for the signatures that the pending change lacks, and the pending
+//! change stays pending.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,8 @@ use crate::{Error, PendingError, Repository};
 
 impl Repository {
     /// Calls `change` to create a draft. If the change is independent of the pending change, the new draft is based on
-    /// the published state. Otherwise, the new draft is based on the pending change. If there is a pending change,
-    /// `change` may be called twice: once with the pending change, and once with an empty draft.
+    /// the published state. Otherwise, the new draft is based on the pending change. If there is a pending change, may
+    /// call `change` twice: with the pending change, and with an empty draft.
     ///
     /// # Errors
     /// Returns the errors of `change`. A change that cannot be combined with the pending change is refused, because
@@ -32,8 +33,8 @@ impl Repository {
         if !matches!(joined, Ok(_) | Err(Error::NotFound(_))) {
             return joined;
         }
-        // This call fails if the change concerns a role or target that exists only in the pending change. Such a change
-        // is added to the pending change.
+        // This call fails if the change concerns a role or target that exists only in the pending change. In that case,
+        // return the draft that is based on the pending change.
         match change(self, Draft::default()) {
             Ok(alone) if is_independent(&alone.0, &pending, &self.published)? => Ok(alone),
             _ => joined,
@@ -93,8 +94,8 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
     }))
 }
 
-/// Returns the key rings that the pending change lists for the roles of `draft`. These key rings must sign the roles
-/// too, so that the roles stay valid when the pending change is published later.
+/// Returns the key rings that the pending change lists for the roles of `draft`. These key rings must also sign the
+/// roles, so that the roles stay valid when the pending change is published later.
 pub(crate) fn later_rings(draft: &Draft, pending: &Draft) -> Result<BTreeMap<RoleName, Vec<KeyRing>>, Error> {
     let mut later: BTreeMap<RoleName, Vec<KeyRing>> = BTreeMap::new();
     if let Some(root) = &pending.root

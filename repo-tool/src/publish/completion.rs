@@ -34,7 +34,7 @@ pub struct Completion<'a> {
     pub keys: Option<&'a KeyStore>,
     /// The versions that were issued before.
     pub issued: &'a Issued,
-    /// Determines for which roles the keys may sign.
+    /// The roles for which the keys may sign.
     pub authority: &'a Authority,
     /// New snapshot entries for roles that do not change; see [`crate::publish::snapshot`].
     pub entries: BTreeMap<RoleName, MetaFile>,
@@ -49,7 +49,8 @@ pub struct Completion<'a> {
 
 impl Draft {
     /// Creates and signs the documents (spec 6.3): the root if it changes, and the targets roles that change. If no
-    /// document lacks signatures, also creates and signs snapshot and timestamp.
+    /// document lacks signatures, or if `with.keys` is `None`, also creates the snapshot and the timestamp if they
+    /// change.
     ///
     /// # Errors
     /// Returns an error if an available key cannot be opened, or if a role already has the maximum version.
@@ -74,8 +75,8 @@ impl Draft {
             let rings = self.rings(&RoleName::TARGETS, with)?;
             completed.push(self.complete_targets(&RoleName::TARGETS, targets, rings, with)?);
         }
-        // TUF specification 6.1: the keys of roles other than snapshot and timestamp can be offline. Until these keys
-        // have signed, the change is pending.
+        // TUF specification 6.1: the keys of roles other than snapshot and timestamp can be offline. The change is
+        // pending until these keys have signed.
         if with.keys.is_none() || completed.incomplete().next().is_none() {
             self.complete_online(&mut completed, with)?;
         }
@@ -171,7 +172,7 @@ impl Draft {
         Ok(())
     }
 
-    /// Returns the key rings whose keys must sign `role`, so that clients accept the role after publication.
+    /// Returns the key rings whose keys must or should sign `role`, so that clients accept the role after publication.
     pub fn rings(&self, role: &RoleName, with: &Completion<'_>) -> Result<Rings, Error> {
         let old_root = with.published.map(|published| &*published.root);
         let mut rings = Rings::default();
@@ -253,8 +254,8 @@ impl Draft {
         delegations.map(|delegations| (delegations, delegator))
     }
 
-    /// Returns the document and its changes. The document keeps its earlier signatures and is also signed with the
-    /// available keys.
+    /// Returns the document and its changes. The document keeps its earlier signatures. The available keys also sign
+    /// it, unless it belongs to a pending change that they must not sign ([`Completion::signs_staged`]).
     fn signed<R: Role>(
         &self,
         role: &RoleName,

@@ -48,19 +48,21 @@ impl Repository {
         Ok(issued)
     }
 
-    /// Returns whether enough private keys of a role are on this machine. A delegated role must have been read.
+    /// Returns whether the available keys reach the threshold of `role`. Returns false for a delegated role that has
+    /// not been read.
     pub(crate) fn can_sign(&self, role: &RoleName) -> bool {
         self.published.key_ring(role).is_ok_and(|ring| self.can_sign_with(&ring))
     }
 
-    /// Returns whether enough private keys of a key ring are on this machine.
+    /// Returns whether the available keys reach the threshold of `ring`.
     pub(crate) fn can_sign_with(&self, ring: &KeyRing) -> bool {
         let here: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key)).collect();
         here.len() as u64 >= u64::from(ring.threshold().get())
     }
 
-    /// Refuses to sign if this machine's clock is far behind the time at which the published metadata was signed. New
-    /// metadata would expire before the published metadata, and might already have expired when it is published.
+    /// Refuses to sign if this machine's clock is far behind the time at which the published metadata was signed.
+    /// Otherwise, new metadata would expire before the published metadata, and might already have expired when it is
+    /// published.
     fn check_clock(&self) -> Result<(), Error> {
         if self.is_emergency || self.invocation.clock == ClockCheck::Ignore {
             return Ok(());
@@ -128,7 +130,8 @@ impl Repository {
     /// Afterwards, `self` has the state of a newly opened repository.
     ///
     /// # Errors
-    /// [`Error::Draft`] if clients would refuse the draft. In this case, nothing is published.
+    /// [`Error::Draft`] if clients would refuse the draft, and [`Error::MissingKeys`] if the plan only renews the
+    /// snapshot or the timestamp, and signatures are missing. In these cases, nothing is published.
     pub fn conclude(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         self.lock()?;
         self.carry_out(plan, Run::Real(observer))
@@ -178,8 +181,8 @@ impl Repository {
         Ok(Outcome::Published { seamless, refused })
     }
 
-    /// Writes the documents to `staged/`, together with the documents of `pending`, a pending change that is
-    /// independent of them.
+    /// Writes the documents of the plan to `staged/`, together with the documents of `pending`, a pending change that
+    /// is independent of the plan.
     fn stage(
         &mut self,
         plan: &Plan,

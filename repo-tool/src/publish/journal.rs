@@ -1,5 +1,6 @@
 //! The journal of a publication: the source, destination, length and hash of each file. Other users may be able to
-//! change it, so only moves that a publication could make are accepted, and each file is checked before it is moved.
+//! change the journal, so only moves that a publication could make are accepted, and each file is checked before it is
+//! moved.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -26,22 +27,17 @@ const LONGEST: u64 = 256 << 20;
 /// If at least this many files or folders must be synced, a single sync of the whole file system is faster.
 pub(crate) const SYNC_TOGETHER: usize = 64;
 
-/// The kind of a published file. The variants are in the order of publication.
+/// The kind of a published file. The variants are in the order of publication, except that a root may come later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum FileKind {
     /// A private or public key file of a new repository.
     Key,
     /// A version of the root metadata.
     Root,
-    /// A target file.
     TargetFile,
-    /// Metadata of a delegated role.
     Delegated,
-    /// Metadata of the top-level targets role.
     Targets,
-    /// Snapshot metadata.
     Snapshot,
-    /// Timestamp metadata.
     Timestamp,
     /// The configuration file or the record of issued versions.
     // Journals of earlier versions of this tool use the name `Policy`.
@@ -56,7 +52,8 @@ pub(crate) enum Existing {
     Same,
     /// The existing file is replaced.
     Replaced,
-    /// The file is replaced with a file from the server (`served/adoption.rs`), if `superseded/` contains a copy of it.
+    /// The existing file is replaced with a file from the server (`served/adoption.rs`), but only if `superseded/`
+    /// contains a copy of the existing file.
     SetAside,
 }
 
@@ -67,7 +64,7 @@ pub(crate) struct Step {
     pub(crate) from: PathBuf,
     pub(crate) to: PathBuf,
     pub(crate) existing: Existing,
-    /// Whether the file is a compressed copy of a metadata file, which is moved after the uncompressed file.
+    /// Whether the file is a compressed copy of a metadata file. Copies are moved after the uncompressed file.
     #[serde(default)]
     pub(crate) is_copy: bool,
     /// The length and hash of the file. `None` in journals that version 0.1.0 of this tool wrote.
@@ -75,13 +72,13 @@ pub(crate) struct Step {
     pub(crate) content: Option<FileDigest>,
 }
 
-/// The contents of a journal: the work that remains to be done once the journal is written.
+/// The contents of a journal: what a publication must do once the journal is written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Journal {
     pub(crate) steps: Vec<Step>,
-    /// Whether the pending change in `staged/` is published and must then be removed.
+    /// Whether this publication publishes the pending change, and must then remove it from `staged/`.
     pub(crate) clears_staged: bool,
-    /// The names of the requests in `.queue/` that are published.
+    /// The names of the requests in `.queue/` that this publication publishes.
     #[serde(default)]
     pub(crate) served: Vec<String>,
     /// The answer to these requests.
@@ -164,8 +161,8 @@ impl Step {
         }
     }
 
-    /// Returns whether an existing file at the destination must not change. If its name identifies its content, not
-    /// even the journal can permit a change.
+    /// Returns whether an existing file at the destination must keep its content. If its name identifies its content,
+    /// the journal can permit a change only with [`Existing::SetAside`].
     fn keeps_existing(&self) -> bool {
         let name = self.name();
         let by_name = match self.rank {
@@ -177,8 +174,8 @@ impl Step {
         by_name || self.existing != Existing::Replaced
     }
 
-    /// Returns whether an existing file may be replaced if `superseded/` contains a copy of it. Roots are never
-    /// replaced, because clients verify the chain of root versions.
+    /// Returns whether an existing file may be replaced, provided that `superseded/` contains a copy of it. Roots are
+    /// never replaced, because clients verify the chain of root versions.
     fn may_replace_set_aside(&self) -> bool {
         let is_adopted = matches!(self.rank, FileKind::Delegated | FileKind::Targets | FileKind::Snapshot);
         self.existing == Existing::SetAside && is_adopted && !self.is_copy
@@ -209,7 +206,8 @@ impl Step {
         self.to.parent().unwrap_or(Path::new(""))
     }
 
-    /// Refuses a destination that is a folder, a link, or an existing file that must not change.
+    /// Refuses a destination that is not a regular file, or that is a file with other content than `content` and must
+    /// not change.
     pub(crate) fn check_goal(&self, layout: &Layout, folder: &Folder, content: &FileDigest) -> Result<(), Error> {
         let name = self.name();
         let path = folder.path_of(name);
@@ -262,7 +260,8 @@ impl Step {
         }
     }
 
-    /// Computes the digest of a file. If `content` is `None`, checks the hash in a target file's name.
+    /// Computes the digest of a file. If the journal contains no digest of a target file, also checks the hash in the
+    /// file's name.
     fn read(&self, folder: &Folder, name: &str) -> Result<Option<FileDigest>, Error> {
         let needs_promise = self.rank == FileKind::TargetFile && self.content.is_none();
         let promised = if needs_promise { promised_hash(self.name()) } else { None };
@@ -278,7 +277,6 @@ impl Step {
 }
 
 impl Journal {
-    /// Serializes the journal.
     pub(crate) fn bytes(&self, folders: &Folders<'_>) -> Result<Vec<u8>, Error> {
         let path = folders.working.path();
         let bytes = serde_json::to_vec(self).map_err(|error| Error::file("write", path, error.into()))?;
@@ -297,7 +295,8 @@ impl Journal {
         journal.check_names(folders).map_err(unusable)?;
         let checked = parallel::try_for_each(&journal.steps, |step| step.check_content(folders));
         checked.map_err(|error| match error {
-            // If a file is not as expected, the journal cannot be used. Other errors are returned unchanged.
+            // If a file does not have the expected content, the journal cannot be used. Other errors are returned
+            // unchanged.
             Error::Path(_) | Error::Publication(_) => unusable(JournalFault::File(error.into())),
             error => error,
         })?;
@@ -476,7 +475,8 @@ fn is_role_file(rank: FileKind, name: &str) -> bool {
     }
 }
 
-/// Returns the hash prefix in the name of a target file, and the hash algorithm.
+/// Returns the hash algorithm and the hash prefix in the name of a target file, or `None` if the name has no hash
+/// prefix.
 fn promised_hash(name: &str) -> Option<(Algorithm, &str)> {
     let (digest, _) = name.split_once('.')?;
     let algorithm = match digest.len() {

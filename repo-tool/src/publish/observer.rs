@@ -21,7 +21,7 @@ pub enum PublishEvent<'a> {
 
 /// Observes a publication. Returning an error stops the publication at that point, as a crash would.
 pub trait Observer {
-    /// Called before each change to the disk.
+    /// Called just before each event.
     fn before(&mut self, event: PublishEvent<'_>) -> io::Result<()>;
 }
 

@@ -29,8 +29,8 @@ pub enum Outcome {
     Nothing,
     /// The draft was published.
     Published {
-        /// Whether clients can update without errors even during the publication, because the old keys also signed
-        /// every rotated role.
+        /// Whether clients can update without errors even during the publication. This is false if a new root makes
+        /// published files invalid and the old keys did not sign all new files.
         seamless: bool,
         /// The packages that were published earlier and that clients refuse from now on, for example because a policy
         /// requires evidence that these packages do not have.

@@ -48,7 +48,7 @@ pub(crate) struct PublicationResult {
 }
 
 impl Publication<'_> {
-    /// Writes the files of the plan while simulated clients check it. Once the clients have accepted the plan, moves
+    /// Writes the files of the plan while simulated clients check the plan. Once the clients have accepted it, moves
     /// the files to their final paths.
     pub(crate) fn publish(
         &self,
@@ -197,23 +197,22 @@ fn target_existing(root_after: &Root) -> Existing {
 /// Returns whether an existing metadata file may be replaced.
 fn existing_of(document: &Document, root_after: &Root) -> Existing {
     match root_after.version_in_name(&document.role, document.version) {
-        // TUF specification 6.1, 6.2.1: published roots, and other files with their version in their names, never
-        // change.
+        // TUF specification 6.1, 6.2.1: published roots, and other files with a version in their names, never change.
         Some(_) => Existing::Same,
         None => Existing::Replaced,
     }
 }
 
-/// The position of the new root in the order of publication, chosen so that clients can update without errors even
-/// during the publication.
+/// The position of the new root in the order of publication. It is chosen so that, if possible, clients can update
+/// without errors even during the publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RootPlace {
     /// The root is published first, because the files published so far are also valid under the new root.
     First,
     /// The root is published after the timestamp, because the new files are also valid under the old root.
     Last,
-    /// The root is published just before the timestamp, because the old files are not valid under the new root, and the
-    /// new files are not valid under the old root.
+    /// The root is published just before the timestamp. The old files are not valid under the new root, and the new
+    /// files are not valid under the old root, so clients may see errors during the publication.
     BeforeTimestamp,
 }
 

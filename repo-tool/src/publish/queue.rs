@@ -2,14 +2,14 @@
 //! with copies of the files to publish. The process that holds the repository's lock publishes all waiting requests
 //! with a single new snapshot and timestamp.
 //!
-//! A request is valid only while the process that made it is running. This process holds a lock on a file in the
+//! A request is valid only while the process that made it is running. That process holds a lock on a file in the
 //! folder, so a request from an interrupted command is never published later. When a request is published, its files
 //! are hard-linked or copied to `.publishing/`, and the journal of the publication lists the request. Therefore, no
 //! request is published twice, even if a process dies.
 //!
-//! The folder of a request contains the files, a locked file `owner`, and `request.json`. A process that publishes a
-//! request from another process first renames `request.json` to `taken.json`. From then on, the request cannot be
-//! withdrawn. Finally, the publishing process adds `answer.json`.
+//! The folder of a request contains the files to publish, a locked file `owner`, and `request.json`. A process that
+//! publishes a request from another process first renames `request.json` to `taken.json`. From then on, the request
+//! cannot be withdrawn. Finally, the publishing process adds `answer.json`.
 
 use std::fs::File;
 use std::io;
@@ -117,7 +117,8 @@ impl PublishRequest {
     /// Copies `sources` and adds a request to the queue. Calls `progress` with the number of files copied.
     ///
     /// # Errors
-    /// [`Error::Private`] if some of the files must stay private; [`Error::File`] if a file cannot be read or written.
+    /// [`Error::Edit`] if two files have the same target path; [`Error::Private`] if some of the files must stay
+    /// private; [`Error::File`] if a file cannot be read or written.
     pub fn enter(
         layout: &Layout,
         config: &Config,
@@ -209,7 +210,8 @@ impl PublishRequest {
     /// this process has to wait.
     ///
     /// # Errors
-    /// [`Error::Busy`] if neither happens within `at_most`. In this case, the request is withdrawn.
+    /// [`Error::Busy`] if neither happens within `at_most`. In this case, the request is withdrawn. If another process
+    /// is already publishing the request, it can no longer be withdrawn, so this function waits longer.
     pub fn wait(&self, at_most: Duration, on_wait: &dyn Fn()) -> Result<Turn, Error> {
         let start = Instant::now();
         let mut has_waited = false;
@@ -283,7 +285,7 @@ impl Queue {
         folder.map_or(Ok(false), |folder| folder.look(ANSWER).map(|found| found.is_some()))
     }
 
-    /// Waits until no new requests appear, and then claims all waiting requests except `mine`.
+    /// Waits briefly for further requests, and then claims all waiting requests except `mine`.
     pub(crate) fn claim_others(&self, mine: &PublishRequest) -> Result<Vec<Claimed>, Error> {
         self.gather()?;
         let mut all = Vec::new();
@@ -298,7 +300,7 @@ impl Queue {
             // A process that has died may already have claimed the request.
             let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
             if moved.is_ok() || folder.look(TAKEN)?.is_some() {
-                // A request that cannot be read has just been withdrawn, so skip it.
+                // Skip a request that cannot be read.
                 all.extend(read_request(&folder).ok().map(|change| Claimed { name, change, is_hashed: false }));
             }
         }
@@ -314,7 +316,7 @@ impl Queue {
         }
     }
 
-    /// Waits for requests that other processes are still writing, if there are any.
+    /// Waits for requests that other processes are still writing, but at most for the time [`GATHERING`].
     fn gather(&self) -> Result<(), Error> {
         let start = Instant::now();
         let mut before = self.entries()?.len();

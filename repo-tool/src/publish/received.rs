@@ -1,7 +1,7 @@
-//! A change from another machine: a copy of the folder `staged/` there.
+//! A change from another machine, received as a copy of that machine's folder `staged/`.
 //!
-//! The copy is not trusted. Its documents and target files are verified like those of the pending change, and only
-//! `sign` signs its documents.
+//! The copy is not trusted. Its documents and target files are verified like those of the pending change, and only the
+//! command `sign` signs its documents.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -25,12 +25,13 @@ pub enum Receipt {
 }
 
 impl Repository {
-    /// Reads the change in `dir`. If it is the pending change of this folder, returns the pending change with the
-    /// signatures of both.
+    /// Reads the change in `dir`. If all its documents are also part of the pending change, returns the pending change
+    /// with the signatures from both copies.
     ///
     /// # Errors
-    /// [`PendingError::NothingReceived`] if `dir` contains no change. [`PendingError::ReceivedOutdated`] if a version
-    /// of a role has been published since, and [`PendingError::WrongFile`] if a file does not match its target entry.
+    /// [`PendingError::NothingReceived`] if `dir` contains no change, [`PendingError::ReceivedOutdated`] if the version
+    /// of a document can no longer be published, and [`PendingError::WrongFile`] if a file does not match its target
+    /// entry.
     pub fn receive(&mut self, dir: &Path, receipt: Receipt) -> Result<Draft, Error> {
         let folder = Folder::open(dir)?;
         let mut received = staged::read_from(&folder, &mut self.published).map_err(|error| match error {
@@ -69,7 +70,8 @@ impl Repository {
         Ok(received)
     }
 
-    /// Returns the pending change with the valid signatures of both changes, or `None` if `received` is another change.
+    /// Returns the pending change with the valid signatures from both changes, or `None` if `received` has a document
+    /// that is not part of the pending change.
     fn with_signatures_of(&mut self, received: &Draft) -> Result<Option<Draft>, Error> {
         let mut pending = self.staged()?;
         let is_same = |(role, prior): (&RoleName, &Prior)| {
@@ -82,7 +84,7 @@ impl Repository {
         let theirs = self.staged_documents(received)?;
         for document in ours.iter().chain(&theirs) {
             let Some(prior) = pending.prior.get_mut(&document.role) else { continue };
-            // A role can only have one signature for each key ID, and an invalid one must not take the place of a valid
+            // A document can have only one signature for each key ID, and an invalid signature must not replace a valid
             // one.
             let ids: BTreeSet<&KeyId> = document.signatures().iter().map(|signature| &signature.keyid).collect();
             prior.signatures.retain(|signature| !ids.contains(&signature.keyid));

@@ -5,8 +5,8 @@
 //! snapshot and timestamp.
 //!
 //! Two kinds of bins are listed by version only. For bins whose signers always have enough keys to sign snapshot and
-//! timestamp as well, a hash would not add security. For sets of more than 2^13 bins, which an earlier version of this
-//! tool created, hashes would make the snapshot exceed the limits of other clients.
+//! timestamp as well, a hash would not add security. An earlier version of this tool created sets of more than 2^13
+//! bins. With hashes for these, the snapshot would exceed the limits of other clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,8 +48,8 @@ pub(crate) enum VersionOnly {
 pub(crate) struct VersionOnlyBins(Vec<(Bins, VersionOnly)>);
 
 impl VersionOnlyBins {
-    /// Finds the sets of bins that the snapshot will list by version only. Considers the delegations of the draft's
-    /// roles and of all published roles that have been read.
+    /// Finds the sets of bins that the snapshot will list by version only, among the bins of the draft's roles and of
+    /// the published roles that have been read.
     pub(crate) fn of(published: Option<&Published>, draft: &Draft) -> Self {
         let Some(root) = draft.root.as_ref().or(published.map(|published| &*published.root)) else {
             return Self::default();
@@ -104,7 +104,7 @@ impl VersionOnlyBins {
     }
 }
 
-/// Returns whether a snapshot entry has a length and a hash.
+/// Returns whether a snapshot entry has a length and a hash of a known algorithm.
 pub(crate) fn is_complete(listed: &MetaFile) -> bool {
     listed.length.is_some() && listed.hashes.as_ref().is_some_and(|hashes| hashes.known().next().is_some())
 }
@@ -134,9 +134,8 @@ pub(crate) fn entries_to_complete(
     Ok(entries)
 }
 
-/// Returns whether there may be entries to complete. This is the case if the entry of the top-level targets role lacks
-/// a hash, for example after an upgrade of this tool. It is also the case if the keys of snapshot, timestamp or bins
-/// change.
+/// Returns whether there may be entries to complete. There may be some if the entry of the top-level targets role lacks
+/// a hash, for example after an upgrade of this tool, or if the keys of snapshot, timestamp or bins change.
 fn must_look(published: &Published, draft: &Draft) -> bool {
     let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
     let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));

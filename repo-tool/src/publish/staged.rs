@@ -34,7 +34,7 @@ pub(crate) fn is_staged(layout: &Layout) -> bool {
     match layout.open_staged() {
         Ok(Some(folder)) => folder.names().map_or(true, |names| !names.is_empty()),
         Ok(None) => false,
-        // Assume that there is a pending change. The function that reads the change will report the error.
+        // Assume that there is a pending change. The function that reads it will report the error.
         Err(_) => true,
     }
 }
@@ -52,7 +52,7 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
 /// Reads the change in `folder`, which is `staged/` or a copy of `staged/` from another machine.
 ///
 /// # Errors
-/// Like [`read`].
+/// Returns the errors of [`read`].
 pub(crate) fn read_from(folder: &Folder, published: &mut Published) -> Result<Draft, Error> {
     let mut draft = Draft::default();
     for (role, path) in documents_in(folder)? {
@@ -87,8 +87,8 @@ pub(crate) fn read_from(folder: &Folder, published: &mut Published) -> Result<Dr
     complete_delegators(published, draft)
 }
 
-/// Returns the pending target files that the draft still lists, after comparing the content of each file with its
-/// target entry. Other users may have changed the files, or removed targets from the pending change.
+/// Returns the pending target files for which the draft still contains a target entry, after comparing the content of
+/// each file with its entry. Other users may have changed the files, or removed targets from the pending change.
 pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -> Result<Vec<NewTargetFile>, Error> {
     let mut listed = Vec::new();
     let folder = layout.open_staged()?;
@@ -102,7 +102,7 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -
     Ok(listed)
 }
 
-/// Returns the target files of the draft that the draft still lists, each with its target entry.
+/// Returns the new target files for which the draft still contains a target entry, each with this entry.
 pub(crate) fn listed_places(draft: &Draft, names: TargetNames) -> Result<Vec<(TargetFile, NewTargetFile)>, Error> {
     let waiting: BTreeMap<&Path, &NewTargetFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
     let mut listed = Vec::new();
@@ -190,7 +190,7 @@ pub(crate) fn write<'d>(
 }
 
 /// Replaces the file of a pending document with `file`, which contains additional signatures. Changes no other files in
-/// the repository.
+/// the repository, except that temporary files of an earlier signing process are removed.
 pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> Result<(), Error> {
     let folder = layout.make_staged()?;
     // Remove files that a signing process may have left behind when it died.
@@ -215,7 +215,8 @@ pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
     }
 }
 
-/// Removes the pending change if all its documents are published, because another machine has published them.
+/// Removes the pending change if all its documents are published. This is the case if another machine has published
+/// them.
 pub(crate) fn clear_if_published(layout: &Layout, published: &Published) -> Result<(), Error> {
     let (Some(staged), Some(metadata)) = (layout.open_staged()?, layout.open()?.enter("metadata")?) else {
         return Ok(());
@@ -292,8 +293,8 @@ fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewTargetFile>) 
     Ok(())
 }
 
-/// Adds information to a draft that was read from `staged/`: which roles delegate to its roles, and the paths of the
-/// changed targets.
+/// Adds information to a draft that was read from `staged/`: which role delegates to each of its roles, and the paths
+/// of the new and changed targets.
 fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft, Error> {
     let roles: Vec<RoleName> = draft.targets.keys().filter(|role| !role.is_top_level()).cloned().collect();
     let mut edit = Edit::new(published, draft);

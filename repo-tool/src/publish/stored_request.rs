@@ -17,7 +17,7 @@ pub(super) const LONGEST: u64 = 256 << 20;
 pub(super) const REQUEST: &str = "request.json";
 pub(super) const TAKEN: &str = "taken.json";
 
-/// The change that a request asks another process to publish.
+/// The change that a request asks the publishing process to make.
 #[derive(Clone, Debug)]
 pub struct Change {
     /// The role to change. If it is `None`, files are added to `targets`, and targets are removed from the role that

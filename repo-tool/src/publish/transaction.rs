@@ -2,11 +2,13 @@
 //!
 //! All new files are first written and synced in `.publishing/`, which is not served, while simulated clients check
 //! them. Then a journal that lists every move is written. This is the point of no return. Then the files are renamed to
-//! their final paths in order: root, target files, delegated roles, targets, snapshot, and `timestamp.json` last. A
-//! client that polls during the publication therefore finds every file that another file lists.
+//! their final paths in order: target files, delegated roles, targets, snapshot, and `timestamp.json`. The position of
+//! a new root depends on its keys (`publish/publication.rs`). A client that polls during the publication therefore
+//! finds every file that another file lists.
 //!
-//! A crash before the journal is written leaves the old state. A later crash leaves a state that every client accepts,
-//! and the next command finishes the moves ([`recover`]). A power failure cannot change the order, because a file is
+//! A crash before the journal is written leaves the old state. After a later crash, the next command finishes the moves
+//! ([`recover`]). Until then, every client accepts the state, unless the new root and the other files are valid only
+//! together (`seamless` in [`Outcome`](crate::Outcome)). A power failure cannot change the order, because a file is
 //! durable before another file that refers to it becomes visible. Clients do not request a versioned file before they
 //! have the new `timestamp.json`. Therefore it is usually enough to sync the folders once, just before the timestamp is
 //! moved.
@@ -15,11 +17,11 @@
 //! uncompressed file, so the two must always have the same content. Otherwise, a client that first received a
 //! compressed copy of the new `timestamp.json` and then the old uncompressed file would report a rollback. Therefore
 //! the compressed copies of the old file are removed before the plain file is replaced, and the new copies are added
-//! afterwards. Between these two steps, and after a crash, a server finds only the plain file.
+//! afterwards. Between these two steps, even after a crash, a server finds only the plain file.
 //!
-//! A file with its version in its name is never replaced by different content. If such a file is left over, for example
-//! in a restored folder, its version number can no longer be used. The next change skips the number, and a publication
-//! that would overwrite the file is refused.
+//! A file with a version in its name is never replaced by a file with different content. If such a file is left over,
+//! for example in a restored folder, its version number can no longer be used. The next change skips the number, and a
+//! publication that would overwrite the file is refused.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -77,7 +79,7 @@ impl<'a> Transaction<'a> {
         self.journal.clears_staged = true;
     }
 
-    /// Makes this publication send `answer` to the owners of `requests`.
+    /// Makes this publication send `answer` to the processes that made `requests`.
     pub(crate) fn answer_requests(&mut self, requests: &[String], answer: Answer) {
         self.journal.served.extend_from_slice(requests);
         self.journal.answer = Some(answer);
@@ -252,8 +254,8 @@ impl Prepared<'_> {
 /// ended. Returns whether a publication was finished.
 ///
 /// # Errors
-/// [`Error::Path`] if another user owns a working folder; [`Error::Publication`] if another user's publication was
-/// interrupted or the journal is not valid.
+/// [`Error::Path`] if this user's working folders belong to another user; [`Error::Publication`] if another user's
+/// publication was interrupted or the journal is not valid.
 pub fn recover(layout: &Layout, lock: &Lock) -> Result<bool, Error> {
     let working = layout.open_publishing()?;
     layout.open_queue()?;

@@ -3,7 +3,7 @@
 //! silently keep their old metadata.
 //!
 //! The next version of a role follows the highest version in three places: the published metadata, the file names in
-//! `metadata/`, and `.issued.json`, which records the versions that do not appear in file names.
+//! `metadata/`, and `.issued.json`. That file records the versions that do not appear in file names.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -89,7 +89,8 @@ impl Issued {
     /// (TUF specification 4.4).
     ///
     /// # Errors
-    /// [`Error::Version`] if the version is far above the published version, or if there is no higher version number.
+    /// [`Error::Version`] if the highest issued version is far above the published version, or if there is no higher
+    /// version number.
     pub(crate) fn next(&self, role: &RoleName, published: Option<Version>) -> Result<Version, Error> {
         let Some(highest) = self.highest.get(role) else { return Ok(Version::ONE) };
         let above = highest.get() - published.map_or(0, Version::get);
