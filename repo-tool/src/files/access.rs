@@ -81,7 +81,7 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
         .map_err(|error| Error::file("sync", folder, error))
 }
 
-/// Creates a folder that only its owner can access.
+/// Creates a folder that only its owner can access. If the folder already exists, does not change its permissions.
 pub(crate) fn create_private_folder(folder: &Path) -> Result<(), Error> {
     match disk::make_folder(folder, 0o700) {
         Ok(()) => Ok(()),

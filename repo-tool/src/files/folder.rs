@@ -1,5 +1,5 @@
-//! Open folders. Names are looked up relative to an open folder, and links are never followed. This module can also
-//! check who owns a folder.
+//! Open folders. Names are looked up relative to an open folder, without following links. This module can also check
+//! who owns a folder.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -70,7 +70,7 @@ impl Folder {
         Ok(Self { handle, path: path.to_path_buf() })
     }
 
-    /// Opens the folder at `path`. The folder itself must not be a link.
+    /// Opens the folder at `path`. Refuses a path whose last component is a link.
     pub(crate) fn open_real(path: &Path) -> Result<Self, Error> {
         let handle = fs::open(path, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
         let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;

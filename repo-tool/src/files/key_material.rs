@@ -22,8 +22,8 @@ const HEAD: usize = 64 * 1024;
 /// The minimum length of base64 text that counts as a key if the text does not start on a new line, for example in a
 /// string literal.
 const SHORTEST_RUN: usize = 16;
-/// The length in characters that distinguishes the secret keys of minisign and signify from their public keys and
-/// signatures. Secret keys are longer, and public keys and signatures are shorter.
+/// The length in characters that distinguishes the secret keys of minisign and signify from public keys and signatures.
+/// Secret keys are longer. Public keys and signatures are shorter.
 const MINISIGN_SECRET: usize = 120;
 
 // The strings to search for in every part of a file.

@@ -183,8 +183,7 @@ impl Layout {
         }
     }
 
-    /// Returns the interrupted publications of all users. The working folder of an interrupted publication contains a
-    /// journal.
+    /// Returns the interrupted publications of all users, which are those whose working folders contain a journal.
     pub(crate) fn interrupted(&self) -> Result<Vec<Interrupted>, Error> {
         let dir = self.open()?;
         let mut interrupted = Vec::new();
@@ -247,7 +246,8 @@ impl Layout {
         goal.sync()
     }
 
-    /// Acquires the exclusive lock. The lock is released when the returned value is dropped or the process ends.
+    /// Acquires the exclusive lock, or returns [`Error::Busy`] if another process holds it. The lock is released when
+    /// the returned value is dropped or the process ends.
     pub fn lock(&self) -> Result<Lock, Error> {
         let dir = self.open()?;
         let path = self.dir.join(LOCK);
@@ -295,7 +295,7 @@ impl Layout {
     }
 
     /// Acquires the exclusive lock. If another process holds the lock, calls `on_wait` once and waits for at most
-    /// `at_most`.
+    /// `at_most`. Returns [`Error::Busy`] if the other process still holds the lock then.
     pub fn lock_within(&self, at_most: Duration, on_wait: &dyn Fn()) -> Result<Lock, Error> {
         let start = Instant::now();
         let mut has_waited = false;

@@ -14,7 +14,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// The time between two attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Takes the lock on the file `path`, which is created if it does not exist. Waits while another command holds the lock.
+/// Takes the lock on the file `path`, which is created if it does not exist. If another command holds the lock, waits
+/// for at most [`LONGEST_WAIT`].
 pub(crate) fn lock(path: &Path) -> Result<File, Error> {
     let failed = |error| Error::file("lock", path, error);
     let start = Instant::now();
@@ -36,7 +37,7 @@ pub(crate) struct TemporaryLock {
 }
 
 impl TemporaryLock {
-    /// Takes the lock on the file `path`. Waits while another command holds the lock.
+    /// Takes the lock on the file `path`, as [`lock`] does.
     pub(crate) fn take(path: PathBuf) -> Result<Self, Error> {
         let file = lock(&path)?;
         Ok(Self { path, _file: file })

@@ -24,7 +24,7 @@ pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
     read_own(path)
 }
 
-/// Writes a file of the user's state atomically, and creates its folder.
+/// Writes a file of the user's state atomically. Creates its folder if necessary.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
     disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;

@@ -61,7 +61,7 @@ impl CopyCheck<'_> {
         self.bytes.extend_from_slice(bytes.get(..missing).unwrap_or_default());
     }
 
-    /// Returns the reason why the file must not be published, if it is a copy of a private key.
+    /// Returns the reason why the file must not be published if it is a copy of a private key, and `None` otherwise.
     pub(crate) fn reason(&self) -> Option<&str> {
         let is_short = self.bytes.len() <= self.own.longest;
         is_short.then(|| self.own.contents.get(&sha256(&self.bytes))).flatten().map(String::as_str)
@@ -154,7 +154,7 @@ impl OwnFiles {
         Ok(())
     }
 
-    /// Starts a check for whether a file is a copy of a private key.
+    /// Starts to check whether a file is a copy of a private key.
     pub(crate) fn content(&self) -> CopyCheck<'_> {
         CopyCheck { own: self, bytes: Zeroizing::default() }
     }
@@ -212,8 +212,8 @@ impl OwnFiles {
         Ok(refused.into_iter().flatten().collect())
     }
 
-    /// Returns the reason why a file must not be published, if it belongs to the repository. Files are compared by
-    /// device and inode, so their names do not matter.
+    /// Returns the reason why a file must not be published if it belongs to the repository, and `None` otherwise. Files
+    /// are compared by device and inode, so their names do not matter.
     pub(crate) fn reason_of(&self, file: &Metadata) -> Option<&str> {
         self.files.get(&id(file)).map(String::as_str)
     }
@@ -300,7 +300,8 @@ fn id(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
 }
 
-/// Converts an error to `None` if the file does not exist or this user may not read it.
+/// Converts an error to `None` if the file does not exist, is not a regular file or is a link loop, or if this user may
+/// not read it.
 fn readable<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
     let is_link_loop = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());

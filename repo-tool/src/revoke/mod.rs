@@ -21,11 +21,10 @@ use crate::{Error, LackingKeys, NotFound, Repository, RevokeError};
 pub struct Revocation {
     /// The draft to publish.
     pub draft: Draft,
-    /// Each role that trusts the key in the published state or in the pending change, with its delegator. A top-level
-    /// role has no delegator.
+    /// Each role that trusted the key before the revocation, with its delegator. A top-level role has no delegator.
     pub roles: Vec<(RoleName, Option<RoleName>)>,
-    /// The URIs of generated keys, each with the role that gets the key. If all bins of a set get the key, only the
-    /// first bin is listed.
+    /// The URIs of generated keys, each with the role that gets the key. If several roles, such as bins, get the key
+    /// because they share an entry in `repo.toml`, only the first role is listed.
     pub made: Vec<(RoleName, KeyUri)>,
     /// For each role that loses a key, the number of keys after the revocation.
     pub counts: Vec<KeyCount>,
@@ -81,12 +80,14 @@ pub struct KeyCount {
     pub is_fewer: bool,
 }
 
-/// Creates the draft that revokes `key` in the published state and in the pending change. Generated keys are written
-/// immediately, but no role trusts them before the publication.
+/// Creates the draft that revokes `key` in the published state. The draft continues the pending change if that change
+/// affects the roles that trust the key. Generated keys are written immediately, but no role trusts them before the
+/// publication.
 ///
 /// # Errors
-/// [`Error::NotFound`] if no role trusts the key, and [`Error::Revoke`] if a role would still trust the key or would
-/// have fewer keys than its threshold. In these cases, no key is written.
+/// [`Error::NotPinned`] if the root is not pinned, [`Error::NotFound`] if no role trusts the key, and [`Error::Revoke`]
+/// if a role would have fewer keys than its threshold. In these cases, no key is written. Also returns
+/// [`Error::Revoke`] if a role would still trust the key.
 pub fn revoke(
     repository: &mut Repository,
     key: impl Into<KeyMaterial>,
@@ -191,7 +192,7 @@ fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> 
     Ok(if changes { pending } else { Draft::default() })
 }
 
-/// Returns the error for a key that no role trusts.
+/// Returns the error for a key that no role trusts, or that no role will trust once the pending change is published.
 fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
     match repository.published.roles_trusting(key.clone()) {
         Ok(roles) if !roles.is_empty() => RevokeError::Pending { key: short_material(key) }.into(),
@@ -264,8 +265,8 @@ fn give<'r>(
     revoked: &KeyMaterial,
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
-    // If the user gave a replacement key without a role, assign the key to the roles that need one, but never to both
-    // offline and online roles.
+    // If the user gave a replacement key without a role, assign the key to the roles that need one, or to all roles
+    // that lose a key if none needs one. Never assign the key to both offline and online roles.
     let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !role.is_online();
     let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
     let offline = losses.iter().any(|(role, loss)| loses(role, loss));

@@ -40,7 +40,7 @@ pub enum Verdict {
     Good(String),
     /// The client did not behave as required, so the proof failed.
     Bad(String),
-    /// The scenario could not be tested, for the given reason.
+    /// The scenario could not be tested. The text gives the reason.
     NotTried(String),
 }
 
@@ -73,7 +73,7 @@ impl Before {
     /// Saves the current published state. `roles` are the roles that trust the key to be revoked.
     ///
     /// # Errors
-    /// Fails if published metadata cannot be read.
+    /// Returns an error if published metadata cannot be read.
     pub fn remember(repository: &mut Repository, roles: &[Edge]) -> Result<Self, Error> {
         let published = repository.published.clone();
         let rings = rings_of(&published, roles)?;
@@ -90,8 +90,8 @@ impl Before {
 /// Tests all scenarios against the current published state.
 ///
 /// # Errors
-/// Fails if published metadata cannot be read. If the revoked private key cannot be opened, this is not an error, but
-/// the result contains [`Verdict::NotTried`].
+/// Returns an error if published metadata cannot be read. If the revoked private key cannot be opened, this is not an
+/// error, but the result contains [`Verdict::NotTried`].
 pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> Result<Vec<ProofRow>, Error> {
     let (signer, not_tried) = match repository.keys.file_signer(key) {
         Ok(Some(signer)) => (Some(signer), String::new()),
@@ -156,7 +156,7 @@ pub fn is_refuted(rows: &[ProofRow]) -> bool {
     rows.iter().flat_map(|row| &row.scenes).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
 }
 
-/// Formats the proof as a table for people, with one line for each client and scenario.
+/// Formats the proof as a table for people, with one line for each combination of client and scenario.
 #[must_use]
 pub fn table(rows: &[ProofRow]) -> String {
     let mut text = String::from("Proof: one client for each published root\n");
@@ -217,8 +217,8 @@ impl ProofClient<'_> {
         })
     }
 
-    /// Checks that a client recovers after it has accepted a forged timestamp, which is signed with the stolen key and
-    /// has an inflated version. Returns `None` if the key alone cannot sign timestamps.
+    /// Checks that a client recovers after it has accepted a forged timestamp that has an inflated version and is
+    /// signed with the revoked key. Returns `None` if the revoked key alone cannot sign timestamps.
     fn recovers(&self, signer: &Arc<dyn Signer>) -> Result<Option<Verdict>, Error> {
         let role = RoleName::TIMESTAMP;
         let Some(ring) = self.before.rings.get(&(role.clone(), None)).filter(|ring| ring.threshold().get() == 1) else {
@@ -238,7 +238,7 @@ impl ProofClient<'_> {
         let store = MemoryStore::default();
         let accepted = match self.refresh(attacked, &store)? {
             Ok(session) => session.trusted().timestamp().version == inflated.version,
-            // A client that was shipped with the new root never accepts the stolen key.
+            // A client that was shipped with the new root never accepts the revoked key.
             Err(_) => false,
         };
         let verdict = match self.reaches_published(&store)? {
