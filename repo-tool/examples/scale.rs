@@ -25,9 +25,9 @@ use sha2::{Digest as _, Sha256};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// The number of targets that a new client looks for.
+/// The number of targets for which a new client searches.
 const LOOKED_FOR: usize = 10;
-/// The maximum number of targets for which a single file is made and measured.
+/// The maximum number of targets for which a single file with all targets is made and measured.
 const LARGEST_FILE: usize = 1_000_000;
 const SHAPES: [Option<u8>; 6] = [None, Some(8), Some(10), Some(12), Some(14), Some(16)];
 
@@ -141,8 +141,8 @@ fn file(plan: &Plan, role: &str) -> Result<Vec<u8>> {
     Ok(document.ok_or("a role is missing")?.file()?.to_vec())
 }
 
-/// Makes a snapshot as in a long-used repository, where the bins have many different versions. Such a snapshot
-/// compresses less well than a new one. The snapshot lists the bins either by version only or with length and hash.
+/// Makes the snapshot of a repository that has been in use for a long time. Its bins have many different versions, so
+/// it compresses less well than a new snapshot. It lists the bins either by version only or with length and hash.
 fn lived_in(plan: &Plan, by_version: bool) -> Result<Vec<u8>> {
     let document = plan.completed.documents.iter().find(|document| document.role == RoleName::SNAPSHOT);
     let document = document.ok_or("the snapshot is missing")?;

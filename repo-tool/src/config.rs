@@ -1,5 +1,5 @@
-//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hash algorithms and private key files. Values
-//! such as versions and expiry dates are computed and do not appear in the file.
+//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hash algorithms and the paths of private
+//! keys. Values such as versions and expiry dates are computed and do not appear in the file.
 //!
 //! The file is edited in place, so that comments, the order of entries and the formatting are preserved.
 
@@ -24,7 +24,7 @@ pub(crate) const LAST_SECOND: i64 = 253_402_300_799;
 /// The maximum lifetime of metadata, in days, on the command line and in [`crate::NewRepository`]. `repo.toml` may
 /// contain a longer lifetime.
 pub(crate) const MOST_DAYS: u32 = 36_500;
-/// The maximum threshold of a role in a new repository. This limits the number of keys that are generated for it.
+/// The maximum threshold of a role in a new repository. It limits the number of keys that are generated for the role.
 pub(crate) const MOST_KEYS: u32 = 100;
 
 /// The configuration of one role.
@@ -55,8 +55,8 @@ impl RoleConfig {
         Self { threshold, expires_days, renew_days, keys: Vec::new() }
     }
 
-    /// Sets the number of days from signing to expiry. If `renew_days` is not less than `days`, it is set to a third of
-    /// `days`.
+    /// Sets the number of days from signing to expiry. If `renew_days` is not less than `days`, also sets `renew_days`
+    /// to a third of `days`. If `days` is 0, uses 1 instead.
     pub fn set_expires_days(&mut self, days: u32) {
         self.expires_days = days.max(1);
         if self.renew_days >= self.expires_days {
@@ -117,10 +117,11 @@ impl RoleConfig {
 /// The configuration of a repository, together with the text of `repo.toml`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Whether the names of metadata files contain their version (spec 6.2).
+    /// Whether the repository has consistent snapshots (spec 6.2), which means that the names of snapshot and targets
+    /// metadata files contain the version.
     pub consistent_snapshot: bool,
-    /// Whether the names of target files contain their hashes (spec 6.2.1). Without hashes in the file names, a
-    /// repository with consistent snapshots can publish each target name only once.
+    /// Whether the name of each target file contains the hash of the file (spec 6.2.1). Without hashes in the file
+    /// names, a repository with consistent snapshots cannot change the content of a published target.
     pub hash_prefixed_targets: bool,
     /// The hash algorithms for targets. There is at least one algorithm. If the names of target files contain hashes,
     /// each file is published once per algorithm, under a name with that hash.
@@ -193,7 +194,7 @@ impl Config {
     /// Reads the configuration of a repository from `repo.toml`.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no repository, and [`Error::Config`] if the configuration is invalid.
+    /// [`Error::NotFound`] if the file does not exist, and [`Error::Config`] if it is not a valid configuration.
     pub fn read(layout: &Layout) -> Result<Self, Error> {
         let path = layout.config();
         let text =
@@ -253,13 +254,13 @@ impl Config {
         })
     }
 
-    /// Turns off consistent snapshots, so that the names of metadata files do not contain versions.
+    /// Turns off consistent snapshots. The names of snapshot and targets metadata files then contain no version.
     pub(crate) fn disable_consistent_snapshot(&mut self) {
         self.document.insert("consistent_snapshot", value(false));
         self.consistent_snapshot = false;
     }
 
-    /// Turns off hash prefixes, so that the names of target files do not contain hashes.
+    /// Turns off hash prefixes. The names of target files then contain no hash.
     pub(crate) fn disable_hash_prefixes(&mut self) {
         self.document.insert("hash_prefixed_targets", value(false));
         self.hash_prefixed_targets = false;
@@ -283,8 +284,8 @@ impl Config {
         self.document.to_string()
     }
 
-    /// Returns the configuration of `role`. This is the entry with the name of the role, or else the entry `PREFIX*`
-    /// with the longest matching prefix, or else the default configuration.
+    /// Returns the configuration of `role`: the entry with the name of the role. If there is none, returns the entry
+    /// `PREFIX*` with the longest matching prefix, or the default configuration if no prefix matches.
     #[must_use]
     pub fn role(&self, role: &RoleName) -> RoleConfig {
         let name = role.as_str();
@@ -345,7 +346,7 @@ impl Config {
         }
     }
 
-    /// Returns this configuration with the key URIs and role entries of `other` added.
+    /// Returns this configuration with the key URIs of `other`, and with the role entries that only `other` has.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
         for (name, role) in &other.roles {
@@ -366,8 +367,8 @@ impl Config {
         self.roles.keys().map(String::as_str)
     }
 
-    /// Returns the name of the entry that applies to `role`. It is the name of the role, or the longest matching prefix
-    /// followed by `*`.
+    /// Returns the name of the entry that applies to `role`: the name of the role, or the longest matching prefix
+    /// followed by `*`. Returns `None` if the default configuration applies.
     #[must_use]
     pub fn entry_name(&self, role: &RoleName) -> Option<&str> {
         let name = role.as_str();

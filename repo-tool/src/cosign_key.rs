@@ -6,15 +6,15 @@ use base64::engine::general_purpose::STANDARD;
 use lastmile_keys::{PemError, SealedKey};
 use serde::Deserialize;
 
-/// The label of the PEM block, and the label that cosign used up to version 1.
+/// The label of the PEM block, and the label that cosign used before version 2.
 const LABELS: [&str; 2] = ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"];
 
-/// Returns whether the text contains a private key of cosign.
+/// Returns whether the text contains a cosign private key.
 pub(crate) fn is_cosign(pem: &str) -> bool {
     LABELS.iter().any(|label| pem.contains(&format!("-----BEGIN {label}-----")))
 }
 
-/// Parses a private key file of cosign, without decrypting the key.
+/// Parses a cosign private key file, without decrypting the key.
 ///
 /// # Errors
 /// [`PemError`] if the file is malformed, or if its encryption is not supported.
@@ -73,7 +73,7 @@ struct Cipher {
 }
 
 fn decode(text: &str) -> Result<Vec<u8>, PemError> {
-    STANDARD.decode(text).map_err(|_| malformed("the content of the PEM block is not base64"))
+    STANDARD.decode(text).map_err(|_| malformed("the PEM block or a value in it is not base64"))
 }
 
 fn malformed(reason: &str) -> PemError {

@@ -27,13 +27,13 @@ pub struct Prior {
     pub signatures: Vec<Signature>,
 }
 
-/// The key rings that must sign a [`Document`], and a key ring that should sign it too, but need not.
+/// The key rings whose keys must sign a [`Document`], and a key ring whose signatures are useful but optional.
 #[derive(Clone, Debug, Default)]
 pub struct Rings {
     /// The key rings that must all reach their threshold.
     pub required: Vec<KeyRing>,
-    /// The role's key ring before its keys were rotated. If this key ring also reaches its threshold, clients that are
-    /// in the middle of an update accept the file.
+    /// If the root changes, the key ring that the previous root lists for the role. If this key ring also reaches its
+    /// threshold, clients that still trust the previous root accept the file.
     pub wanted: Option<KeyRing>,
 }
 
@@ -158,7 +158,7 @@ impl Document {
     /// members of these signatures except `keyid` and `sig`.
     ///
     /// # Errors
-    /// Returns an error if the bytes are not metadata of this role.
+    /// Returns an error if the text is not metadata of this role.
     pub fn prior(role: &RoleName, prior: &Prior, rings: Rings) -> Result<Self, Error> {
         let (version, expires) = header(role, assemble(&prior.signed, &prior.signatures))?;
         let signed = prior.signed.clone();
@@ -241,7 +241,7 @@ impl Document {
         }
     }
 
-    /// Returns the faults that make other clients refuse the text. See [`faults::faults`].
+    /// Returns the faults because of which other TUF clients refuse the text. See [`faults::faults`].
     ///
     /// # Errors
     /// [`Error::File`] if the text is on disk and cannot be read.
@@ -253,7 +253,7 @@ impl Document {
         Ok(self.faults.get_or_init(|| found))
     }
 
-    /// Adds a signature by `key`, which the caller has just made.
+    /// Adds a signature that the caller has just made with `key`.
     pub(crate) fn add_signature(&mut self, id: &KeyId, key: &PublicKey, sig: Vec<u8>) {
         self.put(id, sig);
         self.signers.retain(|(signer, _)| signer != id);
@@ -302,14 +302,16 @@ impl Document {
     /// Verifies all signatures, including new ones.
     ///
     /// # Errors
-    /// [`Error::Draft`] if the valid signatures do not reach the threshold of every required key ring.
+    /// [`Error::Draft`] if the valid signatures do not reach the threshold of every required key ring, and
+    /// [`Error::File`] if the text is on disk and cannot be read.
     pub(crate) fn verify(&self) -> Result<(), Error> {
         let prior = Prior { signed: (*self.signed()?).clone(), signatures: self.signatures.clone() };
         let missing = Self::prior(&self.role, &prior, self.rings.clone())?.missing();
         if missing.is_empty() { Ok(()) } else { Err(DraftError::NotSigned { role: self.role.clone() }.into()) }
     }
 
-    /// Returns whether clients that still use the previous root would trust the document too.
+    /// Returns whether clients that still use the previous root would also trust the document. This is true if the root
+    /// does not change.
     #[must_use]
     pub fn holds_before(&self) -> bool {
         self.rings.wanted.as_ref().is_none_or(|ring| self.lacking(ring) == 0)
@@ -332,7 +334,7 @@ fn next_identity() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Returns the version and expiry of a file of any role, without verifying signatures.
+/// Returns the version and the expiry date of a metadata file of any role, without verifying its signatures.
 fn header(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Error> {
     fn of<R: Role>(role: &RoleName, file: Vec<u8>) -> Result<(Version, DateTime<Utc>), Error> {
         let content = Envelope::<R>::parse(role, file)?.unverified(role)?;

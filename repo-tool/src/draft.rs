@@ -29,22 +29,22 @@ pub(crate) struct NewTargetFile {
 pub struct Draft {
     /// The new root, if it changes.
     pub(crate) root: Option<Root>,
-    /// The top-level targets role and the delegated roles, if they change.
+    /// The content of each targets role that changes.
     pub(crate) targets: BTreeMap<RoleName, RoleContent>,
     /// The roles that delegate to each changed delegated role.
     pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
-    /// The online roles (timestamp and snapshot) that are signed again even if no file that they list changes.
+    /// The online roles (timestamp and snapshot) to sign again even if no file that they list changes.
     pub(crate) again: BTreeSet<RoleName>,
     /// The new target files.
     pub(crate) files: Vec<NewTargetFile>,
-    /// The targets that were added, changed or removed. The simulated clients must find each of these targets that the
-    /// draft lists.
+    /// The targets that were added, changed or removed. The simulated clients must find each of them that the draft
+    /// still lists.
     pub(crate) touched: BTreeSet<TargetPath>,
     /// The roles to which many targets were added at once. `touched` does not contain these targets, but the simulated
     /// clients must find each new target of these roles.
     pub(crate) bulk_filled: BTreeSet<RoleName>,
-    /// Partly signed documents from the pending change, or from a change of another machine. This draft does not change
-    /// them.
+    /// Partly signed documents from the pending change, or from a change that was made on another machine. This draft
+    /// does not change these documents.
     pub(crate) prior: BTreeMap<RoleName, Prior>,
     /// Whether this draft continues the pending change in `staged/`.
     pub(crate) from_staged: bool,
@@ -52,8 +52,8 @@ pub struct Draft {
     pub(crate) config: Option<Config>,
     /// The names of the requests in the queue (`publish/queue.rs`) whose changes are published with this draft.
     pub(crate) requests: Vec<String>,
-    /// The key rings of roles after a pending change that is not part of this draft. Their keys must sign the roles
-    /// too. Otherwise, the pending change could no longer be published.
+    /// The key rings that roles will have after a pending change that is not part of this draft. These key rings must
+    /// also sign the roles. Otherwise, the pending change could no longer be published.
     pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! The patterns have the syntax of path patterns in delegations: `*` and `?` do not match `/`. As in `.gitignore`, a
 //! pattern without `/` applies to file names in every folder, and a pattern with the prefix `!` excludes the names that
-//! match. If several patterns match, the last one applies.
+//! match. If several patterns match, the last one applies. If none matches, the target is not immutable.
 
 use lastmile_metadata::{PathPattern, TargetFile, TargetPath};
 
@@ -39,14 +39,13 @@ enum Scope {
 }
 
 impl Immutable {
-    /// Returns the setting for new repositories. In them, all targets are immutable.
+    /// Returns the setting for new repositories: all targets are immutable.
     #[must_use]
     pub fn all() -> Self {
         Self { rules: vec![Rule::parse("*")] }
     }
 
-    /// Returns the setting for repositories whose `repo.toml` has no entry `immutable`. In them, no target is
-    /// immutable.
+    /// Returns the setting for repositories whose `repo.toml` has no entry `immutable`: no target is immutable.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
@@ -55,7 +54,7 @@ impl Immutable {
     /// Parses patterns such as `*` or `!nightly/*`.
     ///
     /// # Errors
-    /// [`Error::InvalidInput`] if no target path can match a pattern.
+    /// [`Error::InvalidInput`] if one of the patterns cannot match any target path.
     pub fn parse(texts: &[String]) -> Result<Self, Error> {
         let rules: Vec<Rule> = texts.iter().map(|text| Rule::parse(text)).collect();
         match rules.iter().position(|rule| is_useless(&rule.pattern)).and_then(|at| texts.get(at)) {

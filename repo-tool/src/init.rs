@@ -36,9 +36,10 @@ use crate::{EditError, Error, InvalidInput, Invocation, PathError, parallel};
 pub struct NewRepository {
     /// The signature scheme of the generated keys.
     pub scheme: Scheme,
-    /// Whether the names of metadata files contain their versions.
+    /// Whether the repository has consistent snapshots, which means that the names of snapshot and targets metadata
+    /// files contain the version.
     pub consistent_snapshot: bool,
-    /// Whether the names of target files contain their hashes.
+    /// Whether the name of each target file contains the hash of the file.
     pub hash_prefixed_targets: bool,
     /// The patterns that match the names of immutable targets. The content of an immutable target must not change after
     /// publication.
@@ -91,17 +92,19 @@ impl NewRepository {
     }
 
     /// Returns the number of keys to generate for `role`. This is the threshold of the role, plus one spare key for
-    /// root (rule R-x-4 in `tests/spec-rows.txt`).
+    /// root (rule R-x-4 in `tests/spec-rows.txt`). Does not take [`NewRepository::signers`] into account.
     #[must_use]
     pub fn key_count(&self, role: &RoleName) -> u32 {
         self.role(role).threshold + u32::from(*role == RoleName::ROOT)
     }
 
-    /// Creates the repository in `dir`, which must not contain a repository yet.
+    /// Creates the repository in `dir`, which must not contain a repository yet. If an earlier creation was interrupted
+    /// after its journal was written, finishes that creation and returns an error.
     ///
     /// # Errors
-    /// [`Error::Path`] if a repository already exists, [`Error::InvalidInput`] or [`Error::Edit`] if a role has too few
-    /// signers, and [`Error::File`] if a file cannot be written.
+    /// [`Error::Path`] if a repository already exists, [`Error::InvalidInput`] if a setting is out of range or a signer
+    /// is for a delegated role, [`Error::Edit`] if a role has fewer signers than its threshold, and [`Error::File`] if
+    /// a file cannot be written.
     pub fn create(&self, dir: &Path, invocation: &Invocation, observer: &mut dyn Observer) -> Result<Plan, Error> {
         self.check_numbers()?;
         self.check_signers()?;
@@ -149,7 +152,7 @@ impl NewRepository {
     }
 
     /// Performs all checks of [`NewRepository::create`], but does not write any file. The keys in the result are
-    /// examples, which are not stored.
+    /// examples and are not stored.
     ///
     /// # Errors
     /// Returns the errors of [`NewRepository::create`].
@@ -242,7 +245,7 @@ impl NewRepository {
         Ok(())
     }
 
-    /// Returns the URI of a generated key. In a preview, the folder of the key does not have to exist.
+    /// Returns the URI of a generated key. In a preview, the key file does not exist.
     fn new_key_uri(&self, layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
         match (&self.offline_keys, key_uri(layout, folder, name)) {
             (Protection::NotWritten, Err(_)) => Ok(KeyUri::File(folder.join(format!("{name}.pem")))),
@@ -329,8 +332,8 @@ impl NewRepository {
 /// Checks that the files of a new key `name` could be written to `folder`, without writing them.
 ///
 /// # Errors
-/// [`PathError::KeyExists`] if one of the files exists, and [`Error::File`] if the folder does not exist and cannot be
-/// created.
+/// [`PathError::KeyExists`] if one of the files exists, [`Error::File`] if the folder cannot be created or written to,
+/// and [`Error::InvalidInput`] if `name` is not a valid key name.
 pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     key_store::check_name(name)?;
     // Only the last folder of the path would be created, so its parent folder must be writable.
@@ -346,11 +349,11 @@ pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the URI of the key `name` in `folder`, as it is written in `repo.toml`. The path in the URI is relative if
-/// the key is inside the repository, and absolute otherwise.
+/// Returns the URI for `repo.toml` of the key `name` in `folder`. The path in the URI is relative if the key is inside
+/// the repository, and absolute otherwise.
 ///
 /// # Errors
-/// Returns an error if `folder` does not exist.
+/// Returns an error if the key file is outside the repository and does not exist.
 pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
     key_file_uri(layout, &folder.join(format!("{name}.pem")))
 }
@@ -358,7 +361,7 @@ pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyU
 /// Returns the URI of a private key file for `repo.toml`, in the same form as [`key_uri`].
 ///
 /// # Errors
-/// Returns an error if the file does not exist.
+/// Returns an error if the file is outside the repository and does not exist.
 pub(crate) fn key_file_uri(layout: &Layout, file: &Path) -> Result<KeyUri, Error> {
     if let Ok(relative) = file.strip_prefix(layout.dir()) {
         return Ok(KeyUri::File(relative.to_path_buf()));

@@ -38,8 +38,8 @@ pub struct Invocation {
     pub clock: ClockCheck,
     /// The unknown members and keys in metadata that the user agrees to sign.
     pub accepted: Accepted,
-    /// The private key files that may be used in this run, also outside the repository's folder.
-    /// The user's configuration may allow further files.
+    /// The private key files that may be used in this run, even if they are outside the repository's folder. The user's
+    /// configuration may allow further files.
     pub allowed_keys: Vec<PathBuf>,
     /// The signers other than key files, such as hardware tokens. Each signer may sign in every repository that this
     /// run opens.
@@ -74,7 +74,8 @@ impl Invocation {
         Layout::new(dir).shared(self.sharing).of_user(self.user.clone())
     }
 
-    /// Returns the keys in the repository's folder that `repo.toml` names, and the keys that the user allows.
+    /// Returns the URIs of the keys in the repository's folder that `repo.toml` names, and of the keys that the user
+    /// allows.
     pub(crate) fn usable_keys(
         &self,
         layout: &Layout,

@@ -30,7 +30,8 @@ const SECURESYSTEMSLIB: Conversion = Conversion::Command(
      PrivateFormat.PKCS8, NoEncryption()).decode())' {from} > {to}",
 );
 
-/// If a key file has a known format that this tool cannot read, returns an error that says what to do.
+/// If a key file has a known format that this tool cannot read, returns an error that says what to do. Otherwise,
+/// returns `None`.
 pub(crate) fn foreign(bytes: &[u8], path: &Path) -> Option<KeyReason> {
     let (format, conversion) = recognized(bytes)?;
     let advice = match conversion {

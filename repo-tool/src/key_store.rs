@@ -29,10 +29,9 @@ use crate::{Error, InvalidInput, KeyReason, PathError, cosign_key, key_formats};
 const LONGEST: u64 = 1 << 20;
 /// The maximum length of a key's name, which is its file name without the extension.
 const LONGEST_NAME: usize = 240;
-/// The maximum length of a key name's stem, which [`file_stem`] derives from a role name.
+/// The maximum length of the stem that [`file_stem`] derives from a role name.
 const LONGEST_STEM: usize = 200;
 
-/// A private key file.
 struct KeyFile {
     name: String,
     path: PathBuf,
@@ -132,15 +131,15 @@ impl KeyStore {
         self.file_of(public).map(|file| file.name.as_str())
     }
 
-    /// Returns a name for the key `public` to show in messages. This is the name of its signer, or else the URI of its
-    /// key file, which is only a hint.
+    /// Returns a name for the key `public` to show in messages. This is the name of its signer or, if there is no
+    /// signer, the URI of its key file. The URI is only a hint, as in [`KeyStore::has`].
     #[must_use]
     pub fn name_of(&self, public: &PublicKey) -> Option<&str> {
         self.signer_of(public).map(NamedSigner::name).or_else(|| self.uri_of(public))
     }
 
-    /// Returns the URIs of the private key files that contain the key `public`. Opens each file to make sure that it
-    /// does. Ignores signers, and files that cannot be opened.
+    /// Returns the URIs of the private key files that contain the key `public`. Opens each file to confirm that it
+    /// contains the key. Ignores signers, and files that cannot be opened.
     #[must_use]
     pub fn confirmed_uris_of(&self, public: &PublicKey) -> Vec<&str> {
         let phrases = self.phrases.as_ref();
@@ -175,8 +174,8 @@ impl KeyStore {
         Self { files, signers: Vec::new(), avoided, phrases: Arc::clone(&self.phrases) }
     }
 
-    /// Returns whether the private key file of `public` is encrypted, or `None` if there is no such file on this
-    /// machine.
+    /// Returns whether the private key file of `public` is encrypted, or `None` if this machine has no such file or the
+    /// file cannot be read.
     #[must_use]
     pub fn is_encrypted(&self, public: &PublicKey) -> Option<bool> {
         let file = self.file_of(public)?;
@@ -210,7 +209,8 @@ impl KeyStore {
     }
 
     /// Returns a signer that uses the key file of `public`, never a signer that the program provided.
-    /// [`crate::revoke::proof`] signs forged files with it, which other signers should not do.
+    /// [`crate::revoke::proof`] uses the returned signer to sign forged files, which a hardware token or key service
+    /// should never sign.
     ///
     /// # Errors
     /// Returns the errors of [`KeyStore::signer`].
@@ -262,8 +262,8 @@ impl KeyFile {
         is_readable || self.private.lock().is_ok_and(|open| open.is_some())
     }
 
-    /// Returns the public key. Reads it from the private key file if no pass-phrase is needed, or else from the `.pub`
-    /// file, which is only a hint. Without a valid `.pub` file, asks for the pass-phrase.
+    /// Returns the public key. If no pass-phrase is needed, reads it from the private key file. Otherwise, reads it
+    /// from the `.pub` file, which is only a hint, or asks for the pass-phrase if there is no valid `.pub` file.
     fn public(&self, phrases: &dyn PassPhrases) -> Option<PublicKey> {
         if let Some(public) = self.public.get() {
             return Some(public.clone());
@@ -354,7 +354,8 @@ pub enum Protection {
     NotWritten,
 }
 
-/// Writes `NAME.pem` with mode 0600 and `NAME.pub` to `folder`, which is created with mode 0700. Never replaces a file.
+/// Writes `NAME.pem` with mode 0600 and `NAME.pub` to `folder`, which is created with mode 0700 if it does not exist.
+/// Never replaces a file. Writes nothing with [`Protection::NotWritten`].
 pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protection) -> Result<PublicKey, Error> {
     check_name(name)?;
     let pem = match protection {
@@ -379,7 +380,7 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
     Ok(public)
 }
 
-/// Refuses key names that are not simple file names.
+/// Refuses key names that are empty, too long, or not simple file names.
 ///
 /// # Errors
 /// [`Error::InvalidInput`] if the name is refused.
@@ -392,8 +393,8 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     if is_plain { Ok(()) } else { Err(InvalidInput::KeyFileName { name: name.to_string() }.into()) }
 }
 
-/// Returns the stem of the names of the key files for `role`. A delegating role can choose any text as the name of
-/// `role`. Unsafe bytes are percent-encoded, and a long name is truncated and followed by the hash of the whole name.
+/// Returns the stem of file names for the keys of `role`. A delegating role can choose any text as the name of `role`.
+/// Unsafe bytes are percent-encoded, and a long name is truncated and followed by the hash of the whole name.
 #[must_use]
 pub fn file_stem(role: &str) -> String {
     let mut stem = String::new();
@@ -441,7 +442,7 @@ pub fn read_public_key(path: &Path, links: Links) -> Result<PublicKey, Error> {
     parse_public_key(&text).map_err(|reason| Error::key(name.to_string(), reason))
 }
 
-/// Returns whether the file at `path` contains a private key in PEM, whatever its name is.
+/// Returns whether the file at `path` contains a private key in PEM, regardless of the name of the file.
 pub(crate) fn is_private_key(path: &Path) -> Result<bool, Error> {
     let bytes = Zeroizing::new(links::read_through(path, Links::Follow, LONGEST)?.unwrap_or_default());
     Ok(String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----"))

@@ -10,7 +10,8 @@ use crate::InvalidKeyUri;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum KeyUri {
-    /// A PKCS#8 PEM file, written as `file:PATH`. A relative path is relative to the repository's folder.
+    /// A PEM file in PKCS#8 or in the format of cosign, written as `file:PATH`. A relative path is relative to the
+    /// repository's folder.
     File(PathBuf),
 }
 
@@ -23,14 +24,16 @@ impl KeyUri {
         }
     }
 
-    /// Returns whether the key file is inside the repository's folder. Symbolic links are resolved.
+    /// Returns whether the key file is inside the repository's folder. Symbolic links in the path of the folder that
+    /// contains the file are resolved.
     #[must_use]
     pub fn is_below(&self, repository: &Path) -> bool {
         let path = self.path(repository);
         let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
         match (folder, repository.canonicalize()) {
             (Some(folder), Ok(repository)) => folder.starts_with(repository),
-            // If the file does not exist, it cannot be used as a key, so comparing the unresolved paths is safe.
+            // If the folder of the file cannot be resolved, the file cannot be used as a key, so comparing the
+            // unresolved paths is safe.
             _ => path.starts_with(repository) && path.components().all(|part| part != Component::ParentDir),
         }
     }

@@ -1,12 +1,12 @@
 //! Creates, changes, signs and publishes TUF repositories (TUF specification 6). Simulated clients check each change
 //! before it is published.
 //!
-//! A repository is a folder of standard TUF files and one configuration file, `repo.toml`. Every change takes three
+//! A repository is a folder with standard TUF files and one configuration file, `repo.toml`. Every change takes three
 //! steps: [`Repository::open_for_change`] reads and verifies the published files as a client would, an [`Edit`] makes
 //! changes in a [`Draft`], and [`Repository::conclude`] publishes the draft after two simulated clients have accepted
 //! it. If signatures are missing, `conclude` stores the draft as a pending change in `staged/`.
 
-// Some internal functions serve only the commands.
+// Only the commands use some of the internal functions.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests create the files that they need"))]
 

@@ -1,4 +1,4 @@
-//! The root that the user trusts, and the roles for which keys may therefore sign.
+//! The root that the user trusts, and the roles for which keys may sign because of it.
 //!
 //! A repository's folder cannot authenticate itself, because in a forged folder, all files verify with the forged root.
 //! Therefore, keys sign for root, targets, delegated roles and bins only if the published state was verified from a
@@ -21,13 +21,13 @@ use crate::root_digest::RootDigest;
 use crate::user::{PinnedRoot, UserConfig};
 use crate::{Error, PinError};
 
-/// A root that the user specifies for this run, either because the user uses the repository for the first time, or
-/// because there is no stored configuration.
+/// A root that the user specifies for this run, for example because the user has not used the repository before, or
+/// because the user has no stored configuration.
 #[derive(Clone, Debug)]
 pub struct GivenRoot {
     /// The digest of the root.
     pub digest: RootDigest,
-    /// Whether to pin the root so that later runs trust it.
+    /// Whether to pin the root. If so, later runs trust it too.
     pub remember: bool,
 }
 
@@ -57,7 +57,8 @@ impl Start {
     /// the folder, which is not trusted.
     ///
     /// # Errors
-    /// [`Error::Pin`] if the folder does not contain the root that the user trusts.
+    /// [`Error::Pin`] if the folder does not contain the root that the user trusts, or if it contains a different
+    /// repository than when the user pinned a root.
     pub(crate) fn find(layout: &Layout, user: &UserConfig, given: Option<&GivenRoot>) -> Result<Self, Error> {
         let oldest = roots::oldest_root(layout)?;
         let repository = RootDigest::of(&oldest);

@@ -91,8 +91,8 @@ impl Published {
         &self.files
     }
 
-    /// Returns the same state, which reads all files from the folder from now on. The files in memory must already have
-    /// been written to the folder.
+    /// Returns the same state, but without files in memory: all files are read from the folder. The files in memory
+    /// must already have been written to the folder.
     pub(crate) fn written(self) -> Self {
         let files = Overlay::published(self.files.layout());
         Self { files, ..self }
@@ -114,7 +114,7 @@ impl Published {
         self.trusted.reusable_targets()
     }
 
-    /// Returns the published version of a role, or `None` if it was never published.
+    /// Returns the published version of a role, or `None` if the published snapshot does not list the role.
     #[must_use]
     pub fn version(&self, role: &RoleName) -> Option<Version> {
         match role.as_str() {
@@ -151,8 +151,8 @@ impl Published {
         Ok(())
     }
 
-    /// Reads those of the `roles` that are published and have not been read yet. `delegator` must delegate to each of
-    /// these roles.
+    /// Reads the published roles among `roles` that have not been read yet. `delegator` must delegate to each role in
+    /// `roles`. Does nothing if `delegator` has not been read or delegates to no role.
     ///
     /// # Errors
     /// Returns an error if one of the roles does not verify.
@@ -274,8 +274,9 @@ impl Published {
         Ok(found)
     }
 
-    /// Reads every delegated role, at any depth. Returns each role with the role that delegates to it. A delegating
-    /// role always precedes the roles to which it delegates. A role with two delegating roles is returned twice.
+    /// Reads every delegated role, at any depth. Returns the top-level targets role, and each delegated role with the
+    /// role that delegates to it. Each entry follows the first entry of its delegating role. A role with two delegating
+    /// roles has two entries.
     pub fn read_all(&mut self) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         let edges = self.read_edges()?.into_iter();
         let named = edges.map(|(role, delegation)| (role, delegation.map(|(delegator, _)| delegator)));
@@ -305,13 +306,13 @@ impl Published {
         Ok(order)
     }
 
-    /// Returns the role `name`. If `name` ends in `*`, returns all delegated roles whose names begin with the text
-    /// before `*`.
+    /// Returns the role `name`, without checking that it exists. If `name` ends in `*`, returns all delegated roles
+    /// whose names begin with the text before `*`.
     pub fn named(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         Ok(self.edges_named(name)?.into_iter().map(|(role, _)| role).collect())
     }
 
-    /// Like [`Published::named`], but returns only the first bin of a set of succinct bins. This is sufficient for a
+    /// Like [`Published::named`], but returns only the first bin of each set of succinct bins. This is sufficient for a
     /// change of keys, because the bins share their keys.
     pub fn expand(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         let mut succinct = BTreeSet::new();
@@ -342,7 +343,7 @@ impl Published {
         self.files.has(role, version)
     }
 
-    /// Returns the versions of all root files in the folder, in ascending order.
+    /// Returns the versions of the root files in the folder, in ascending order, up to the newest verified root.
     #[must_use]
     pub fn root_versions(&self) -> Vec<Version> {
         let mut versions = Vec::new();

@@ -1,6 +1,7 @@
 //! The urgency of renewing a role.
 
-/// The urgency of renewing a role. The renewal period starts `renew_days` before the role expires.
+/// The urgency of renewing a role. [`RoleConfig::renewal_period`](crate::RoleConfig::renewal_period) determines how
+/// long before expiry the renewal period starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Renewal {

@@ -42,7 +42,7 @@ pub struct Repository {
     pub(crate) authority: Authority,
     /// For each role, a version that exists on the server but not in this folder. New versions must be higher.
     pub(crate) seen: BTreeMap<RoleName, Version>,
-    /// Whether the repository has been compared with the server.
+    /// Whether this run has already compared the repository with the server.
     #[cfg(feature = "http")]
     pub(crate) is_compared: bool,
     /// Whether a key is being revoked. If so, some checks are skipped, because an attacker must not be able to prevent
@@ -70,7 +70,8 @@ impl Repository {
     /// Opens a repository for a change. Acquires the lock, and finishes an interrupted publication.
     ///
     /// # Errors
-    /// [`Error::Busy`] if another process holds the lock for too long. Also returns the errors of [`Repository::open`].
+    /// [`Error::Busy`] if another process holds the lock for too long. Also returns the errors of [`Repository::open`],
+    /// and an error if an interrupted publication cannot be finished.
     pub fn open_for_change(dir: &Path, invocation: &Invocation) -> Result<Self, Error> {
         let layout = invocation.layout(dir);
         Config::read(&layout)?;
@@ -159,7 +160,8 @@ impl Repository {
         Arc::clone(&self.invocation.phrases)
     }
 
-    /// Returns the configuration without the keys that no role will trust once `draft` is published.
+    /// Returns the configuration without unused keys: each key is removed from the entries of roles that will not trust
+    /// it once `draft` is published. Keys that cannot be opened are not removed.
     ///
     /// # Errors
     /// Returns an error if published metadata does not verify.
@@ -207,8 +209,9 @@ impl Repository {
     /// the number of files processed.
     ///
     /// # Errors
-    /// [`Error::Private`] if some of the files must stay private, [`Error::NotFound`] if the role does not exist, and
-    /// [`Error::File`] if a file cannot be read.
+    /// [`Error::Private`] if some of the files must stay private, [`Error::NotFound`] if the role does not exist,
+    /// [`Error::Edit`] if the role must not list a target, [`Error::Publication`] if the repository was opened for
+    /// reading, and [`Error::File`] if a file cannot be read.
     pub fn add_files(
         &mut self,
         draft: Draft,
@@ -243,7 +246,7 @@ impl Repository {
         self.preview_measured(draft, role, &incoming, options)
     }
 
-    /// Adds the files `measured` to `role`. Their hashes have already been computed.
+    /// Adds the files `measured`, whose hashes have already been computed, to `role` for a preview.
     pub(crate) fn preview_measured(
         &mut self,
         draft: Draft,
@@ -311,7 +314,8 @@ impl Repository {
         self.published.root.target_names(self.config.target_names())
     }
 
-    /// Removes files that were copied into the repository but will not be published.
+    /// Removes files that were copied into the repository but will not be published. Does nothing if the repository was
+    /// opened for reading.
     ///
     /// # Errors
     /// [`Error::File`] if a file cannot be removed.
@@ -332,8 +336,8 @@ impl Repository {
         self.lock = None;
     }
 
-    /// Starts opening keys in the background: the keys of the given roles, and the keys of snapshot and timestamp,
-    /// which every publication needs.
+    /// Starts opening keys in the background: the keys of the top-level roles in `roles`, and the keys of snapshot and
+    /// timestamp, which every publication needs. Opens only as many keys of a role as its threshold requires.
     pub fn prefetch_keys(&self, roles: &[RoleName]) {
         for role in roles.iter().chain(&RoleName::ONLINE) {
             if let Ok(ring) = self.published.root.key_ring(role) {

@@ -1,5 +1,5 @@
-//! The content of a targets role in a draft. After many targets were added at once, the content is on disk. Otherwise,
-//! it is in memory.
+//! The content of a targets role in a draft. The content is on disk if targets were added from a list on disk, and in
+//! memory otherwise.
 
 use std::borrow::Cow;
 use std::sync::Arc;

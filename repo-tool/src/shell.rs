@@ -12,7 +12,7 @@ pub(crate) fn quoted(word: &str) -> String {
 }
 
 /// Returns names from metadata as the last arguments of a command. If a name begins with a dash, the arguments begin
-/// with `--`, so that the name is not an option.
+/// with `--`, so that no program takes the name for an option.
 pub(crate) fn arguments<N: ToString>(names: impl IntoIterator<Item = N>) -> String {
     let mut words: Vec<String> = names.into_iter().map(|name| quoted(&printable(&name.to_string()))).collect();
     if words.iter().any(|word| word.starts_with("'-")) {

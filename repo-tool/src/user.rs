@@ -109,8 +109,8 @@ impl UserConfig {
         })
     }
 
-    /// Returns the digest that identifies the repository in `folder`, as it was stored when the repository's root was
-    /// pinned.
+    /// Returns the digest that identifies the repository in `folder`. The digest was stored when the repository's root
+    /// was pinned.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].
@@ -153,7 +153,7 @@ impl UserConfig {
         self.file.as_deref().and_then(Path::parent).map_or(Ok(()), access::check_creatable)
     }
 
-    /// Returns the URL from which the metadata is served, if it is configured.
+    /// Returns the URL from which the metadata is served, or `None` if no URL is configured.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`], and [`Error::Config`] if the value is not a valid base URL.
@@ -282,8 +282,8 @@ fn folder_of(path: &Path) -> Result<&Path, Error> {
     Ok(folder)
 }
 
-/// Describes a syntax error. The parser's own text also quotes the line, which may contain a secret, such as the URL to
-/// which notifications are sent.
+/// Describes a syntax error. The message of the parser is not used, because it also quotes the line, which may contain
+/// a secret, such as the URL to which notifications are sent.
 fn position_and_message(text: &str, error: &toml_edit::TomlError) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.split('\n').count();
@@ -302,7 +302,7 @@ fn folder_entry<'d>(document: &'d DocumentMut, folder: &Path) -> Option<&'d dyn 
     entry.as_table_like()
 }
 
-/// Returns the ID of the group with this name on this machine.
+/// Returns the ID that `/etc/group` lists for the group with this name.
 fn group_number(name: &str) -> Option<u32> {
     let groups = std::fs::read_to_string("/etc/group").ok()?;
     let mut fields = groups.lines().map(|line| line.split(':'));
