@@ -207,7 +207,7 @@ fn publish(machine: &Machine<'_>, number: usize, folder: &Path, kills: &AtomicUs
             }
             if said.contains("error:") {
                 // The destination or the folder was busy for too long, or another machine was always faster.
-                let is_busy = said.contains("another process") || said.contains("changed while it was read");
+                let is_busy = said.contains("another process") || said.contains("changed while it was being read");
                 assert!(is_busy, "publisher {number}: {arguments:?}: {said}");
             } else {
                 kills.fetch_add(1, Ordering::Relaxed);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use lastmile_client::text::{printable, printable_path};
 use lastmile_metadata::{RoleName, TargetPath};
 
-/// Something that was requested does not exist.
+/// A role, target, key, file or other item that a command needs does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFound {
@@ -27,12 +27,12 @@ pub enum NotFound {
         /// The role.
         role: RoleName,
     },
-    /// The role named `from` does not delegate to the role named `role`.
+    /// The role `from` does not delegate to the role `role`.
     #[error("{from} does not delegate to {role}")]
     DelegationFrom {
-        /// The role that should delegate.
+        /// The role that does not delegate to `role`.
         from: RoleName,
-        /// The role to which `from` should delegate.
+        /// The role to which `from` does not delegate.
         role: RoleName,
     },
     /// All earlier publications have the same targets and delegations as the last publication.
@@ -44,7 +44,7 @@ pub enum NotFound {
         /// The name of the role.
         role: RoleName,
     },
-    /// No delegated role has a name with this prefix.
+    /// No delegated role has a name that starts with this prefix.
     #[error("no delegated role has a name that starts with `{}`", printable(start))]
     RolesBeginningWith {
         /// The prefix.
@@ -92,7 +92,7 @@ pub enum NotFound {
         /// The path of the file.
         path: PathBuf,
     },
-    /// A file of the repository no longer exists.
+    /// A file of the repository was removed while a command was running.
     #[error("{} no longer exists", printable_path(path))]
     RemovedFile {
         /// The path of the file.
@@ -104,7 +104,8 @@ pub enum NotFound {
         /// The path of the file below `staged/targets/`.
         path: PathBuf,
     },
-    /// A request by another process to publish files no longer exists, for example because that process has ended.
+    /// Another process asked this process to publish a change, but the request no longer exists, for example because
+    /// the other process has ended.
     #[error("the request {} no longer exists", printable(name))]
     Request {
         /// The name of the request's folder.

@@ -117,7 +117,7 @@ pub enum EditError {
         /// The number of keys in the delegation.
         keys: usize,
     },
-    /// A role to be added already exists, because some role already delegates to it.
+    /// A role cannot be added, because some role already delegates to a role with this name.
     #[error("{delegator} already delegates to {role}")]
     Delegated {
         /// The role that delegates.
@@ -174,7 +174,7 @@ pub enum EditError {
         /// Pairs of a target path and another target path below it, such as `a` and `a/b`.
         clashes: Vec<(TargetPath, TargetPath)>,
     },
-    /// New targets would hide the targets with the same paths in delegated roles.
+    /// New targets would hide targets with the same paths in delegated roles.
     #[error("{}", hides(.hidden))]
     HidesDelegated {
         /// The new targets.
@@ -186,7 +186,7 @@ pub enum EditError {
         /// The paths of these targets.
         paths: Vec<TargetPath>,
     },
-    /// The target's file name, including the hash prefix, is longer than file systems allow.
+    /// The file name of the target, including the hash prefix, is longer than file systems allow.
     #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
         /// The target.
@@ -238,7 +238,7 @@ pub enum EditError {
         /// The target.
         path: TargetPath,
     },
-    /// Two lines of a list have different entries for the same target.
+    /// Two lines of a list of targets have different entries for the same target.
     #[error("lines {first} and {second} of the list have different entries for `{path}`")]
     DifferentLines {
         /// The number of the first line, counted from 1.
@@ -248,7 +248,7 @@ pub enum EditError {
         /// The target.
         path: TargetPath,
     },
-    /// A line of a list is not valid.
+    /// A line of a list of targets is not valid.
     #[error("line {line} of the list {}", printable(&fault.to_string()))]
     Line {
         /// The line number, counted from 1.
@@ -262,13 +262,13 @@ pub enum EditError {
         /// The target.
         path: TargetPath,
     },
-    /// The list has more than 2^32 targets.
+    /// A list has more than 2^32 targets.
     #[error("the list has more than 2^32 targets")]
     TooManyTargets,
-    /// A command adds more files than one request to the publishing process can list.
-    #[error("too many files for one request: add them in several parts")]
+    /// A command adds more files than its request to the publishing process can list.
+    #[error("too many files for one command: add them in several parts")]
     TooManyFiles,
-    /// `repo.toml` chooses no hash algorithm.
+    /// No hash algorithm is chosen for targets.
     #[error("no hash algorithm is chosen")]
     NoHash,
 }
@@ -334,7 +334,7 @@ impl From<RoleNameError> for EditError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoleNameError {
-    /// The text is not a valid name for a delegated role or a file.
+    /// The text is not a valid name for a delegated role.
     #[error(transparent)]
     Name(#[from] NameError),
     /// The name is not a valid file name on every platform.
@@ -352,7 +352,7 @@ pub enum RoleNameError {
     },
 }
 
-/// The reason why the pending change cannot be published, or why it prevents another change.
+/// The reason why a pending change cannot be published, or why it prevents another change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PendingError {
@@ -372,9 +372,9 @@ pub enum PendingError {
         /// The role's version in the pending change.
         version: Version,
     },
-    /// A folder contains no change from another machine.
+    /// A folder that should contain a pending change from another machine contains none.
     #[error(
-        "{} contains no change: give a copy of the folder `staged` of the machine that made the change",
+        "{} contains no change: give a copy of the folder `staged` from the machine that made the change",
         printable_path(path)
     )]
     NothingReceived {
@@ -404,7 +404,7 @@ pub enum PendingError {
     WrongFile {
         /// The file.
         path: PathBuf,
-        /// The path of the target in the pending change.
+        /// The path of the target.
         target: TargetPath,
         /// The difference between the file and the entry.
         error: lastmile_metadata::FileError,
@@ -421,11 +421,11 @@ pub enum VersionError {
         /// The role.
         role: RoleName,
     },
-    /// To prove that a revocation works, the tool tests that clients refuse forged files. Such a file would need a
-    /// version number above the maximum.
+    /// To prove that a revocation works, the tool forges files and tests that clients refuse them. A forged file would
+    /// need a version number above the maximum.
     #[error("version numbers are exhausted")]
     ExhaustedForProof,
-    /// The highest version that was found is far above the published version.
+    /// The highest version that was issued, or that was found in the folder, is far above the published version.
     #[error(
         "found {role} version {highest}, which is {above} above the published version: your publications cannot have caused \
          that jump. Check the files of {role} in metadata/ and the file {record}, and remove wrong entries. If the server \

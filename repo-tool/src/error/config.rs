@@ -18,7 +18,7 @@ pub enum ConfigError {
         /// The parser's message, which contains the line number.
         text: String,
     },
-    /// A role has entries in both `[roles]` and `[delegations]`.
+    /// The sections `[roles]` and `[delegations]` both have an entry for the same role.
     #[error("role `{}` occurs twice", printable(role))]
     RoleTwice {
         /// The role.
@@ -83,7 +83,7 @@ pub enum ConfigError {
         /// The SHA-256 of the repository's oldest root.
         repository: RootDigest,
     },
-    /// In the user's configuration, the `repository` of a folder is not a valid SHA-256 digest.
+    /// The entry `repository` of a folder in the user's configuration is not a SHA-256 digest.
     #[error("repository must be the sha256 of a root")]
     Repository,
     /// The metadata URL in the user's configuration is not a string.
@@ -98,7 +98,8 @@ pub enum ConfigError {
         /// The name of the destination.
         name: String,
     },
-    /// The entry `keys` in the user's configuration, which lists the allowed key files, is not a list of files.
+    /// The entry `keys` in the user's configuration is not a list of files. It lists the key files that the user
+    /// allows.
     #[error("keys must be a list of files")]
     KeyList,
     /// The entry `shared-with-group` in the user's configuration is neither a name nor a number.
@@ -110,10 +111,10 @@ pub enum ConfigError {
         /// The name of the group.
         group: String,
     },
-    /// The receivers of notifications in the user's configuration are invalid.
+    /// The section `[monitor]` in the user's configuration, which specifies the receivers of notifications, is invalid.
     #[error("[monitor] {}", printable(reason))]
     Monitor {
-        /// The reason. It contains no URL, because the URL may contain a secret.
+        /// The reason. It never quotes the URL, because the URL may contain a secret.
         reason: String,
     },
     /// A section of the user's configuration is not a table of tables.

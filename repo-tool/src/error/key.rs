@@ -61,7 +61,7 @@ pub enum KeyReason {
     /// The file starts like JSON but is not valid JSON.
     #[error("is not valid JSON")]
     NoJson,
-    /// A public key in JSON lacks a member.
+    /// A public key in JSON lacks a required member.
     #[error("lacks keytype, scheme or keyval.public")]
     IncompletePublicKey,
 }
@@ -76,7 +76,7 @@ pub enum RevokeError {
         /// The first characters of the public key, for messages.
         key: String,
     },
-    /// A role would still trust the key, because a second delegation to the role lists the same key.
+    /// A role would still trust the key, because a second role delegates to this role with the same key.
     #[error(
         "{role} would still trust the key, because {delegator} also delegates to {role} with this key: remove one of the \
          delegations with `lastmile-repo undelegate --from={} {}`, then revoke the key again",
@@ -89,13 +89,13 @@ pub enum RevokeError {
         /// The second role that delegates to `role`.
         delegator: RoleName,
     },
-    /// The key given as the replacement is the revoked key.
+    /// The replacement is the revoked key.
     #[error("the replacement {key} is the revoked key itself: give another key")]
     ReplacementIsRevoked {
         /// The first digits of the replacement's key ID.
         key: String,
     },
-    /// The roles that lose a key already trust the key given as the replacement.
+    /// The roles that lose a key already trust the replacement.
     #[error("the roles that lose a key already trust the replacement {key}")]
     ReplacementIsTrusted {
         /// The first digits of the replacement's key ID.
@@ -108,7 +108,7 @@ pub enum RevokeError {
         shell::arguments([role])
     )]
     LosesNoKey {
-        /// The text that the user gave: a role name, or a prefix of role names followed by `*`.
+        /// The role name that the user gave, or a prefix of role names followed by `*`.
         role: String,
     },
     /// The role has too many keys to replace all of them.

@@ -4,7 +4,8 @@ use lastmile_metadata::{Algorithm, ErrorKind};
 
 use super::change::EditError;
 
-/// A fault in a line of a list of targets. The text of the error continues a message that begins with the line number.
+/// A fault in a line of a list of targets. The text of this error is the end of a message that begins with the line
+/// number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineFault {

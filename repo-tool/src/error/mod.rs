@@ -1,8 +1,8 @@
 //! The errors of this crate, by subject, with their messages and hints for the user. Programs can read the details of
 //! an error from its fields.
 //!
-//! `Display` prints an error with its causes. Therefore no error is the `source()` of another error. Otherwise, a
-//! program that prints the chain of sources would print each cause twice. Inner errors are public fields instead.
+//! `Display` prints an error with its causes. If the causes were also available through `source()`, a program that
+//! prints the chain of sources would print each cause twice. Therefore inner errors are public fields instead.
 
 mod absent;
 mod change;
@@ -78,7 +78,7 @@ pub enum Error {
     /// Input is not valid.
     #[error(transparent)]
     InvalidInput(#[from] InvalidInput),
-    /// A key cannot be used.
+    /// A key cannot be found, read or used.
     #[error("key {}: {reason}", printable(key))]
     Key {
         /// The URI or the file of the key.
@@ -89,7 +89,7 @@ pub enum Error {
     /// Keys that must sign are not on this machine.
     #[error("the {} key is not on this machine", .roles.iter().map(RoleName::as_str).collect::<Vec<_>>().join(" and the "))]
     MissingKeys {
-        /// The roles that lack signatures.
+        /// The roles whose keys are missing.
         roles: Vec<RoleName>,
     },
     /// A network operation failed.
@@ -107,7 +107,7 @@ pub enum Error {
         /// The members and keys that the user has not accepted.
         unaccepted: Vec<Unusual>,
     },
-    /// Something that was requested does not exist.
+    /// A role, target, key, file or other item that a command needs does not exist.
     #[error(transparent)]
     NotFound(#[from] NotFound),
     /// A signature was refused because the user has not pinned the repository's root.
@@ -124,7 +124,7 @@ pub enum Error {
     /// The pending change cannot be used, or prevents another change.
     #[error(transparent)]
     Pending(#[from] PendingError),
-    /// The roots in the folder are not the roots that the user trusts.
+    /// The roots in the folder, or at a URL, do not include the root that the user trusts.
     #[error(transparent)]
     Pin(#[from] PinError),
     /// A policy, a trust root or evidence cannot be used.
@@ -164,20 +164,20 @@ pub enum Error {
     /// A key cannot be revoked as requested.
     #[error(transparent)]
     Revoke(#[from] RevokeError),
-    /// The server and the repository's folder have different content.
+    /// The server and the repository's folder have different content, or they cannot be compared.
     #[error(transparent)]
     Served(#[from] ServedError),
     /// Published metadata does not verify.
     #[error("the published metadata does not verify: {0}")]
     Untrusted(lastmile_metadata::Error),
-    /// No version number can be issued.
+    /// The next version number of a role cannot be issued.
     #[error(transparent)]
     Version(#[from] VersionError),
     /// The command line is not valid.
     #[cfg(feature = "cli")]
     #[error("{}", printable(.0))]
     Usage(String),
-    /// Something that the command line names does not exist.
+    /// An item that the command line names does not exist.
     #[cfg(feature = "cli")]
     #[error("{}", printable(.0))]
     Absent(String),
@@ -228,12 +228,12 @@ impl Error {
             }
             Self::Draft(DraftError::Policy(error)) => error.hint(),
             Self::Draft(DraftError::RefusedPackages { .. }) => Some(
-                "publish the package with its evidence: `lastmile-repo add FILE --evidence EVIDENCE`; `lastmile-repo policy explain \
-                 PATH` shows which evidence a published package needs",
+                "publish each package with its evidence: `lastmile-repo add FILE --evidence EVIDENCE`; `lastmile-repo policy \
+                 explain PATH` shows which evidence a published package needs",
             ),
             Self::Draft(DraftError::FailingPackages { .. }) => Some(
-                "add evidence for these packages first, or remove them; with `--even-so`, the change is published, and clients \
-                 refuse these packages from now on",
+                "add evidence for these packages first, or remove them; to publish the change anyway, repeat the command \
+                 with `--even-so`: clients will then refuse these packages",
             ),
             Self::Draft(_) | Self::Request { kind: RefusalKind::Draft, .. } => {
                 Some("a client would refuse the new metadata; run `lastmile-repo status` to see what is published now")
@@ -351,7 +351,7 @@ mod tests {
             let again = fault.error(text);
             assert_eq!(fault, expected);
             assert_eq!((again.to_string(), again.hint()), (error.to_string(), error.hint()), "{error:?}");
-            // If this process passes the error on to another process, the kind of the refusal stays the same.
+            // If this process passes the error on to a third process, the kind of refusal stays the same.
             let (fault, text) = RefusalKind::of(&again).unwrap();
             assert_eq!((fault, fault.error(text).to_string()), (expected, error.to_string()));
         }

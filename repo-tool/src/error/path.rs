@@ -35,19 +35,19 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
-    /// A relative path leads out of the repository.
+    /// A relative path leads out of the repository's folder.
     #[error("{} leads out of the repository", printable_path(path))]
     LeadsOut {
         /// The path.
         path: PathBuf,
     },
-    /// A file is outside the repository.
+    /// A file is outside the repository's folder.
     #[error("{} is not in the repository", printable_path(path))]
     Outside {
         /// The file.
         path: PathBuf,
     },
-    /// The file name in a path is missing, or is not a name that this tool uses.
+    /// A path does not end in a file name that this tool uses.
     #[error("{} is not a file name that lastmile-repo uses", printable_path(path))]
     ForeignName {
         /// The path.
@@ -141,7 +141,7 @@ pub enum PathError {
         /// The permissions of the folder.
         mode: u32,
     },
-    /// Other users can change a file on which trust depends, or read a file that must stay secret.
+    /// Other users can change a file that must not be changed, or read a file that must stay secret.
     #[error("cannot rely on {}: {exposure}; {}", printable_path(path), exposure.remedy(&printable_path(path)))]
     Exposed {
         /// The file.
@@ -155,7 +155,7 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
-    /// Files cannot become targets, because their names are not allowed or because they are not regular files.
+    /// Files cannot become targets, because their names are not allowed or they are not regular files.
     #[error("{}", unpublishable(.files))]
     Unpublishable {
         /// The refused files, each with the reason.
@@ -167,8 +167,8 @@ pub enum PathError {
         /// The existing file.
         path: PathBuf,
     },
-    /// The repository already exists, because an earlier command that created it was interrupted. This command finished
-    /// that work.
+    /// An earlier command that created the repository was interrupted. This command finished the creation, so the
+    /// repository already exists.
     #[error(
         "{} already exists: an earlier command was interrupted, and this command finished its work",
         printable_path(path)

@@ -23,7 +23,7 @@ pub enum PolicyError {
         /// The unsupported parts, each with its position in the policy.
         parts: Vec<String>,
     },
-    /// A role has a malformed policy in its published metadata or in a change to be published.
+    /// The policy in the metadata of a role, which is published or about to be published, is malformed.
     #[error("the policy of {role}: {problem}")]
     OfRole {
         /// The role.
@@ -31,7 +31,7 @@ pub enum PolicyError {
         /// A description of the problem and its position.
         problem: String,
     },
-    /// The delegation to the role has hash prefixes instead of path patterns.
+    /// The role is a bin: the delegation to it has hash prefixes instead of path patterns.
     #[error("{role} is delegated by hash prefixes, so it cannot have a policy")]
     Bin {
         /// The role.
@@ -49,7 +49,7 @@ pub enum PolicyError {
         /// The role.
         role: RoleName,
     },
-    /// The policy names a trust root that the role does not list.
+    /// The policy names a trust root that the role does not list, and does not give the digest of the trust root.
     #[error("trust.{name}: {role} does not list the trust root `{path}`, and the policy does not give its `sha256`")]
     TrustRootNotListed {
         /// The role that has the policy.
@@ -128,11 +128,12 @@ impl PolicyError {
             Self::None { .. } => Some("`lastmile-repo status` lists the roles that have a policy"),
             Self::TrustRootNotListed { .. } => Some(
                 "publish the trust root first, with `lastmile-repo policy trust-root update URL` or `lastmile-repo add`, or \
-                 give its `sha256` in the policy; a role with bins does not list its targets itself, so it needs the `sha256`",
+                 give its `sha256` in the policy; a role with bins does not list targets itself, so its policy needs the \
+                 `sha256`",
             ),
             Self::FirstRoot { .. } => Some(
-                "give the first root of that repository, which you obtained through a channel that you trust: \
-                 --first-root FILE; to pin another root, remove the folder of the pinned root",
+                "get the first root of that TUF repository through a channel that you trust, and give it with `--first-root \
+                 FILE`; to pin another root, remove the folder that contains the pinned root",
             ),
             Self::Upstream { .. } => None,
             Self::WrongFile { .. } => Some("restore the file from a backup or from the server"),

@@ -18,7 +18,7 @@ use crate::files::interrupted::Interrupted;
 /// The maximum number of packages that an error names.
 const NAMED: usize = 50;
 
-/// The reason why clients would refuse a [`Draft`](crate::Draft), a change that has not been published.
+/// The reason why clients would refuse a [`Draft`](crate::Draft), which is a change that has not been published.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DraftError {
@@ -28,7 +28,7 @@ pub enum DraftError {
     /// A simulated client refused a file or a name.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// A client would get a different version of the role than the version in the draft.
+    /// A client would get a version of the role other than the one in the draft.
     #[error("a client would see {role} version {found}, expected {expected}")]
     OtherVersion {
         /// The role.
@@ -48,10 +48,10 @@ pub enum DraftError {
         /// The reason why clients do not find the target.
         reason: NotFoundReason,
     },
-    /// A policy or a trust root that the draft publishes cannot be used.
+    /// The draft contains a policy or a trust root that cannot be used.
     #[error(transparent)]
     Policy(PolicyError),
-    /// Clients would refuse packages that the draft adds or changes, because a policy requires other evidence.
+    /// Clients would refuse packages that the draft adds or changes, because the evidence does not satisfy a policy.
     #[error("clients would refuse {}:{}", counted(.packages.len()), refusals(.packages))]
     RefusedPackages {
         /// The packages, each with the first rule that refuses it.
@@ -86,7 +86,7 @@ pub enum DraftError {
         /// The faults. Most of them name the clients that refuse the metadata.
         faults: Vec<Finding>,
     },
-    /// The signatures or members of the file have faults that make other clients refuse the file.
+    /// The file has faults, in its signatures or in its other unsigned parts, that make other clients refuse it.
     #[error(
         "other clients cannot read the file of {role} version {version}:{}\nsign it again, or discard it with \
         `lastmile-repo discard`",
@@ -103,7 +103,7 @@ pub enum DraftError {
 }
 
 impl DraftError {
-    /// Returns the error that the simulated client found in metadata, if there is one.
+    /// Returns the simulated client's error about metadata. Returns `None` if the draft is refused for another reason.
     #[must_use]
     pub fn verdict(&self) -> Option<&lastmile_metadata::Error> {
         match self {
@@ -167,7 +167,7 @@ pub enum JournalFault {
     UnknownMove {
         /// The source, relative to the repository's folder.
         from: PathBuf,
-        /// The destination, in the repository's folder.
+        /// The destination, relative to the repository's folder.
         to: PathBuf,
         /// The kind of file according to the journal.
         kind: String,
@@ -175,10 +175,10 @@ pub enum JournalFault {
     /// The journal moves two files to the same path.
     #[error("two files would be moved to the same path, {}", printable_path(to))]
     TwoFiles {
-        /// The destination, in the repository's folder.
+        /// The destination, relative to the repository's folder.
         to: PathBuf,
     },
-    /// The journal contains the answer to another process's request, but the name of the request is not valid.
+    /// The journal names a request by another process that this publication answers, but the name is not valid.
     #[error("`{}` is not the name of a request", name.escape_debug())]
     RequestName {
         /// The invalid name of the request.
@@ -189,14 +189,14 @@ pub enum JournalFault {
     File(Box<crate::Error>),
 }
 
-/// The reason why a publication failed or could not be finished.
+/// The reason why a publication failed, or why an interrupted publication could not be finished.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PublicationError {
     /// A publication by this user or another user was interrupted and must be finished first.
     #[error("{}", .0.advice())]
     Interrupted(Interrupted),
-    /// The published state cannot be read, because publications were interrupted.
+    /// The published state cannot be read, probably because publications were interrupted.
     #[error("{} ({error})", advice(.interrupted))]
     Unreadable {
         /// The interrupted publications.
@@ -240,7 +240,7 @@ pub enum PublicationError {
         /// The published file.
         path: PathBuf,
     },
-    /// A file to be moved is neither at its source nor at its destination.
+    /// A file to be moved exists neither at its source nor at its destination.
     #[error("neither {} nor {} exists", printable_path(from), printable_path(to))]
     Lost {
         /// The source path of the file.
@@ -248,14 +248,14 @@ pub enum PublicationError {
         /// The destination path of the file.
         to: PathBuf,
     },
-    /// A file does not have the content that the journal lists.
+    /// A file does not have the length and digest that the journal lists.
     #[error("the file for {} has {}, expected {}", printable_path(to), found.shown(), expected.shown())]
     WrongContent {
         /// The destination path of the file.
         to: PathBuf,
-        /// The digest of the file.
+        /// The length and digest of the file.
         found: FileDigest,
-        /// The digest according to the journal.
+        /// The length and digest according to the journal.
         expected: FileDigest,
     },
     /// The hash of a file is not the hash in the name under which the file would be published.
@@ -340,7 +340,7 @@ pub enum PublicationError {
         /// The published metadata was signed after this time, according to its expiry dates and lifetimes.
         signed: DateTime<Utc>,
     },
-    /// A change needs the repository's lock, but the repository was opened for reading.
+    /// The program tried to change a repository that it had opened for reading, without the lock.
     #[error("the repository was opened for reading")]
     ReadOnly,
 }

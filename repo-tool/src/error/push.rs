@@ -21,7 +21,7 @@ pub enum PushError {
         /// The supported schemes.
         supported: &'static str,
     },
-    /// The URL of a destination contains credentials.
+    /// The URL of a destination contains credentials, which are accepted only in environment variables.
     #[error("`{url}` contains credentials, which are only accepted in environment variables")]
     Credentials {
         /// The URL; its user name and password are not printed.
@@ -30,15 +30,15 @@ pub enum PushError {
     /// A destination looks like `HOST:PATH`, the form that `scp` and `rsync` use.
     #[error("the destination is neither a URL nor a path: it has a colon before the first `/`")]
     NoUrl,
-    /// A part of the URL of an SSH destination is not valid.
+    /// The URL of an SSH destination has an invalid part.
     #[error("`{}` is not a destination: {problem}", printable(url))]
     SshUrl {
-        /// The URL, without anything that may be a user name or a password.
+        /// The URL, from which anything that may be a user name or a password was removed.
         url: String,
         /// The reason.
         problem: &'static str,
     },
-    /// An SFTP server cannot replace files atomically, or is in read-only mode.
+    /// An SFTP server does not support atomic replacement of files, or is in read-only mode.
     #[error(
         "the SFTP server of {url} does not let this user replace files (posix-rename@openssh.com); nothing was uploaded"
     )]
@@ -52,7 +52,7 @@ pub enum PushError {
         /// The destination.
         url: BaseUrl,
     },
-    /// Another process holds the lock on the destination. It is not known whether that process is still running.
+    /// Another process has locked the destination, and may have been killed before it could release the lock.
     #[error(
         "another process is pushing to {url}, or was killed and left a lock that expires {seconds} seconds after its last \
          renewal; nothing was uploaded"
@@ -60,16 +60,16 @@ pub enum PushError {
     Locked {
         /// The destination.
         url: BaseUrl,
-        /// The duration of the lock in seconds.
+        /// The lock expires this many seconds after its last renewal.
         seconds: u64,
     },
-    /// The destination changed while its state was read.
-    #[error("{url} changed while it was read; nothing was uploaded")]
+    /// The destination changed while its state was being read.
+    #[error("{url} changed while it was being read; nothing was uploaded")]
     Changed {
         /// The destination.
         url: BaseUrl,
     },
-    /// Another process took the lock, or replaced the timestamp, while this process was pushing.
+    /// While this process was pushing, another process took the lock or replaced the timestamp.
     #[error("another process pushed to {url} at the same time: the new timestamp was not uploaded")]
     LeaseLost {
         /// The destination.
@@ -109,27 +109,27 @@ pub enum PushError {
         /// The version at the destination.
         version: Version,
     },
-    /// The destination no longer has a timestamp.
+    /// The destination has no timestamp, although this user has seen one there before.
     #[error(
-        "{url} has no metadata/timestamp.json, although it has served snapshot version {served} before; nothing was uploaded"
+        "{url} has no metadata/timestamp.json, although it served snapshot version {served} before; nothing was uploaded"
     )]
     Emptied {
         /// The destination.
         url: BaseUrl,
-        /// The version of the snapshot.
+        /// The version of the snapshot that this user last saw at the destination.
         served: Version,
     },
-    /// A new folder would get an older state than this user has seen at the destination.
-    #[error("{url} has snapshot version {served}, but has served version {known} before; nothing was downloaded")]
+    /// The destination has an older state than this user has seen there before, so it was not pulled into a new folder.
+    #[error("{url} has snapshot version {served}, but served version {known} before; nothing was downloaded")]
     WentBack {
         /// The destination.
         url: BaseUrl,
         /// The version that the destination serves.
         served: Version,
-        /// The recorded version.
+        /// The version that this user saw at the destination before.
         known: Version,
     },
-    /// A new folder would get a role that has expired.
+    /// The timestamp or snapshot at the destination has expired, so it was not pulled into a new folder.
     #[error("{url}: {role} expired at {expires}, so the server may serve an old state; nothing was downloaded")]
     Expired {
         /// The source of the repository.
@@ -147,7 +147,8 @@ pub enum PushError {
         /// The name of the file.
         name: String,
     },
-    /// The folder and the destination have no snapshot in common, so it is not known which changes of the folder are new.
+    /// The folder and the destination have no snapshot in common, so the tool cannot determine which changes of the
+    /// folder are new.
     #[error(
         "it is not known which changes of this folder are new, because this folder and {url} have no snapshot in common"
     )]
@@ -155,7 +156,7 @@ pub enum PushError {
         /// The destination.
         url: BaseUrl,
     },
-    /// The changes of this folder cannot be published on top of the changes from another machine.
+    /// The changes of this folder conflict with the changes that another machine has pushed.
     #[error("the changes of this folder conflict with those at {url}; nothing was changed:{}", lines(conflicts))]
     Conflicts {
         /// The destination.
@@ -187,7 +188,7 @@ impl PushError {
         match self {
             Self::Newer { .. } | Self::Fork { .. } => Some(
                 "`lastmile-repo push --catch-up` publishes the changes of this folder on top of the state of the destination; \
-                 `lastmile-repo pull` adopts that state, as `lastmile-repo catch-up` does",
+                 `lastmile-repo pull` brings this folder up to date with that state, as `lastmile-repo catch-up` does",
             ),
             Self::Busy { .. } => Some("try again when the other process has finished, or wait longer with `--wait`"),
             Self::NoUrl => Some("write `ssh://USER@HOST/PATH` for an SSH server, or `./NAME` for a folder"),
@@ -200,12 +201,14 @@ impl PushError {
             }
             Self::Changed { .. } | Self::LeaseLost { .. } => Some("run the command again"),
             Self::NoBase { .. } | Self::Conflicts { .. } => Some(
-                "run `lastmile-repo pull --adopt`, which adopts the state of the destination and lists the changes that only this \
-                 folder has; then make these changes again",
+                "run `lastmile-repo pull --adopt`, which replaces the state of this folder with the state of the destination \
+                 and lists the targets that only this folder had; then make your changes again",
             ),
             Self::Emptied { .. } => Some("if the destination was emptied on purpose, give its URL again with `--to`"),
             Self::WentBack { .. } => Some("find out who replaced the files at the destination"),
-            Self::Expired { .. } => Some("if nobody has renewed the repository in time, give `--accept-expired`"),
+            Self::Expired { .. } => {
+                Some("if the repository was not renewed in time, repeat the command with `--accept-expired`")
+            }
             Self::Unfinished { .. } => Some("run `lastmile-repo push --catch-up` again, which finishes it"),
             Self::MissingTargets { .. } => Some(
                 "restore the files from a backup; if another server has the missing files, use `--allow-missing-targets`",

@@ -11,7 +11,8 @@ use crate::check::finding::Finding;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RevertError {
-    /// The folder contains no earlier metadata, because new metadata overwrites the old files.
+    /// The folder contains no earlier metadata, because without consistent snapshots, new metadata overwrites the old
+    /// files.
     #[error("the repository keeps no earlier metadata, because `consistent_snapshot` is false")]
     NotKept,
     /// An earlier file no longer exists.
@@ -21,7 +22,7 @@ pub enum RevertError {
         path: PathBuf,
     },
     /// An earlier file does not verify with the current keys.
-    #[error("{} cannot be restored, because the current keys do not verify it: {error}", printable_path(path))]
+    #[error("{} cannot be restored, because it does not verify with the current keys: {error}", printable_path(path))]
     Untrusted {
         /// The file.
         path: PathBuf,
@@ -31,8 +32,8 @@ pub enum RevertError {
     /// The earlier delegations list keys that the current delegations do not list.
     #[error("the last publication removed keys, and reverting it would trust them again:{}", removed(.keys))]
     RemovedKeys {
-        /// The roles that would trust removed keys again, each with the first characters of such a key. For succinct
-        /// bins, their name prefix stands in place of a role name.
+        /// Pairs of a role that would trust a removed key again, and the first characters of that key. Succinct bins
+        /// are named by their name prefix.
         keys: Vec<(String, String)>,
     },
     /// Target files that the earlier content lists are missing or were changed.

@@ -41,7 +41,7 @@ pub enum NetworkError {
     /// A connection with the program `ssh` could not be established, or ended.
     #[error("the SSH connection to {server} failed: {}", printable(text))]
     Ssh {
-        /// The user, the server and the port.
+        /// The user name, the host name and the port.
         server: String,
         /// The last messages of `ssh`, or the error.
         text: String,
@@ -49,11 +49,11 @@ pub enum NetworkError {
     /// An SFTP server refused a request.
     #[error("cannot {action} {} at {server}: {}", printable(path), printable(text))]
     Sftp {
-        /// The user, the server and the port.
+        /// The user name, the host name and the port.
         server: String,
-        /// The action.
+        /// The operation, as a verb.
         action: &'static str,
-        /// The path at the server.
+        /// The path on the server.
         path: String,
         /// The error.
         text: String,
@@ -61,13 +61,13 @@ pub enum NetworkError {
     /// An SFTP server did not reply to a request.
     #[error("cannot {action} {} at {server}: the server has sent nothing for {seconds} seconds", printable(path))]
     SftpSilent {
-        /// The user, the server and the port.
+        /// The user name, the host name and the port.
         server: String,
-        /// The action.
+        /// The operation, as a verb.
         action: &'static str,
-        /// The path at the server.
+        /// The path on the server.
         path: String,
-        /// The time limit.
+        /// The time limit in seconds.
         seconds: u64,
     },
     /// The async runtime could not be started.
@@ -93,7 +93,7 @@ impl NetworkError {
     }
 }
 
-/// A difference between the server and the repository's folder.
+/// A difference between the server and the repository's folder, or the reason why they cannot be compared.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServedError {
@@ -105,7 +105,7 @@ pub enum ServedError {
         /// The reason why the metadata does not verify.
         error: Box<crate::Error>,
     },
-    /// A file that a client fetched cannot be read from the client's store.
+    /// A file that a client has fetched cannot be read from the client's in-memory store.
     #[error("{}", chain(.0))]
     Memory(LocalError),
     /// The server has a newer version of a role than the folder.
@@ -121,7 +121,7 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// The server and the folder have the same version of a top-level role, but in different files.
+    /// The server and the folder have different files of the same version of root, timestamp or snapshot.
     #[error(
         "the server and this folder have different files of {role} version {version}: another copy published that version, or \
          this folder was restored from a backup. Run `lastmile-repo catch-up` to see and resolve the difference"
@@ -132,7 +132,8 @@ pub enum ServedError {
         /// The version of both files.
         version: Version,
     },
-    /// The server has a version that is too high to be the result of ordinary publications.
+    /// The server has a version of root, timestamp or snapshot that is too high to be the result of ordinary
+    /// publications.
     #[error(
         "the server has {role} version {served}, but this folder has version {published}: each publication raises a version by \
          one, so an attacker has signed with the key of {role}. Run `lastmile-repo revoke`"
@@ -158,7 +159,7 @@ pub enum ServedError {
         /// The difference between the served version and the version in the folder.
         lead: u64,
     },
-    /// The server and the folder have the same version of a role, but in different files.
+    /// The server and the folder have different files of the same version of a targets role.
     #[error(
         "the server and this folder have different files of {role} with the same version: one of them was changed. Run \
          `lastmile-repo catch-up` to see the difference, and `lastmile-repo revoke` for the key that signed the wrong file"
@@ -177,7 +178,7 @@ pub enum ServedError {
         /// The changes, one per line.
         changes: String,
     },
-    /// The server has an older root than the folder.
+    /// The server has an older root than the folder, but a newer version or a different file of timestamp or snapshot.
     #[error(
         "the server still has root version {served}, but this folder has version {published}: upload this folder \
          first. Clients that have the new root refuse anything that is signed with keys that this root no longer trusts"
@@ -190,15 +191,16 @@ pub enum ServedError {
     },
     /// The server and the folder have different roots with the same version.
     #[error(
-        "the server and this folder have different files of root version {version}, and nothing was adopted: two copies of the \
-         repository each made that root, or a root key was stolen. If the root on the server is yours, restore \
-         metadata/{version}.root.json from the copy that was published; if not, revoke the key with `lastmile-repo revoke`"
+        "the server and this folder have different files of root version {version}, and nothing was adopted: two copies of \
+         the repository each published a root with that version, or a root key was stolen. If the root on the server is \
+         yours, restore metadata/{version}.root.json from the copy that published it; if not, revoke the key with \
+         `lastmile-repo revoke`"
     )]
     OtherRoot {
         /// The version of both files.
         version: Version,
     },
-    /// The pinned root is neither on the server nor in the folder.
+    /// The pinned root is neither in the server's chain of roots nor in the folder.
     #[error(
         "neither the server nor this folder has the pinned root version {version} (SHA-256 {digest}): one of them was rolled \
          back or changed; nothing was adopted"
@@ -270,7 +272,7 @@ pub enum PinError {
         /// The pinned version.
         version: Version,
     },
-    /// The root that the user gave is not in the folder.
+    /// No file in the metadata folder is the root that the user gave.
     #[error(
         "no root in {} has the given SHA-256 {digest}: this is another repository, or the repository was changed",
         printable_path(folder)

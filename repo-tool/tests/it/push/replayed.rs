@@ -46,10 +46,10 @@ fn a_destination_without_its_timestamp_is_filled_again_only_on_request() {
     other.add("b", "1");
     fs::remove_file(site.path().join("metadata/timestamp.json")).unwrap();
     let hidden = tree(site.path());
-    other.run(&["push"]).failed("failed", "although it has served snapshot version 2 before; nothing was uploaded");
+    other.run(&["push"]).failed("failed", "although it served snapshot version 2 before; nothing was uploaded");
     assert!(tree(site.path()) == hidden);
     restore(site.path(), &Default::default());
-    one.run(&["push"]).failed("failed", "although it has served snapshot version 3 before");
+    one.run(&["push"]).failed("failed", "although it served snapshot version 3 before");
     one.push(site.path()).done();
     assert!(one.fetch(site.path(), "a").is_some());
 }
@@ -85,7 +85,7 @@ fn a_new_folder_is_not_filled_with_an_expired_or_older_state() {
     // The user's configuration remembers the snapshot, although the folder is gone.
     fs::remove_dir_all(new.dir()).unwrap();
     fs::write(site.path().join("metadata/timestamp.json"), before).unwrap();
-    new.run(&pull).failed("failed", "has snapshot version 2, but has served version 3 before; nothing was downloaded");
+    new.run(&pull).failed("failed", "has snapshot version 2, but served version 3 before; nothing was downloaded");
     let mut other = Machine::empty();
     other.now += TimeDelta::days(60);
     other.run(&pull).failed("failed", "timestamp expired at");
