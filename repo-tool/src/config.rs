@@ -1,4 +1,4 @@
-//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hash algorithms and the paths of private
+//! The configuration of a repository, `repo.toml`: lifetimes, thresholds, hash algorithms and the locations of private
 //! keys. Values such as versions and expiry dates are computed and do not appear in the file.
 //!
 //! The file is edited in place, so that comments, the order of entries and the formatting are preserved.
@@ -35,10 +35,10 @@ pub struct RoleConfig {
     pub threshold: u32,
     /// The number of days from signing to expiry, at least 1.
     pub expires_days: u32,
-    /// The number of days before expiry at which renewal becomes due. It must be less than `expires_days`. If it is 0,
-    /// renewal is due when a third of the time from signing to expiry is left.
+    /// The number of days before expiry at which renewal becomes due, less than `expires_days`. If this value is 0,
+    /// renewal becomes due when a third of `expires_days` is left.
     pub renew_days: u32,
-    /// The locations of this role's private keys. Keys on other machines are not listed.
+    /// The locations of this role's private keys. A key that exists only on another machine has no entry.
     pub keys: Vec<KeyUri>,
 }
 
@@ -55,8 +55,8 @@ impl RoleConfig {
         Self { threshold, expires_days, renew_days, keys: Vec::new() }
     }
 
-    /// Sets the number of days from signing to expiry. If `renew_days` is not less than `days`, also sets `renew_days`
-    /// to a third of `days`. If `days` is 0, uses 1 instead.
+    /// Sets the number of days from signing to expiry; 0 counts as 1. If `renew_days` is not less than this number,
+    /// sets it to a third of the number.
     pub fn set_expires_days(&mut self, days: u32) {
         self.expires_days = days.max(1);
         if self.renew_days >= self.expires_days {
@@ -64,8 +64,8 @@ impl RoleConfig {
         }
     }
 
-    /// Returns the expiry date of metadata that is signed at the time `now`. The date is in whole seconds (spec 4.2.3).
-    /// It is at most the end of the year 9999, because dates in TUF metadata have only four digits for the year.
+    /// Returns the expiry date of metadata that is signed at the time `now`. The date is in whole seconds (spec 4.2.3),
+    /// and never after the year 9999, because dates in TUF metadata have only four digits for the year.
     #[must_use]
     pub fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let now = now.with_nanosecond(0).unwrap_or(now);
@@ -74,7 +74,8 @@ impl RoleConfig {
         expires.map_or(last, |expires| expires.min(last))
     }
 
-    /// Returns whether metadata that expires at `expires` is due for renewal.
+    /// Returns whether metadata that expires at `expires` is due for renewal at the time `now`. Expired metadata is due
+    /// as well.
     #[must_use]
     pub fn is_due(&self, expires: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         self.renewal(expires, now) >= Renewal::Due
@@ -95,7 +96,7 @@ impl RoleConfig {
         }
     }
 
-    /// Returns how urgently metadata that expires at `expires` needs to be renewed.
+    /// Returns how urgently, at the time `now`, metadata that expires at `expires` needs to be renewed.
     #[must_use]
     pub fn renewal(&self, expires: DateTime<Utc>, now: DateTime<Utc>) -> Renewal {
         let period = self.renewal_period();
@@ -346,7 +347,8 @@ impl Config {
         }
     }
 
-    /// Returns this configuration with the key URIs of `other`, and with the role entries that only `other` has.
+    /// Returns this configuration with the role entries that only `other` has, and with the key URIs of `other` added
+    /// to the entries that both have.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
         for (name, role) in &other.roles {
@@ -368,7 +370,7 @@ impl Config {
     }
 
     /// Returns the name of the entry that applies to `role`: the name of the role, or the longest matching prefix
-    /// followed by `*`. Returns `None` if the default configuration applies.
+    /// followed by `*`. Returns `None` if no entry applies.
     #[must_use]
     pub fn entry_name(&self, role: &RoleName) -> Option<&str> {
         let name = role.as_str();
@@ -380,7 +382,7 @@ impl Config {
     }
 }
 
-/// Replaces a value, and keeps the comment that follows the value on the same line.
+/// Sets a value. If an earlier value is replaced, keeps the comment that follows it on the same line.
 fn put(table: &mut dyn toml_edit::TableLike, key: &str, mut new: Value) {
     if let Some(old) = table.get(key).and_then(Item::as_value) {
         if old.to_string().trim() == new.to_string().trim() {

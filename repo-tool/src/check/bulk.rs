@@ -2,8 +2,8 @@
 //! verifies every role with new targets, and searches for one target in each of these roles. Searching for every target
 //! would be slow, so the check looks up the other targets directly in the metadata that the client trusts. A lookup in
 //! the top-level role is reliable, because every search starts there. A lookup in a bin is reliable only if the
-//! top-level role delegates to nothing but bins, because then the search for a path always ends in the bin for that
-//! path. If the lookup does not find a target, the client searches for the target.
+//! top-level role delegates to nothing but bins, and does not list the path itself. The search for the path then always
+//! ends in the bin for that path. If a lookup does not find a target, the client searches for the target.
 
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
@@ -11,7 +11,7 @@ use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, Ver
 use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
 use crate::{Error, parallel};
 
-/// The maximum number of roles that one simulated client reads. A client keeps all roles that it has read in memory.
+/// The maximum number of roles that one simulated client reads. A client keeps in memory every role that it has read.
 const ROLES: usize = 256;
 
 impl Check<'_> {
@@ -93,7 +93,7 @@ impl<'s> RoleView<'s> {
     }
 }
 
-/// Returns the bins of the top-level role if that role has no other delegations.
+/// Returns the bins of the top-level role. Returns `None` if the role has no bins, or also has other delegations.
 fn bins_alone(top: &VerifiedTargets) -> Option<Router> {
     let delegations = top.delegations()?;
     let alone = match &delegations.roles {

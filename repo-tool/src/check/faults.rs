@@ -1,5 +1,5 @@
-//! Format faults that make other clients refuse metadata permanently. A format is a fault if python-tuf 7, go-tuf 2,
-//! tuf-js 4 or tough 0.24 refuses it.
+//! Format faults that make other clients refuse metadata permanently. A format is a fault if at least one of python-tuf
+//! 7, go-tuf 2, tuf-js 4 and tough 0.24 refuses it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +43,7 @@ pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<Finding> {
 }
 
 /// Returns the format faults in the parts of a metadata file that the signatures do not cover. `is_listed` returns
-/// whether the delegating role lists a key ID.
+/// whether the delegating role lists a key ID for this role.
 pub(super) fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {

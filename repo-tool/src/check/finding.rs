@@ -1,7 +1,7 @@
 //! Findings: the results of the checks of a repository. Each finding has a rule, a severity and a message.
 //!
-//! All checks in this tool return findings: the checks of `status`, `verify` and each change, and the checks for format
-//! faults, which make other clients refuse metadata.
+//! `status` and `verify` report findings. Before a change is signed or published, a check for format faults
+//! ([`crate::check::faults`]) returns findings as well.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -64,7 +64,7 @@ macro_rules! rules {
                 }
             }
 
-            /// Returns the sentence that explains the rule.
+            /// Returns the explanation of the rule.
             #[must_use]
             pub fn explanation(self) -> &'static str {
                 match self {
@@ -92,9 +92,11 @@ rules! {
     InterruptedPublication "interrupted-publication" Note;
     /// Some target files are not in this folder, so they were not checked.
     UncheckedTargetFiles "unchecked-target-files" Note;
-    /// No role lists some of the target files. Older files are kept, because clients may still be fetching them.
+    /// Some target files are unlisted: no role lists them. Older files are kept, because clients may still be fetching
+    /// them.
     UnlistedFiles "unlisted-files" Note;
-    /// Clients do not find a target, because a role with a higher priority lists the same path.
+    /// Clients do not find a target that a role lists, because a role with a higher priority hides it or the
+    /// delegations do not cover its path.
     HiddenTarget "hidden-target" Warning;
     /// A target has a name that some platforms cannot store, or that leads out of the download folder.
     DangerousTargetName "dangerous-target-name" Warning;
@@ -116,7 +118,7 @@ rules! {
     LongExpiry "long-expiry" Warning;
     /// Clients shipped with the oldest root need more root updates than most clients follow in one refresh.
     LongRootChain "long-root-chain" Warning;
-    /// The snapshot lists bins without a hash, so whoever steals a key of a bin can replace its content.
+    /// The snapshot lists bins without a hash, so whoever steals the key of a bin can replace the content of the bin.
     BinsByVersionOnly "bins-by-version-only" Warning;
     /// A path pattern of a delegation cannot match any target.
     PatternWithoutMatch "pattern-without-match" Warning;
@@ -148,11 +150,11 @@ rules! {
     DelegationForm "delegation-form" Warning;
     /// A key ID is not the hash of its key object.
     KeyIdNotHash "key-id-not-hash" Warning;
-    /// Other clients do not support this type of key.
+    /// Other clients do not support the type of a key.
     UnknownKeyType "unknown-key-type" Warning;
     /// Other clients refuse the format of a key.
     KeyForm "key-form" Warning;
-    /// A role lists a key ID twice, or a key ID without a key.
+    /// A role lists a key ID twice, or lists a key ID that has no key.
     KeyIdList "key-id-list" Warning;
     /// A role has fewer usable keys than its threshold, so nobody can sign for it.
     UnreachableThreshold "unreachable-threshold" Warning;
@@ -163,7 +165,7 @@ rules! {
 /// A problem, a warning or a note that a check reports.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The rule that the finding belongs to.
+    /// The rule to which the finding belongs.
     pub rule: Rule,
     /// The role that the finding is about; `None` if it is about the whole repository.
     pub role: Option<RoleName>,
@@ -207,7 +209,7 @@ impl fmt::Display for Finding {
 const SHOWN: usize = 8;
 
 /// Returns the lines that are shown for findings: one for each finding, but at most eight for each rule. If a rule has
-/// more findings, one more line gives their number.
+/// more findings, one more line gives the number of the remaining findings.
 #[must_use]
 pub fn lines<'a>(findings: impl IntoIterator<Item = &'a Finding>) -> Vec<(Severity, String)> {
     let mut by_rule: BTreeMap<Rule, Vec<&Finding>> = BTreeMap::new();

@@ -30,8 +30,8 @@ pub(crate) fn explain(layout: &Layout, error: Error) -> Error {
     PublicationError::Damaged { folder: layout.metadata(), files, error: error.into() }.into()
 }
 
-/// Returns the metadata files that are missing or that do not match what the newest root, the timestamp or the snapshot
-/// in the folder requires.
+/// Returns the metadata files that are missing, that cannot be parsed, or that do not match their entries in the
+/// timestamp or the snapshot of the folder.
 pub(crate) fn damaged_files(layout: &Layout) -> Vec<DamagedFile> {
     let mut state = FolderState { layout, damaged: Vec::new() };
     state.compare();
@@ -65,7 +65,8 @@ impl FolderState<'_> {
         }
     }
 
-    /// Reports the root versions that are missing between the oldest and the newest root file. Returns the newest root.
+    /// Records the root versions that are missing between the oldest and the newest root file. Returns the newest root,
+    /// or `None` if it cannot be read.
     fn compare_roots(&mut self) -> Option<Root> {
         let versions: BTreeSet<Version> = roots::root_versions(self.layout).ok()?.into_iter().collect();
         let oldest = versions.first()?;
@@ -85,7 +86,8 @@ impl FolderState<'_> {
         root
     }
 
-    /// Reads a metadata file and compares it with its listed length and hashes. Returns `None` if the file is damaged.
+    /// Reads a metadata file and compares it with its listed length and hashes. If the file is damaged or missing,
+    /// records this and returns `None`.
     fn read(&mut self, name: &str, listed: Option<&MetaFile>) -> Option<Vec<u8>> {
         let path = self.layout.metadata().join(name);
         let Ok(bytes) = access::read_small(&path, LONGEST_METADATA) else {

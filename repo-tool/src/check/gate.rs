@@ -16,7 +16,7 @@ use crate::document::Document;
 use crate::published::Published;
 use crate::{DraftError, Error};
 
-/// The clients that share the same default limits.
+/// The clients that have the same default limits.
 const PYTHON_AND_OTHERS: &str = "python-tuf, go-tuf and tuf-js";
 
 /// The number of delegated roles that python-tuf, go-tuf and tuf-js visit in one search by default.
@@ -25,7 +25,7 @@ const VISITED: usize = 32;
 /// Refuses new metadata of a role if it has a format fault that the published metadata of the role does not have.
 ///
 /// # Errors
-/// Returns [`Error::Draft`] with all new faults.
+/// [`Error::Draft`] with all new faults.
 pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     let role = &document.role;
     let after = document.faults()?;
@@ -43,7 +43,8 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
 /// Like [`admit`], but also checks the signatures and the other unsigned parts of the file.
 ///
 /// # Errors
-/// Returns the errors of [`admit`].
+/// [`Error::Draft`] with the new faults in the signed part or, if there are none, with all faults in the rest of the
+/// file.
 pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     admit(published, document)?;
     // A malformed key ID that the delegating role lists is not reported here, because it is a fault in the delegating
@@ -106,7 +107,8 @@ fn length_finding(published: &Published, role: &RoleName) -> Option<Finding> {
     Some(Finding::about(Rule::LongForOthers, role, text))
 }
 
-/// Estimates how many delegated roles a search for one path can visit, based on the path patterns.
+/// Estimates from the path patterns how many delegated roles a search for one path can visit. Returns 0 if the number
+/// of delegations is at most [`VISITED`].
 fn most_visited(delegations: &Delegations) -> usize {
     let patterns: Vec<&str> = match &delegations.roles {
         DelegatedRoles::Listed(roles) if roles.len() > VISITED => {

@@ -1,5 +1,4 @@
-//! Findings for the maintainer of a repository, about the published metadata, the keys on this machine and the
-//! configuration.
+//! Findings for the maintainer of a repository, about the published metadata, the keys on this machine and `repo.toml`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +20,7 @@ use crate::key_store::KeyStore;
 use crate::publish::snapshot::{MOST_BITS_WITH_HASHES, VersionOnly, VersionOnlyBins};
 use crate::published::Published;
 
-/// Returns findings about the published roles that were read, and about the user's keys and configuration.
+/// Returns findings about the published roles that were read, about the keys on this machine, and about `repo.toml`.
 #[must_use]
 pub fn lint(published: &Published, config: &Config, keys: &KeyStore, now: DateTime<Utc>) -> Vec<Finding> {
     let mut found = of_published(published, now);
@@ -87,8 +86,8 @@ fn long_chain(published: &Published) -> Option<Finding> {
     Some(Finding::about(Rule::LongRootChain, &RoleName::ROOT, text))
 }
 
-/// Returns a finding if this machine has enough root keys to sign a new root. Whoever steals such a machine can sign a
-/// new root (TUF specification 2.1.1). Root keys in `keys/` count even if `repo.toml` does not name them.
+/// Returns a finding if this machine has enough root keys to sign a new root. Anyone who steals such a machine can sign
+/// a new root (TUF specification 2.1.1). Root keys in `keys/` count even if `repo.toml` does not name them.
 #[must_use]
 pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<Finding> {
     let ring = root.key_ring(&RoleName::ROOT).ok()?;
@@ -108,7 +107,7 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
     if here.len() < threshold {
         return None;
     }
-    let verb = if here.len() == 1 { "key is" } else { "keys are" };
+    let verb = if here.len() == 1 { "is" } else { "are" };
     let named = here.iter().take(NAMED).map(|uri| uri.trim_start_matches("file:")).collect::<Vec<_>>().join(", ");
     let left = match threshold {
         1 => "move it off this machine".to_string(),
@@ -116,7 +115,7 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
     };
     let left = if threshold == 1 && here.len() > 1 { "move them off this machine".to_string() } else { left };
     let text = format!(
-        "{} of {} root {verb} on this machine, and {threshold} can sign a new root: {left} ({named})",
+        "{} of {} root keys {verb} on this machine, and {threshold} can sign a new root: {left} ({named})",
         here.len(),
         all.len()
     );
@@ -167,7 +166,7 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
     }
 }
 
-/// Returns a finding which says that the snapshot lists `bins` by version only, without a hash.
+/// Returns the finding that the snapshot lists `bins` by version only, without a hash.
 fn version_only_bins(bins: &Bins) -> Finding {
     let prefix = printable(&bins.name_prefix);
     let bits = bins.bit_length;

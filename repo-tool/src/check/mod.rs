@@ -36,10 +36,11 @@ use crate::publish::plan::Plan;
 use crate::published::Published;
 use crate::{DraftError, Error, NotFoundReason, parallel};
 
-/// With at least this number of changed targets, listing all targets is faster than searching for each one.
+/// With more than this number of changed targets, listing all targets is faster than searching for each one. This is
+/// also the maximum number of searches by one simulated client.
 const MANY: usize = 1000;
 
-/// In a repository with at least this number of roots, a root with the same keys and roles as its predecessor is not
+/// In a repository with more than this number of roots, a root with the same keys and roles as its predecessor is not
 /// tested separately.
 pub(crate) const MANY_ROOTS: u64 = 64;
 
@@ -49,7 +50,7 @@ pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
     (&before.keys, &before.roles, before.consistent_snapshot) == (&next.keys, &next.roles, next.consistent_snapshot)
 }
 
-/// The input of a check with simulated clients.
+/// A check with simulated clients.
 pub(crate) struct Check<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) published: Option<&'a Published>,
@@ -58,7 +59,7 @@ pub(crate) struct Check<'a> {
     pub(crate) now: DateTime<Utc>,
     /// Whether the names of target files have hash prefixes in a repository with consistent snapshots.
     pub(crate) names: TargetNames,
-    /// Whether to publish the draft even if it makes clients refuse packages that are already published.
+    /// Whether the draft may make clients refuse packages that are already published.
     pub(crate) failing: FailingPackages,
 }
 
@@ -71,9 +72,10 @@ pub(crate) struct Checked {
 }
 
 impl Check<'_> {
-    /// Returns the time at which the simulated clients update. This is normally the current time. If the draft only
-    /// renews online roles, and another top-level role has expired, this is the last second at which clients accept
-    /// that role. A role that its owner did not renew must not prevent the renewal of the timestamp.
+    /// Returns the time at which the simulated clients update. This is normally the current time. However, if the draft
+    /// only renews online roles, and a top-level role that it does not renew has expired, this is the last second at
+    /// which clients accept the expired role. A role that its owner did not renew must not prevent the renewal of the
+    /// timestamp.
     pub(crate) fn time(now: DateTime<Utc>, published: Option<&Published>, plan: &Plan) -> Result<DateTime<Utc>, Error> {
         let (Some(published), true) = (published, plan.draft.renews_only_online_roles()) else { return Ok(now) };
         let expiries = [
@@ -85,8 +87,9 @@ impl Check<'_> {
         let others = expiries.into_iter().filter(|(role, _)| !is_renewed(role));
         Ok(others.fold(now, |time, (_, expires)| time.min(expires - TimeDelta::seconds(1))))
     }
-    /// Runs a new client and a client that trusts the published state. Both clients must update to the draft, and the
-    /// new client must find the added targets. Meanwhile, runs `beside` on the current thread.
+
+    /// Runs a new client and, if a state is published, a client that trusts that state. Both clients must update to the
+    /// draft, and the new client must find the added targets. Meanwhile, runs `beside` on the current thread.
     pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
         thread::scope(|scope| {
             let checking = scope.spawn(|| self.run_both());
@@ -205,8 +208,8 @@ impl Check<'_> {
     }
 
     /// Verifies the changed roles that no search has visited. Such a role lists no targets, or only targets that roles
-    /// with a higher priority also list. Also verifies the changed roles that several key rings must sign, because a
-    /// search verifies a role with only one key ring.
+    /// with a higher priority also list. Also verifies the changed roles whose signatures must satisfy several key
+    /// rings, because a search verifies a role with only one key ring.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {

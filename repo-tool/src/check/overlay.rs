@@ -37,8 +37,7 @@ impl Overlay {
         Self { layout: layout.clone(), files: Arc::default(), hidden: Arc::default() }
     }
 
-    /// Serves the metadata files in `files`, which maps names to files. For all other names, serves the published
-    /// files.
+    /// Serves the metadata files in `files`, which maps names to files. Serves the published files for all other names.
     #[must_use]
     pub(crate) fn new(layout: &Layout, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         Self::published(layout).with(files)
@@ -72,7 +71,7 @@ impl Overlay {
         }
     }
 
-    /// Returns whether a metadata file of `role` with this version exists, or true if that cannot be determined.
+    /// Returns whether a metadata file of `role` with this version exists. Returns true if this cannot be determined.
     pub(crate) fn has(&self, role: &RoleName, version: Version) -> bool {
         let path = self.layout.metadata().join(names::metadata_file(role, Some(version)));
         self.files.contains_key(&role.file_name(Some(version)))
@@ -110,8 +109,8 @@ impl Fetch for Overlay {
     }
 }
 
-/// Reads a file as a web server would. Decodes each segment of the path, unless the decoded segment contains a path
-/// separator.
+/// Reads a file as a web server would. Percent-decodes each segment of the path, unless the decoded segment would not
+/// be a file name.
 fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
     let mut path = base;
     for segment in url_path.split('/') {

@@ -1,6 +1,6 @@
 //! Checks before publication that clients will not refuse packages because of policies. Evaluates the policies for each
-//! package that a draft adds or changes. Does the same for the unchanged packages that are affected by a change to a
-//! policy, a trust root or a delegation.
+//! package that a draft adds or changes. Also evaluates them for each unchanged package that a change to a policy, a
+//! trust root or a delegation affects.
 //!
 //! Evidence files and trust roots are not packages. They need no evidence, even if a policy rule matches their paths.
 
@@ -36,7 +36,7 @@ pub enum FailingPackages {
 struct Scope {
     /// Targets that are added, changed or removed.
     changed: BTreeSet<TargetPath>,
-    /// The changed targets that are already published.
+    /// The targets in `changed` that are already published.
     replaced: BTreeSet<TargetPath>,
     /// Roles whose policy, trust roots or delegations change. All packages of these roles, and of the roles that they
     /// delegate to, are evaluated.
@@ -44,9 +44,9 @@ struct Scope {
 }
 
 impl Check<'_> {
-    /// Evaluates the packages that the draft affects. `arrive` returns a client that has updated to the draft and has
-    /// higher limits than other clients. `reached` is a client that has found the added targets. Returns the published
-    /// packages that clients will refuse after publication.
+    /// Evaluates the packages that the draft affects. `arrive` returns the session of a client that has updated to the
+    /// draft, with limits above the defaults. `reached` is the session of a client that has found the added targets.
+    /// Returns the published packages that clients will refuse after publication.
     pub(super) fn judge_packages(
         &self,
         reached: &mut blocking::Session,
@@ -80,8 +80,8 @@ impl Check<'_> {
         if published.read_roles().any(|(_, targets)| has_policy(&targets.header)) {
             return Ok(true);
         }
-        // A role with a policy may list a target that the draft removes from another role. The searches read such
-        // roles.
+        // A role that has a policy may list a target that the draft removes from another role. Searching for the target
+        // reads that role.
         for path in self.removed_targets(published)? {
             reached.find(&path).map_err(from_client)?;
         }
@@ -112,7 +112,7 @@ impl Check<'_> {
         Ok(removed)
     }
 
-    /// Returns whether a published role has a policy. Bins cannot have a policy, so they are not read.
+    /// Returns whether any published role has a policy. Bins cannot have a policy, so they are not read.
     fn has_policy_below(&self, published: &Published) -> Result<bool, Error> {
         let mut published = published.clone();
         let mut waiting = vec![RoleName::TARGETS];
@@ -175,7 +175,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Adds the published roles whose policies name a replaced or removed target as a trust root.
+    /// Adds to the scope the published roles whose policies name a replaced or removed target as a trust root.
     fn add_roles_of_changed_roots(&self, scope: &mut Scope) {
         for (role, targets) in self.published.into_iter().flat_map(|published| published.read_roles()) {
             if trust_roots_of(targets).iter().any(|path| scope.replaced.contains(path)) {
@@ -216,7 +216,8 @@ impl Check<'_> {
         Ok(packages)
     }
 
-    /// Checks that clients accept `packages`.
+    /// Checks that clients accept the packages at the paths in `packages`. Ignores refusals of targets that are
+    /// evidence or trust roots.
     fn check_all(&self, judge: &mut PackageJudge<'_>, packages: &BTreeSet<TargetPath>) -> Result<(), Error> {
         let mut refused = Vec::new();
         for path in packages {
@@ -230,7 +231,7 @@ impl Check<'_> {
     }
 
     /// Returns whether a target is not a package, but a trust root of a policy or evidence for a package. Considers
-    /// only the evidence for the packages in `packages` and for the packages that [`beside`] returns.
+    /// evidence only for the packages in `packages` and for those that [`beside`] returns.
     fn is_auxiliary(
         &self,
         judge: &mut PackageJudge<'_>,
@@ -296,7 +297,7 @@ impl Check<'_> {
 }
 
 impl Check<'_> {
-    /// Removes from `refused` the packages that clients already refuse today, before the change is published.
+    /// Removes from `refused` the packages that clients already refuse before the change is published.
     fn retain_new(&self, refused: &mut Vec<Refused>) -> Result<(), Error> {
         let Some(published) = self.published.filter(|_| !refused.is_empty()) else { return Ok(()) };
         let names = published.root.target_names(self.names);

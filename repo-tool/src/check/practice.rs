@@ -1,5 +1,5 @@
-//! Findings about the metadata of any repository, including repositories made with other tools: shared keys, low
-//! thresholds, long expiry times and dangerous target names.
+//! Findings about shared keys, low thresholds, long lifetimes and dangerous target names, in the metadata of any
+//! repository, including repositories made with other tools.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -58,7 +58,7 @@ impl<'a> Subject<'a> {
     }
 
     /// Reports key IDs that have no usable key or are listed twice. Lastmile ignores an ID without a usable key (A14 in
-    /// docs/pouf.md). Other clients may fail.
+    /// docs/pouf.md), but other clients may fail.
     fn unusable_ids(&self, found: &mut Vec<Finding>) {
         let delegated = self.delegations.iter().flat_map(|(_, delegations)| odd_in_delegations(delegations));
         for (role, odd) in odd_in_root(self.root).into_iter().chain(delegated) {
@@ -163,8 +163,8 @@ fn longest_expiry(role: &RoleName) -> TimeDelta {
     })
 }
 
-/// Returns, for each key ID, up to eight of the roles that the key signs for. Bins share their keys, so only the first
-/// bin is included.
+/// Returns, for each key ID, up to eight of the roles that the key signs for. Succinct bins share their keys, so only
+/// the first bin is included.
 fn delegated_roles_by_key(delegations: &Delegations) -> BTreeMap<&KeyId, Vec<RoleName>> {
     let mut by_id: BTreeMap<&KeyId, Vec<RoleName>> = BTreeMap::new();
     match &delegations.roles {

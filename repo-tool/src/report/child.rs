@@ -20,7 +20,7 @@ const ENVIRONMENT: [(&str, &str); 2] =
 /// The maximum number of bytes of the program's standard error that an error message contains.
 const MOST_SAID: usize = 512;
 
-/// The process ID of the program that runs at the moment, or zero. A process runs at most one such program at a time.
+/// The process ID of the program that is running, or zero. This process runs at most one such program at a time.
 static RUNNING: AtomicU32 = AtomicU32::new(0);
 
 /// How long to wait for more output on standard error after the program has ended.
@@ -37,7 +37,7 @@ pub(crate) fn run(program: &Path, arguments: &[String], input: &[u8], limit: Dur
     run_with(&RUNNING, program, arguments, input, limit)
 }
 
-/// Ends the running program, because this process is about to exit.
+/// Kills the running program, if there is one. This function is for a process that is about to exit.
 pub(crate) fn end_running() {
     end_group(RUNNING.load(Ordering::SeqCst));
 }
@@ -78,7 +78,7 @@ fn run_with(
     }
 }
 
-/// Waits until the program has ended. Returns `None` if it is still running at the time limit.
+/// Waits until the program has ended. Returns `None` if the program is still running at the time limit.
 fn wait(child: &mut Child, limit: Duration) -> Option<std::io::Result<std::process::ExitStatus>> {
     let start = Instant::now();
     loop {
@@ -91,7 +91,7 @@ fn wait(child: &mut Child, limit: Duration) -> Option<std::io::Result<std::proce
     }
 }
 
-/// Kills all processes of a process group. Zero stands for no group.
+/// Kills all processes of a process group. Does nothing if `id` is zero.
 fn end_group(id: u32) {
     if let Some(group) = i32::try_from(id).ok().and_then(Pid::from_raw) {
         // An error means that no process of the group is left, so ignore it.
@@ -111,7 +111,7 @@ fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
     }
 }
 
-/// Formats the first bytes of the program's standard error, so that they can be appended to a message.
+/// Formats the first bytes of the program's standard error as the end of a message.
 fn said(receiver: &Receiver<Vec<u8>>) -> String {
     let end = Instant::now() + REST;
     let mut kept = Vec::new();

@@ -2,7 +2,8 @@
 
 use std::fmt::Display;
 
-/// The maximum number of names that a message lists. If there are more names, it states only how many.
+/// The maximum number of names that a message lists. If there are more names, the message gives only the number of the
+/// others.
 pub(crate) const NAMED: usize = 8;
 
 /// Joins names with commas. If there are more than [`NAMED`] names, shows the first names and the number of the

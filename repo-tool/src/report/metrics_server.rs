@@ -22,7 +22,7 @@ use crate::served::connections::{self, Limits};
 pub(crate) const PATH: &str = "/metrics";
 /// The media type of the text format of Prometheus.
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-/// The limits may be strict, because Prometheus sends only short requests.
+/// These limits can be strict, because Prometheus sends only short requests.
 const LIMITS: Limits = Limits { headers: Duration::from_secs(5), connection: Duration::from_secs(10), connections: 32 };
 /// The maximum length of the request headers, in bytes.
 const MOST_HEADERS: usize = 16 * 1024;
@@ -58,8 +58,8 @@ impl MetricsServer {
     }
 }
 
-/// Returns whether the header `Host` names a loopback address. A page in a browser on this machine can send requests here
-/// under another name if it controls the DNS entry of that name.
+/// Returns whether the header `Host` names a loopback address. This check prevents DNS rebinding, in which a web page
+/// in a browser on this machine sends requests to this server under a host name whose DNS entry an attacker controls.
 fn names_loopback(request: &Request<Incoming>) -> bool {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let Some(authority) = host.and_then(|host| host.parse::<Authority>().ok()) else { return false };

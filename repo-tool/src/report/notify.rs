@@ -1,5 +1,5 @@
-//! Notifications about changes in the state of a repository. Notifications are sent to a URL or to a program that the
-//! user configured.
+//! Notifications about changes in the state of a repository. A notification is sent to a URL, to a program, or to both,
+//! as the user has configured.
 //!
 //! The state that was last reported to each receiver is stored on disk. Therefore only changes are reported, and a
 //! failed delivery is retried at the next run. A notification contains neither the locations of keys nor credentials.
@@ -48,7 +48,7 @@ impl Known {
         Self { state: state_name(overview.state()).to_string(), problems }
     }
 
-    /// The state to compare with if nothing about the repository has been reported to a receiver yet.
+    /// The state with which to compare if nothing has been reported to a receiver yet.
     fn good() -> Self {
         Self { state: "OK".to_string(), problems: Vec::new() }
     }
@@ -122,7 +122,7 @@ pub(crate) fn notify(
 }
 
 fn post(url: &PostUrl, body: String, limit: Duration) -> Result<(), Error> {
-    // Follow no redirects, because the notification must not be sent to another server.
+    // Do not follow redirects, because the notification must not be sent to another server.
     let settings = HttpSettings { redirects: 0, connect_timeout: limit, ..HttpSettings::default() };
     let fetch = HttpFetch::new(&settings).map_err(|error| NetworkError::Setup(error.into()))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetworkError::Runtime)?;
@@ -149,8 +149,8 @@ fn document(overview: &Overview, before: &Known, now: &Known) -> Value {
     })
 }
 
-/// Returns text that chat services do not interpret as mark-up. A server that is not trusted can choose parts of error
-/// texts.
+/// Returns text that chat services do not interpret as mark-up. An untrusted server can choose parts of the text of an
+/// error.
 fn without_markup(text: &str) -> String {
     plain(&printable(text).replace('`', "'").replace("](", "] ("))
 }

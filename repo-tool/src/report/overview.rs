@@ -161,8 +161,8 @@ impl Overview {
         first.map(reason).into_iter().collect()
     }
 
-    /// Returns the roles for outputs in which each name may occur only once. In contrast, `roles` contains a role
-    /// several times if several roles delegate to it.
+    /// Returns the roles, with all roles of the same name combined into one, for outputs in which each name may occur
+    /// only once. In contrast, `roles` contains a role several times if several roles delegate to it.
     pub(crate) fn roles_by_name(&self) -> Vec<RoleStatus> {
         let mut places = BTreeMap::new();
         let mut combined: Vec<RoleStatus> = Vec::new();
@@ -186,7 +186,7 @@ impl Overview {
     }
 }
 
-/// Returns the problems of roles: expired roles, roles that were not renewed in time, and roles that nobody can sign.
+/// Returns a problem for each role that has expired, was not renewed in time, or cannot be signed any more.
 pub(crate) fn role_problems(roles: &[RoleStatus]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for role in roles {
@@ -212,7 +212,7 @@ pub(crate) fn role_problems(roles: &[RoleStatus]) -> Vec<Problem> {
 
 /// Returns the problem of a role that has fewer usable keys than its threshold.
 pub(crate) fn no_signers(role: &str, threshold: u32, usable: usize) -> Problem {
-    let mut text = format!("nobody can sign {} any more: {threshold} keys must sign, but ", printable(role));
+    let mut text = format!("nobody can sign for {} any more: {threshold} keys must sign, but ", printable(role));
     let _ = match usable {
         0 => write!(text, "no listed key is usable"),
         1 => write!(text, "only 1 listed key is usable"),

@@ -38,11 +38,11 @@ pub(crate) fn text(overview: &Overview, mirrors: &[MirrorStatus]) -> String {
     for role in &roles {
         metrics.value("lastmile_role_version", &[repository, ("role", &role.name)], role.version.get());
     }
-    metrics.gauge("lastmile_role_threshold", "The number of keys that must sign a role.");
+    metrics.gauge("lastmile_role_threshold", "The number of keys that must sign for a role.");
     for role in &roles {
         metrics.value("lastmile_role_threshold", &[repository, ("role", &role.name)], role.threshold);
     }
-    metrics.gauge("lastmile_role_usable_keys", "The number of different keys that can sign a role.");
+    metrics.gauge("lastmile_role_usable_keys", "The number of different keys that can sign for a role.");
     for role in &roles {
         metrics.value("lastmile_role_usable_keys", &[repository, ("role", &role.name)], role.usable_keys);
     }

@@ -15,7 +15,7 @@ use crate::{Error, NotFound, Renewal};
 /// The status of a role.
 #[derive(Clone, Debug)]
 pub struct RoleStatus {
-    /// The name of the role, or `PREFIX-*` for bins that share their keys.
+    /// The name of the role, or `PREFIX-*` for succinct bins, which are shown together because they share their keys.
     pub name: String,
     /// The version of the role, or the highest version of the bins.
     pub version: Version,
@@ -82,13 +82,12 @@ impl RoleStatus {
     }
 }
 
-/// The rule that determines when a role is due for renewal.
+/// Determines when a role is due for renewal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Schedule<'a> {
     /// The renewal periods in `repo.toml`.
     Config(&'a Config),
-    /// A role is overdue if it expires within this time. This rule is for repositories whose `repo.toml` is not on this
-    /// machine.
+    /// A role is overdue if it expires within this time. Used if `repo.toml` is not on this machine.
     #[cfg(feature = "cli")]
     Within(chrono::TimeDelta),
 }
@@ -131,7 +130,7 @@ impl RoleContext<'_> {
         RoleName::TOP_LEVEL.iter().map(|name| self.top_level_role(published, name)).collect()
     }
 
-    /// Reads all delegated roles and returns their status. Combines the status of bins that share their keys.
+    /// Reads all delegated roles and returns their status. Combines the status of the succinct bins of a role.
     pub(crate) fn delegated(&self, published: &mut Published) -> Result<Vec<RoleStatus>, Error> {
         let mut roles = Vec::new();
         let mut bins: Option<(RoleName, RoleStatus)> = None;

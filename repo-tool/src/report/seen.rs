@@ -1,5 +1,5 @@
-//! The versions that earlier checks of a repository found. The user's state folder contains one file for each metadata
-//! URL. The versions are used only for comparison, and never to decide what to trust.
+//! The versions that earlier checks of a repository found, in one file for each metadata URL. The files are in the
+//! user's state folder. The versions are used only for comparison, and never to decide what to trust.
 
 use std::path::{Path, PathBuf};
 
@@ -125,8 +125,8 @@ impl SeenVersions {
         Ok(text.and_then(|text| serde_json::from_str::<Look>(&text).ok()).map(|look| look.versions))
     }
 
-    /// Stores the versions that a check found at a URL. `before` contains the versions that are stored already. Keeps
-    /// the higher version of each role.
+    /// Stores the versions that a check found at a URL. `before` contains the versions that are already stored. Stores
+    /// the higher version of each role or, if the online keys were replaced, only of root.
     pub(crate) fn write(&self, url: &BaseUrl, now: &Versions, before: Option<&Versions>) -> Result<(), Error> {
         let Some(path) = self.file(url) else { return Ok(()) };
         let versions = before.map_or_else(|| now.clone(), |before| now.highest(before));

@@ -1,7 +1,7 @@
-//! The status of a repository at the URLs that clients use. A client checks each URL twice: first with ordinary
+//! The status of a repository at the URLs that clients use. A client checks each HTTP URL twice: first with ordinary
 //! requests, which caches may answer, and then with requests that bypass caches.
 //!
-//! The client's clock is set to the Unix epoch, so that the client also accepts expired metadata and its status can be
+//! The client's clock is set to the Unix epoch. The client therefore accepts expired metadata, whose status can then be
 //! reported.
 
 use std::path::PathBuf;
@@ -49,7 +49,7 @@ pub(crate) struct ServedCheck<'a> {
     /// The repository's folder, if it is on this machine.
     pub(crate) folder: Option<&'a mut Repository>,
     pub(crate) delegated: Delegated,
-    /// If the folder is not on this machine, a role needs attention when it expires within this time.
+    /// If the folder is not on this machine, a role is overdue when it expires within this time.
     pub(crate) within: TimeDelta,
     pub(crate) now: DateTime<Utc>,
     pub(crate) seen: &'a SeenVersions,
@@ -64,12 +64,13 @@ pub(crate) struct ServedStatus {
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// The state that a client gets from one URL.
+/// The state that clients get from one URL.
 pub(crate) struct MirrorStatus {
     pub(crate) url: BaseUrl,
     /// The versions that clients get, if the repository could be verified.
     pub(crate) versions: Option<Versions>,
-    /// The versions that requests get when they bypass all caches, if these differ from the versions that clients get.
+    /// The versions that the server sends when requests bypass all caches. `None` if they are the versions that clients
+    /// get.
     pub(crate) behind_caches: Option<Versions>,
     /// The versions that earlier checks found.
     pub(crate) before: Option<Versions>,
@@ -125,7 +126,8 @@ impl Look {
         files(trusted.root(), trusted.timestamp(), trusted.snapshot())
     }
 
-    /// Returns a problem for each top-level role that has expired at this mirror, while clients can use another one.
+    /// Returns a problem for each top-level role that has expired at this mirror. These problems are only warnings,
+    /// because clients can use another mirror.
     fn expired(&self, now: DateTime<Utc>) -> Vec<Problem> {
         let trusted = self.session.trusted();
         let roles = [
@@ -176,7 +178,8 @@ impl ServedCheck<'_> {
                 problems.extend(looks.iter().skip(1).flat_map(|look| look.expired(self.now)));
                 for (index, look) in looks.iter().enumerate() {
                     let found = self.folder.iter().flat_map(|folder| compare(folder, look));
-                    // For a mirror that is behind the newest one, there is already a problem of kind `StaleMirror`.
+                    // If a mirror serves an older state than the newest mirror, there is already a problem of kind
+                    // `StaleMirror`.
                     problems.extend(found.filter(|problem| index == 0 || problem.kind != ProblemKind::NotServed));
                 }
                 self.roles(looks.swap_remove(0), &mut problems)?
@@ -191,8 +194,8 @@ impl ServedCheck<'_> {
         Ok(ServedStatus { overview, mirrors, folder })
     }
 
-    /// Checks one URL as clients would, and then again with requests that bypass caches. If the repository cannot be
-    /// verified, stores the newest verified root in `root_seen`.
+    /// Checks one URL as clients would. If the URL is not a `file` URL, checks it again with requests that bypass
+    /// caches. If the repository cannot be verified, stores the newest verified root in `root_seen`.
     fn look(
         &self,
         url: &BaseUrl,
@@ -283,8 +286,8 @@ impl ServedCheck<'_> {
         Ok(roles)
     }
 
-    /// Returns the status of the root, for a repository in which nothing else could be verified. Adds a problem for
-    /// each role that nobody can sign.
+    /// Returns the status of the root of a repository in which nothing else could be verified, if a root was verified.
+    /// Adds a problem for each other top-level role that nobody can sign for.
     fn root_alone(&self, root: Option<&Verified<Root>>, problems: &mut Vec<Problem>) -> Result<Vec<RoleStatus>, Error> {
         let Some(root) = root else { return Ok(Vec::new()) };
         for role in RoleName::TOP_LEVEL.iter().filter(|role| **role != RoleName::ROOT) {
@@ -358,7 +361,7 @@ fn files<'a>(
     ]
 }
 
-/// Returns the roles of which both sides have the same version, but different files.
+/// Returns each role of which both sides have the same version but different files.
 fn conflicts(ours: &[File<'_>], theirs: &[File<'_>]) -> Vec<RoleName> {
     let pairs = ours.iter().zip(theirs);
     let conflicts = pairs.filter(|(ours, theirs)| ours.1 == theirs.1 && ours.2 != theirs.2);
@@ -391,7 +394,7 @@ fn changes(behind: &[(RoleName, u64, u64)]) -> Option<String> {
     (!changes.is_empty()).then(|| changes.join(", "))
 }
 
-/// Returns the problem for a URL from which a client cannot update.
+/// Returns the problem for a URL from which a client could not update.
 fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
     let reason = error.verdict().map_or_else(|| chain(error), |verdict| chain(verdict));
     let (kind, text) = match error {

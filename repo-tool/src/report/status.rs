@@ -35,8 +35,7 @@ pub struct Status {
     pub pending: Vec<PendingDocument>,
     /// Findings about the repository, for the maintainer.
     pub findings: Vec<Finding>,
-    /// Whether a command was interrupted while it published. The next command that changes the repository finishes
-    /// publishing.
+    /// Whether a publication was interrupted. The next command that changes the repository finishes the publication.
     pub interrupted: bool,
     /// Whether the metadata was verified from a root that the user has pinned.
     pub pinned: bool,
@@ -49,8 +48,8 @@ pub struct Status {
 pub struct RolePolicy {
     /// The role.
     pub role: RoleName,
-    /// The names of the policy's rules, or `None` if the policy is malformed. In this case, clients refuse all packages
-    /// of the role.
+    /// The names of the policy's rules, or `None` if the policy is malformed. Clients refuse all packages of a role
+    /// with a malformed policy.
     pub rules: Option<Vec<String>>,
 }
 
@@ -83,7 +82,7 @@ impl RolePolicy {
 }
 
 impl Status {
-    /// Reads every role and determines its status.
+    /// Reads every role, and returns the status of the repository.
     ///
     /// # Errors
     /// Fails if published metadata does not verify.
@@ -102,8 +101,8 @@ impl Status {
         Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned, policies })
     }
 
-    /// Returns whether the maintainer must act. A role that is due but not overdue needs no attention yet, because
-    /// there is still time to renew it.
+    /// Returns whether the maintainer must act: whether a publication was interrupted, a change is pending, or a role
+    /// is overdue. A role that is only due needs no attention yet.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         self.interrupted

@@ -1,4 +1,5 @@
-//! A full check of a repository. The check updates a client from every root version, and reads all target files.
+//! A full check of a repository. The check runs a client from every root version, and reads all target files. If there
+//! are very many root versions, it skips those for which a client would perform the same update.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -31,8 +32,8 @@ use crate::{Error, Invocation, PinError, parallel};
 /// The result of a full check.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
-    /// Each root version that clients may have been shipped with. If a client that was shipped with this root fails,
-    /// the text is the client's error.
+    /// Each root version that clients may have been shipped with. The text is the error of a client that was shipped
+    /// with this root, or `None` if the client succeeds.
     pub roots: Vec<(Version, Option<String>)>,
     /// The version and the expiry date of each top-level role.
     pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
@@ -59,7 +60,8 @@ impl Verification {
         self.findings.iter().map(Finding::severity).max()
     }
 
-    /// Accepts missing target files, because another server has them.
+    /// Accepts missing target files, for use if another server has them. Replaces the findings about these files with
+    /// one note that gives their number.
     pub fn allow_absent_files(&mut self) {
         let before = self.findings.len();
         self.findings.retain(|finding| finding.rule != Rule::MissingTargetFile);
@@ -74,7 +76,7 @@ impl Verification {
         }
     }
 
-    /// Returns the findings that make clients fail.
+    /// Returns the findings whose severity is [`Severity::Problem`].
     pub fn problems(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity() == Severity::Problem)
     }
@@ -111,8 +113,8 @@ impl Verification {
     }
 }
 
-/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` says whether the names of
-/// target files contain hashes.
+/// Checks the repository in `dir` from its oldest root, which is not authenticated. `names` specifies whether the names
+/// of target files contain hashes.
 ///
 /// # Errors
 /// Fails if there is no repository or a file cannot be read. Problems of the repository are part of the result.
@@ -127,7 +129,7 @@ pub fn directory(
     directory_from(&layout, oldest, now, names, progress)
 }
 
-/// Returns the root from which the check starts. This is the root that the user gave, or else the oldest root.
+/// Returns the root from which the check starts: the root that the user gave, or else the oldest root in the folder.
 ///
 /// # Errors
 /// [`Error::Pin`] if the folder lacks the root that the user pinned or gave.
@@ -208,7 +210,8 @@ pub fn directory_from(
 /// Checks the repository at a URL. `root` is the root that clients were shipped with.
 ///
 /// # Errors
-/// Fails if the network fails. Problems of the repository are part of the result.
+/// Fails if the network fails while the first client updates or while a root file is fetched. Other network errors and
+/// the problems of the repository are part of the result.
 #[cfg(feature = "http")]
 #[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder and removed again")]
 pub fn url(
@@ -272,8 +275,8 @@ pub fn url(
 }
 
 /// Runs a client for every root version that clients may have been shipped with. If there are many roots, skips each
-/// root whose client would perform the same update as the previous client. If the oldest client succeeds, returns its
-/// session and all targets.
+/// root whose client would perform the same update as the previous client. If the client with the oldest root succeeds
+/// and can list all targets, returns its session and the targets.
 fn clients(
     found: &mut Verification,
     oldest: Vec<u8>,
@@ -307,11 +310,12 @@ fn clients(
     let mut next = first.next();
     while let Some(version) = next.filter(|version| *version <= last) {
         let failure = match read(version)? {
-            None => Some("the file does not exist".to_string()),
+            None => Some("the root file does not exist".to_string()),
             Some(shipped) => {
                 let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
                 let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
-                // The client of the previous root performed the same update, so run no client for this root.
+                // The client with the previous root succeeded, and a client with this root would perform the same
+                // update, so do not run it.
                 let stands_for = many && is_played && is_alike(&before, &root);
                 before = root;
                 if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
@@ -339,8 +343,8 @@ fn clients(
 /// Otherwise, returns the reason for the failure.
 fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
     match refresh(client, now) {
-        Ok(session) if session.trusted().root().version != root => Some("does not reach the newest root".into()),
-        Ok(session) if session.trusted().timestamp().version < timestamp => Some("reaches an older state".into()),
+        Ok(session) if session.trusted().root().version != root => Some("it does not reach the newest root".into()),
+        Ok(session) if session.trusted().timestamp().version < timestamp => Some("it reaches an older state".into()),
         Ok(_) => None,
         Err(error) => Some(chain(&error)),
     }
@@ -353,7 +357,8 @@ pub(crate) struct CheckedTarget {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// Reads and verifies every copy of a target file.
+/// Reads a target file and compares it with its target entry. If the file is published under several names, checks each
+/// copy.
 pub(crate) fn check_target(layout: &Layout, target: &TargetFile, names: TargetNames) -> Result<CheckedTarget, Error> {
     let mut found = CheckedTarget::default();
     for place in intake::places(target, names) {
@@ -397,7 +402,7 @@ fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> 
             (Some(copy), Some(plain)) => coding.is_copy(&copy, &plain),
             _ => false,
         };
-        let text = || format!("metadata/{name}: is not a compressed copy of {plain}");
+        let text = || format!("metadata/{name} is not a compressed copy of {plain}");
         Ok((!is_good).then(|| Finding::new(Rule::WrongCopy, text())))
     })?;
     found.findings.extend(wrong.into_iter().flatten());
@@ -431,12 +436,16 @@ fn read_published(layout: &Layout) -> Result<Published, Error> {
     Ok(published)
 }
 
-/// Finds targets that a role lists but clients do not find, because another role has a higher priority.
+/// Finds targets that a role lists but that clients do not find.
 fn find_hidden(found: &mut Verification, published: &Published, targets: &[TargetFile]) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
     for (role, targets) in published.read_roles() {
         for target in targets.targets().filter(|target| first.get(&target.path) != Some(&target)) {
-            let text = format!("clients do not find {} of {role}, because another role lists that path", target.path);
+            let text = format!(
+                "clients do not find {} of {role}: a role with a higher priority hides it, or the delegations do not \
+                 cover its path",
+                target.path
+            );
             found.findings.push(Finding::about(Rule::HiddenTarget, role, text));
         }
     }

@@ -80,7 +80,7 @@ fn described_delegation(delegation: &Delegation) -> (String, String) {
     (name, description)
 }
 
-/// Formats a pattern. Adds quotes if the pattern could be mistaken for two patterns or for a hash prefix.
+/// Formats a pattern. Adds quotes if the pattern could be mistaken for several patterns or for a hash prefix.
 fn shown(pattern: &str) -> String {
     let is_plain = !pattern.is_empty() && !pattern.starts_with('#') && !pattern.contains([' ', '"', ',']);
     if is_plain { pattern.to_string() } else { format!("{pattern:?}") }

@@ -1,6 +1,6 @@
 //! Describes every change to a signed text, which is the canonical JSON that the signatures of a metadata file cover.
-//! [`Explanation::explain_change`] explains changes to known members. A signer must accept every other change by name,
-//! including changes to members that later versions of the formats define.
+//! [`Explanation::explain_change`] explains changes to known members. A signer must accept every other added or changed
+//! value by name, even if later versions of the formats define it. Removed unknown members are only described.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,11 +22,11 @@ use crate::role_content::RoleContent;
 /// The maximum number of new file versions in a snapshot or timestamp that are listed individually. If there are more,
 /// only their number is shown.
 const FILES: usize = 20;
-/// If more roles than this are filled with many targets at once, or these roles list more targets than this, the
-/// changes to targets are counted instead of described.
+/// If a change adds many targets at once to more roles than this, or to roles that together list more targets than
+/// this, the changes to targets are counted instead of described.
 const DESCRIBED: usize = 1000;
 
-/// The targets, files, keys and roles that change. Each target, file, key or role gets one line, even if several of its
+/// The targets, files, keys and roles that change. Each of them is described in one line, even if several of its
 /// members change.
 #[derive(Default)]
 struct Touched<'c> {
@@ -40,7 +40,7 @@ struct Touched<'c> {
     policy: bool,
 }
 
-/// Describes the changes to the signed text of one document.
+/// Describes the changes to the signed text of one document, compared with the published text.
 ///
 /// # Errors
 /// [`Error::File`] if a signed text is stored on disk and cannot be read.
@@ -57,7 +57,8 @@ pub(crate) fn of_document(
 pub(super) enum TargetChanges {
     /// Each changed target has its own line.
     Described,
-    /// Only the number of added, changed and removed targets is shown, because there are more than [`DESCRIBED`].
+    /// Only the numbers of added, changed and removed targets are shown, because there are too many (see
+    /// [`DESCRIBED`]).
     Counted,
 }
 
@@ -260,8 +261,7 @@ impl Explanation {
         self.lines.push(Sign::Changed, &format!("the order of {} changes", change.pointer.segments().join(".")));
     }
 
-    /// Describes an unknown member. The pointer to the member consists of the first `depth` segments of the change's
-    /// pointer.
+    /// Describes an unknown member. The pointer to the member is the first `depth` segments of the change's pointer.
     fn unknown(&mut self, change: &Change<'_>, depth: usize) {
         let (before, after) = values(change);
         let line = |value: &str| format!("unknown member: {} = {value}", change.pointer);
@@ -297,8 +297,8 @@ impl Explanation {
                     let line = format!("{name} {} (was: {})", described(&new), described(&old));
                     self.lines.push(Sign::Changed, &line);
                 }
-                // The parser refuses invalid targets, both before and after the change. If the parser did accept one,
-                // the signer would have to accept that target by name.
+                // This case is impossible, because the parser refuses invalid targets. If it occurred, the signer would
+                // have to accept the target by name.
                 (None, None) => {
                     let pointer = ["targets", name].map(ToString::to_string).into_iter().collect();
                     self.unusual(&pointer, &format!("unexplained: {name} is not a target"));

@@ -27,7 +27,7 @@ impl Explanation {
         self.unusual(pointer, line);
     }
 
-    /// Adds a member or key that a signer must accept by name.
+    /// Adds a member or key that a signer must accept by name, with the line that describes it.
     pub(super) fn unusual(&mut self, pointer: &Pointer, line: &str) {
         let role = self.role.clone();
         let pointer = pointer.clone();

@@ -1,5 +1,5 @@
-//! Describes changes to the keys in a root or in delegations, including unusable keys, and to the roles that list the
-//! keys.
+//! Describes changes to the keys in a root or in delegations, and to the key lists of roles. Unusable keys are
+//! described as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::key_store::keyid_of;
 /// The keys and threshold of a role, as its delegator lists them.
 pub(super) struct RoleKeyList<'m> {
     name: String,
-    /// The path of the key IDs in the root or in the delegations.
+    /// The path of the list of key IDs in the root or in the delegations.
     place: Vec<String>,
     keys: &'m BTreeMap<KeyId, Key>,
     keyids: &'m [KeyId],
@@ -136,7 +136,7 @@ pub(super) fn ring_lines(
     }
 }
 
-/// The keys and the roles' key lists before the change.
+/// The keys, and the key lists of the roles, before the change.
 #[derive(Clone, Copy)]
 pub(super) struct KeysBefore<'k> {
     pub(super) keys: Option<&'k BTreeMap<KeyId, Key>>,

@@ -23,7 +23,7 @@ use role_diff::family_of;
 pub use role_diff::{Many, RoleDiff, Sign, full_text, json, text};
 pub use unusual::Unusual;
 
-/// Compares the draft with the published state. If the draft changes very many targets, counts the target changes
+/// Compares the draft with the published state. If the draft adds very many targets, counts the changes to targets
 /// instead of describing them.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! Describes the policy of a role to the people who are about to sign it: every rule, signer, builder and trust root.
-//! Every value in the policy appears in one of the lines, so signers see every change.
+//! Describes the policy of a role to the people who are about to sign for the role: every rule, signer, builder and
+//! trust root. Every value in the policy appears in one of the lines, so signers see every change.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,8 +34,8 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&str>, after
     };
     match check(text).and_then(|()| parse(text).ok_or_else(|| "not a policy".to_string())) {
         Ok(new) => compare(&mut explanation.lines, &old, &new),
-        // Clients refuse a malformed policy. Newer clients may understand a policy that this version does not
-        // understand. Therefore a signer must accept such a policy by name.
+        // The policy is malformed, in which case clients refuse it, or only newer clients understand it. In both cases,
+        // a signer must accept it by name.
         Err(problem) => {
             let pointer: Pointer = [MEMBER].into_iter().collect();
             let line = format!("policy: {problem}: {}", shown(text));
@@ -44,7 +44,7 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&str>, after
     }
 }
 
-/// Checks that the policy can be explained: it is well-formed, and this version understands all of it.
+/// Checks that the policy is well-formed and that this version understands all of it.
 fn check(text: &str) -> Result<(), String> {
     let json = Json::parse(&shown(text)).map_err(|error| error.to_string())?;
     let policy = Policy::parse(json.to_text().as_bytes()).map_err(|error| error.to_string())?;

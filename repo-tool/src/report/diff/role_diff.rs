@@ -38,17 +38,17 @@ impl Sign {
 pub struct RoleDiff {
     /// The name of the role, or the common prefix of many roles followed by `*`.
     pub role: String,
-    /// The versions and the expiry date, such as `version 3 → 4, expires 2030-01-31`.
+    /// A title with the versions and the expiry date, such as `version 3 → 4, expires 2030-01-31`.
     pub title: String,
     /// The lines that describe the changes.
     pub lines: Vec<(Sign, String)>,
-    /// Changes to the snapshot and the timestamp that are consequences of the other changes. Only [`full_text`], which
-    /// signers see, shows these lines.
+    /// Lines about entries of the snapshot or timestamp that change only because other files change. Only
+    /// [`full_text`], which signers see, shows these lines.
     pub routine: Vec<(Sign, String)>,
     /// How many targets change, or `None` if `lines` describes each changed target.
     pub many: Option<Many>,
-    /// Unknown members and unusable keys, which are signed only if the user accepts them by name. `lines` describes
-    /// them as well.
+    /// Unknown members and unusable keys, which are signed only if the user accepts them by name. `lines` also
+    /// describes these members and keys.
     pub unusual: Vec<Unusual>,
 }
 
