@@ -1,4 +1,5 @@
-//! Reads evidence files and Sigstore trust roots from the new files of a draft, or else from the repository's folder.
+//! Reads evidence files and Sigstore trust roots. The new files of a draft take precedence over the files in the
+//! repository's folder.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::{Error, PolicyError};
 /// The maximum length of an evidence file or a trust root, in bytes. `lastmile-attest` has lower limits.
 pub(crate) const LONGEST: u64 = 16 << 20;
 
-/// A reader of target files. New files of a draft take precedence over files in the repository's folder.
+/// A reader of target files: the new files of a draft, and the files in the repository's folder.
 pub(crate) struct TargetContents {
     folder: PathBuf,
     names: TargetNames,
@@ -30,8 +31,8 @@ impl TargetContents {
         Self { folder: layout.targets(), names, new }
     }
 
-    /// Returns the content of a target, after checking that it has the listed length and hashes. Returns `None` if the
-    /// file is not on this machine.
+    /// Returns the content of a target, after checking its length and hashes. Returns `None` if the target file is not
+    /// on this machine.
     ///
     /// # Errors
     /// [`PolicyError::WrongFile`] if the file does not match the entry of the target, and [`Error::Path`] if the file

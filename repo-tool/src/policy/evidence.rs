@@ -1,8 +1,8 @@
-//! Prepares evidence files for publication next to their package.
+//! Prepares the evidence for a package for publication next to the package.
 //!
 //! All JSON evidence becomes one file, `PACKAGE.intoto.jsonl`, with one JSON object per line. Each signature that is
 //! not JSON becomes a separate file, `PACKAGE.sig`. Evidence that is added later gets a new name with a number, because
-//! the content of published files should not change.
+//! published files should not change.
 
 use std::path::PathBuf;
 
@@ -47,7 +47,7 @@ impl NewEvidence {
     /// Reads evidence files.
     ///
     /// # Errors
-    /// [`PolicyError::Evidence`] if a file is not evidence.
+    /// [`Error::NotFound`] if a file does not exist, and [`PolicyError::Evidence`] if a file is not evidence.
     pub(crate) fn read(files: &[PathBuf]) -> Result<Self, Error> {
         let mut evidence = Self::default();
         for file in files {
@@ -112,10 +112,11 @@ fn compact(text: &[u8]) -> Vec<u8> {
 
 impl Repository {
     /// Chooses the names of evidence files for `package`, and writes the new files to a temporary folder. If the
-    /// published package has the same content, its published evidence is kept.
+    /// package is already published with the same content, its published evidence keeps its names.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is no such role, and [`Error::File`] if a file cannot be written.
+    /// [`Error::File`] if a file cannot be written. Also returns an error if the metadata of the role cannot be read. A
+    /// role that does not exist is treated as a role without targets.
     #[expect(
         clippy::disallowed_methods,
         reason = "the folder is not part of the repository, and is removed afterwards"
@@ -143,9 +144,9 @@ impl Repository {
         Ok(PreparedEvidence { sources, evidence, _folder: folder })
     }
 
-    /// Returns the name of the listed evidence file that has the content `content`, and true. If there is no such file,
-    /// returns the first unused name, and false. If the package is new or has new content, the names of published
-    /// evidence files are reused, because those files are evidence for other content.
+    /// If a listed evidence file has the content `content`, returns the name of that file, and true. Otherwise, returns
+    /// the first unused name, and false. If the package is new or has new content, the names of published evidence
+    /// files are reused, because those files are evidence for other content.
     fn evidence_name(
         &mut self,
         role: &RoleName,
@@ -177,8 +178,8 @@ impl Repository {
             .into())
     }
 
-    /// Returns how the role or its bins list a target: the published entry and the entry in the pending change, if they
-    /// exist.
+    /// Returns the published entry of a target in a role or its bins, and the entry in the pending change. Returns
+    /// equal entries only once.
     fn listed(&mut self, role: &RoleName, path: &TargetPath) -> Result<Vec<TargetFile>, Error> {
         let pending = self.staged()?;
         let mut listed = Vec::new();

@@ -1,5 +1,5 @@
-//! Decides, as clients do, whether packages satisfy the policies: searches for a package, reads the evidence for the
-//! package, and compares the evidence with the policies of the roles on the delegation chain.
+//! Decides, as clients do, whether a package satisfies the policies: searches for the package, reads its evidence, and
+//! compares the evidence with the policies of the roles on the delegation chain.
 
 use std::collections::BTreeMap;
 
@@ -46,21 +46,21 @@ pub(crate) struct PackageJudge<'a> {
     session: blocking::Session,
     contents: &'a TargetContents,
     now: DateTime<Utc>,
-    /// The metadata that the session trusts. It is used for searches that return the delegation chain.
+    /// A copy of the metadata that the session trusts, for searches that return the delegation chain.
     trusted: TrustedMetadata,
     /// The number of delegated roles in `trusted`.
     known: usize,
     policies: Policies,
 }
 
-/// The policies of roles. Each policy is read only once, because there may be many packages. The value is `None` if the
-/// policy of the role cannot be used.
+/// The parsed policies of roles. Each policy is parsed only once, because there may be many packages. The value is
+/// `None` if the policy is malformed.
 #[derive(Default)]
 pub(crate) struct Policies(BTreeMap<RoleName, Option<Policy>>);
 
 impl Policies {
-    /// Returns whether the policy of a role may apply to a package. A policy that cannot be used counts as applying to
-    /// all packages.
+    /// Returns whether the policy of a role may apply to a package. A policy that is malformed, that is only partly
+    /// understood or that belongs to a bin counts as applying to all packages.
     pub(crate) fn may_apply(&mut self, role: &RoleName, header: &Header, is_bin: bool, path: &TargetPath) -> bool {
         if !has_policy(header) {
             return false;
@@ -81,7 +81,7 @@ impl<'a> PackageJudge<'a> {
         Self { session, contents, now, trusted, known, policies: Policies::default() }
     }
 
-    /// Creates a client for published packages. The client has higher limits than usual, and accepts expired metadata.
+    /// Creates a client for published packages. Its limits are above the defaults, and it accepts expired metadata.
     pub(crate) fn of_published(
         published: &Published,
         contents: &'a TargetContents,
@@ -179,7 +179,7 @@ pub(crate) fn judge_demands(
     Ok(Judged::Verdict(demands.judge(&evidence, &roots, now)))
 }
 
-/// Loads a trust root. Returns the reason if the trust root cannot be used.
+/// Adds a trust root to `roots`. If the trust root cannot be used, returns the reason as the inner error.
 fn load(
     request: &TrustRootRequest,
     roots: &mut TrustRoots,
@@ -205,7 +205,7 @@ fn load(
     Ok(request.load(&content, roots).map_err(|error| error.to_string()))
 }
 
-/// Returns the content of a target, or the reason why it cannot be used.
+/// Returns the content of a target. If the target file is missing or wrong, returns the reason as the inner error.
 fn read(contents: &TargetContents, target: &TargetFile) -> Result<Result<Vec<u8>, String>, Error> {
     match contents.read(target) {
         Ok(Some(content)) => Ok(Ok(content)),
@@ -215,7 +215,7 @@ fn read(contents: &TargetContents, target: &TargetFile) -> Result<Result<Vec<u8>
     }
 }
 
-/// Returns whether a role has a policy.
+/// Returns whether a role has a policy, which may be malformed.
 pub(crate) fn has_policy(header: &Header) -> bool {
     header.unknown.contains_key(MEMBER)
 }

@@ -1,7 +1,7 @@
 //! Decides whether packages will satisfy the policies once the pending change is published.
 //!
-//! A client cannot search the pending change, because the change is not completely signed yet. Therefore, this module
-//! follows the delegations without verifying signatures. When the change is published, a real client checks the result.
+//! A client cannot search the pending change, because some signatures are still missing. Therefore, this module follows
+//! the delegations without verifying signatures. Before the change is published, a simulated client checks it again.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -82,7 +82,7 @@ impl PendingRoles<'_> {
         let mut visited = BTreeSet::new();
         while let Some(chain) = to_visit.pop() {
             let Some(role) = chain.last().filter(|role| visited.insert((*role).clone())) else { continue };
-            // If a role does not exist, a client's search ends with an error.
+            // If a role does not exist, a client's search ends with an error, so the client does not find the package.
             let Some(targets) = self.read(role)? else { return Ok(None) };
             if let Some(target) = targets.target(path) {
                 return Ok(Some((chain, target)));

@@ -13,7 +13,7 @@ use crate::policy::judge::{Judged, PackageJudge};
 use crate::policy::pending::PendingJudge;
 use crate::{Error, NotFound, Repository};
 
-/// The packages that do not satisfy the policies.
+/// The result of checking packages against the policies.
 pub(crate) struct Judgements {
     /// The number of packages that were checked.
     pub(crate) judged: usize,
@@ -43,7 +43,8 @@ impl Repository {
     /// Checks the packages in `paths` against the policies, or all packages if `paths` is empty.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if clients find one of the paths neither now nor after the publication of the pending change.
+    /// [`Error::NotFound`] if there is a path at which clients find no package, neither now nor after the pending
+    /// change is published.
     pub(crate) fn judge_packages(
         &self,
         draft: &Draft,

@@ -8,11 +8,11 @@ use crate::policy::contents::TargetContents;
 use crate::{Edit, Error, PolicyError, Repository};
 
 impl Repository {
-    /// Adds a policy to the draft. The policy replaces the earlier policy of the role. If the file of a trust root is
-    /// on this machine, the trust root must be usable.
+    /// Adds a policy to the draft. The policy replaces any earlier policy of the role. Checks each trust root that the
+    /// policy names, if the file of the trust root is on this machine.
     ///
     /// # Errors
-    /// [`Error::Policy`] if the role cannot have this policy.
+    /// [`Error::Policy`] if the role cannot have this policy, or if a checked trust root cannot be used.
     pub fn set_policy(&mut self, draft: Draft, role: &RoleName, policy: &Json) -> Result<Draft, Error> {
         let contents = TargetContents::new(&self.layout, self.target_names(), &draft.files);
         let mut edit = self.edit(draft);

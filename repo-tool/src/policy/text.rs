@@ -12,7 +12,7 @@ use crate::{Error, NotFound, PolicyError};
 /// because the same policy may be longer in TOML.
 const LONGEST: u64 = 1 << 20;
 
-/// Reads a policy from a file. Checks only that the policy can be written in canonical form.
+/// Reads a policy from a file. Checks only that the policy can be written as canonical JSON.
 ///
 /// # Errors
 /// [`PolicyError::Malformed`] if the file is not TOML or JSON, and [`Error::File`] if the file cannot be read.

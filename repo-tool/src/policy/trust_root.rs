@@ -1,8 +1,9 @@
 //! Fetches the trust root of a Sigstore instance from the instance's own TUF repository.
 //!
 //! The first root of this TUF repository is pinned in the user's configuration folder, not in the folder of the
-//! repository that lists the packages. Otherwise, anyone who can write to the repository's folder could choose whom the
-//! policies trust. The trusted metadata is stored next to the root, so that later updates refuse older metadata.
+//! repository that lists the packages. Otherwise, anyone who can write to the folder of that repository could choose
+//! whom the policies trust. The trusted metadata is stored next to the pinned root, so that later updates refuse older
+//! metadata.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use crate::{Error, NetworkError, NotFound, PolicyError};
 /// The file name of the pinned root in the folder of a [`TrustRootSource`].
 const PINNED: &str = "root.json";
 
-/// What an update does with the metadata that earlier updates stored.
+/// Whether an update uses the metadata that earlier updates stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Memory {
     /// Use and update the stored metadata.
@@ -40,8 +41,8 @@ pub(crate) struct TrustRootSource {
 }
 
 impl TrustRootSource {
-    /// Returns the source at `url`. `first` is the first root of the repository at `url`, and is needed if no root is
-    /// pinned yet. `config` is the path of the user's configuration file.
+    /// Returns the source at `url`. `first` is the first root of the repository at `url`. It may be `None` if that root
+    /// is already pinned. `config` is the path of the user's configuration file.
     ///
     /// # Errors
     /// [`PolicyError::FirstRoot`] if no root is pinned and `first` is `None`, or if `first` is not the pinned root.
@@ -89,7 +90,7 @@ impl TrustRootSource {
     }
 
     /// Pins the root, and stores the trusted metadata for the next update. Call this function only after a successful
-    /// fetch, because a fetch shows that the root belongs to the URL.
+    /// fetch, which shows that the root belongs to the URL. Does nothing if a root is already pinned.
     ///
     /// # Errors
     /// Returns the errors of [`TrustRootSource::fetch`].
@@ -129,7 +130,7 @@ impl TrustRootSource {
     }
 }
 
-/// Describes the logs and authorities of a trust root, with one line for each.
+/// Describes the logs and authorities of a trust root, each in one line.
 pub(crate) fn described(content: &[u8]) -> BTreeSet<String> {
     let root: Value = serde_json::from_slice(content).unwrap_or_default();
     let mut lines = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! Adopts files from the server: verifies them, and publishes them in this folder in one atomic step. They replace
-//! local files with the same names.
+//! Adopts files from the server: verifies the files, and publishes them in this folder in one atomic step. Adopted
+//! files replace local files with the same names.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -30,8 +30,8 @@ use crate::served::Served;
 use crate::served::caught_up::CaughtUp;
 use crate::{Error, PublicationError, ServedError, names};
 
-/// Adopts only the roots on the server that are newer than the folder's newest root. Without a lock, only checks them.
-/// Returns whether the folder has all of the server's roots afterwards.
+/// Adopts only the roots on the server that are newer than the folder's newest root. Without a lock, only checks these
+/// roots. Returns whether the folder then has all roots of the server.
 pub(crate) fn adopt_roots(
     layout: &Layout,
     lock: Option<&Lock>,
@@ -55,7 +55,7 @@ pub(crate) fn adopt_roots(
     Ok(true)
 }
 
-/// Returns the names and contents of the server's newer roots.
+/// Returns the names and contents of the server's roots that are newer than the folder's newest root.
 fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut roots = Vec::new();
     let mut next = ours.root.version.next();
@@ -80,7 +80,7 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     Ok(Checked { published: Published::new(overlay, session.trusted(), oldest, memory)?, refused })
 }
 
-/// The inputs for adopting files from the server.
+/// The adoption of files from the server.
 pub(crate) struct Adoption<'a> {
     pub(crate) layout: &'a Layout,
     /// The lock, or `None` to check the files without changing anything.
@@ -90,8 +90,9 @@ pub(crate) struct Adoption<'a> {
 }
 
 impl Adoption<'_> {
-    /// Adopts the metadata files of the `foreign` roles, whose files on the server were not published from this folder,
-    /// and the snapshot and timestamp that list them. All these files must have been verified.
+    /// Adopts the server's newer roots, the metadata files of the roles in `foreign`, and the snapshot and timestamp
+    /// that list these files. The client of `served` has verified all of them. If `foreign` is not empty, also adopts
+    /// target files. `foreign` must contain all roles whose files on the server were not published from this folder.
     pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
         let target_names = self.served.trusted().root().target_names(Config::read(self.layout)?.target_names());
         let replaced = if target_names == TargetNames::HashPrefixed { Existing::Same } else { Existing::Replaced };
@@ -138,9 +139,10 @@ impl Adoption<'_> {
         publication.prepare()?.commit(&checked)
     }
 
-    /// Fetches the target files that this folder lacks, and records which targets in this folder the server no longer
-    /// lists. A file whose name contains a hash is not fetched if it exists. A file with a plain name is not fetched if
-    /// it exists and matches its target entry.
+    /// Fetches the target files that this folder lacks. Skips an unchanged target if the folder has no file of it at
+    /// all. Also records which targets of this folder the server does not list, or lists with different content. A file
+    /// whose name contains a hash is not fetched if it exists. A file with a plain name is not fetched if it exists and
+    /// matches its target entry.
     fn fetch_targets(
         &mut self,
         target_names: TargetNames,
@@ -176,7 +178,8 @@ impl Adoption<'_> {
             if places_here.iter().all(|is_here| *is_here) {
                 continue;
             }
-            // Without a file of an unchanged target, the folder was pulled without targets, or another server has them.
+            // If the folder has no file of an unchanged target, it was pulled without targets, or another server has
+            // the target files.
             if before.get(target.path.as_str()) == Some(&target) && !places_here.contains(&true) {
                 continue;
             }
@@ -193,9 +196,9 @@ impl Adoption<'_> {
                     fetched.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
                 }
                 (Ok(_), _) => {}
-                // A dry run does not read large files.
+                // A dry run does not read files that are too large for memory.
                 (Err(ClientError::TooLarge { .. }), None) => {}
-                // A local failure, such as a full disk, is not the server's fault.
+                // Stop after a local failure, such as a full disk, for which the server is not responsible.
                 (Err(ClientError::Local(failed)), _) => {
                     return Err(Error::file(failed.operation, &failed.path, failed.error));
                 }
@@ -205,8 +208,8 @@ impl Adoption<'_> {
         Ok(fetched)
     }
 
-    /// Copies the local files that will be replaced to `superseded/`. The originals are not moved before the journal is
-    /// written, so an interruption loses nothing.
+    /// Copies to `superseded/` the local files that will be replaced, except the timestamp. The originals are not moved
+    /// before the journal is written, so no file is lost if the command is interrupted.
     fn set_aside(&self, files: &[(FileKind, String, Vec<u8>)], targets: &[NewTargetFile]) -> Result<(), Error> {
         let dir = self.layout.open()?;
         if let Some(metadata) = dir.enter("metadata")? {
@@ -242,8 +245,8 @@ fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, 
     Ok(found.is_some() && is_listed && verifier.finish().is_ok())
 }
 
-/// Copies the file `name` from the folder `from` to the subfolder `under` of `superseded/`, and syncs the copy to disk.
-/// The original is not moved. A copy from an interrupted run is reused.
+/// Copies the file `name` in the folder `from` to the subfolder `under` of `superseded/`, and syncs the copy to disk.
+/// Reuses a copy that an interrupted run has made.
 fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), Error> {
     let Some(content) = from.digest(name, |_| {})? else { return Ok(()) };
     let superseded = layout.make_superseded()?;

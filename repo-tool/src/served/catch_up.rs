@@ -1,9 +1,9 @@
 //! Synchronizes a restored folder, or a second copy of a repository, with the server.
 //!
-//! All files from the server are verified from the pinned root. Adopting a file means that it is copied from the server
-//! to this folder and published there. Files on the server that were published from this folder are adopted, or
+//! All files from the server are verified from the pinned root. To adopt a file means to copy it from the server to
+//! this folder and to publish it there. Files on the server that were published from this folder are adopted, or
 //! replaced by newer versions, without asking. Foreign files were published from another copy of the repository, with
-//! the repository's keys. They are adopted only if the user says that they are genuine.
+//! the repository's keys. Foreign files are adopted only if the user says that they are genuine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -35,7 +35,7 @@ use crate::served::transport::Transport;
 use crate::user::PinnedRoot;
 use crate::{Error, Invocation, Repository, ServedError, Signing, names};
 
-/// The treatment of foreign content, which was not published from this folder.
+/// What to do with foreign content, which was not published from this folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Foreign {
     /// Refuse to adopt foreign content.
@@ -44,7 +44,7 @@ pub enum Foreign {
     Adopt,
 }
 
-/// Whether [`catch_up`] changes the folder.
+/// Whether [`catch_up`] changes the folder or only reports what it would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Resolve the difference.
@@ -53,13 +53,13 @@ pub enum Mode {
     Preview,
 }
 
-/// The comparison of the server with the folder.
+/// The result of comparing the server with the folder.
 struct Comparison {
     /// Targets roles whose file on the server was not published from this folder.
     foreign: Vec<RoleName>,
     /// Whether the server's root is newer than both the folder's root and the newest root that the user trusts.
     is_root_foreign: bool,
-    /// Whether the folder has newer content than the server.
+    /// Whether the folder has a newer version of a targets role than the server, or a role that the server lacks.
     is_ahead: bool,
 }
 
@@ -67,7 +67,8 @@ struct Comparison {
 ///
 /// # Errors
 /// [`Error::NotPinned`] if no root is pinned; [`Error::Served`] if the server has foreign content and `foreign` is
-/// [`Foreign::Refuse`], or if versions on the server are too high to be the result of ordinary publications.
+/// [`Foreign::Refuse`], if the roots on the server and in the folder conflict, or if versions on the server are too
+/// high to be the result of ordinary publications.
 pub fn catch_up(
     dir: &Path,
     invocation: &Invocation,
@@ -89,7 +90,8 @@ pub(crate) fn catch_up_through(
 ) -> Result<CaughtUp, Error> {
     let layout = invocation.layout(dir);
     let config = Config::read(&layout)?;
-    // A slow server must not keep others from publishing or revoking, so the lock is not held during the update.
+    // Release the lock while the server is read. Otherwise, a slow server would keep other processes from publishing
+    // and from revoking keys.
     drop(lock(&layout, invocation, mode)?);
     let oldest = roots::oldest_root(&layout)?;
     let digest = RootDigest::of(&oldest);
@@ -157,8 +159,9 @@ fn lock(layout: &Layout, invocation: &Invocation, mode: Mode) -> Result<Option<L
     Ok(Some(lock))
 }
 
-/// Checks that the server's root chain contains the root that the user trusts. Returns the newest root version that the
-/// user trusts. Roots up to this version do not count as foreign content.
+/// Checks that the pinned root is in the server's chain of roots or, if the server lacks that version, in the folder. A
+/// root that the user gave must be in the server's chain. Returns the newest root version that the user trusts. Roots
+/// up to this version do not count as foreign content.
 pub(crate) fn check_pin(
     layout: &Layout,
     invocation: &Invocation,
@@ -226,13 +229,14 @@ pub(crate) fn check_lead(ours: &Published, served: &Served) -> Result<(), Error>
     Ok(())
 }
 
-/// Returns whether the server has a newer version of a role, or a different file with the same version.
+/// Returns whether the server has a newer version of root, timestamp or snapshot, or a different file with the same
+/// version.
 fn is_behind(ours: &Published, served: &Served) -> bool {
     served.versions_of_both(ours).iter().any(|(_, theirs, ours, is_same)| theirs > ours || (theirs == ours && !is_same))
 }
 
-/// Adopts everything that the server has, without asking. Files in the folder that are replaced are first copied to
-/// `superseded/`.
+/// Adopts all files of the server, including foreign files, without asking the user. Before a file in the folder is
+/// replaced, it is copied to `superseded/`.
 pub(crate) fn adopt(layout: &Layout, lock: &Lock, ours: &Published, served: &mut Served) -> Result<CaughtUp, Error> {
     let foreign = compare(layout, ours, served, ours.root.version)?.foreign;
     let mut caught_up =
@@ -283,7 +287,7 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
     Ok(Comparison { foreign, is_root_foreign, is_ahead })
 }
 
-/// Describes the differences between the server and the folder for people.
+/// Describes for people the differences between the server and the folder.
 fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result<Vec<RoleDiff>, Error> {
     let theirs = served.trusted();
     let mut draft = Draft::default();

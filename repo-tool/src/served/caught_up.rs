@@ -9,9 +9,9 @@ pub struct CaughtUp {
     pub resolution: Resolution,
     /// The differences between the server and the folder.
     pub diff: Vec<RoleDiff>,
-    /// Targets of this folder that are no longer listed, or are listed with different content.
+    /// The targets that the folder listed before, but that are no longer listed, or are listed with different content.
     pub dropped: Vec<String>,
-    /// Target files that could not be fetched, each with the reason.
+    /// The target files that could not be fetched, each with the reason.
     pub missing: Vec<String>,
 }
 

@@ -20,18 +20,18 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// The pause after a connection could not be accepted, for example because this process has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Limits for clients that are slow or that open many connections.
+/// Limits that protect the server from slow clients and from clients that open many connections.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// The time limit for sending the headers of a request.
     pub(crate) headers: Duration,
     /// The time limit for a whole connection.
     pub(crate) connection: Duration,
-    /// The maximum number of simultaneous connections. Further connections wait until another one ends.
+    /// The maximum number of simultaneous connections. Further clients wait until a connection ends.
     pub(crate) connections: usize,
 }
 
-/// Answers requests until `stop` is ready, then finishes responses for at most 5 seconds.
+/// Answers requests until `stop` is ready. Then takes at most 5 seconds to finish the responses that have begun.
 pub(crate) async fn serve<S, B>(
     listener: TcpListener,
     mut protocol: http1::Builder,
@@ -60,7 +60,8 @@ pub(crate) async fn serve<S, B>(
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        // Without this option, the last part of a response can wait 40 ms for an acknowledgement from the client.
+        // Without this option, the last part of a response can be delayed by 40 ms, until the client has acknowledged
+        // the earlier parts.
         let _ = connection.set_nodelay(true);
         let answering = connections.watch(protocol.serve_connection(TokioIo::new(connection), service.clone()));
         tokio::spawn(async move {

@@ -1,5 +1,6 @@
 //! Compares the folder with the server at the configured metadata URL before each publication. Without this check, a
-//! restored folder or a second copy could issue versions that clients have already seen with different content.
+//! command in a restored folder or in a second copy could issue a version that clients have already seen with different
+//! content.
 
 mod adoption;
 pub(crate) mod catch_up;
@@ -31,7 +32,7 @@ use crate::{Error, NetworkError, Repository, ServedError};
 /// The maximum number of simultaneous requests.
 const AT_ONCE: usize = 16;
 
-/// The state that a client of the server trusts after an update.
+/// The state that a client trusts after it has updated from the server.
 pub(crate) struct Served {
     pub(crate) session: blocking::Session,
     memory: MemoryStore,
@@ -97,7 +98,7 @@ impl Served {
         top.into_iter().chain(trusted.snapshot().roles().map(|(role, listed)| (role, listed.version)))
     }
 
-    /// Returns a file that the client has accepted.
+    /// Returns a file that the client has accepted, or `None` if there is no such file.
     pub(crate) fn file(&self, file: &StoredFile) -> Result<Option<Vec<u8>>, Error> {
         self.memory.read(file, u64::MAX).map_err(|error| ServedError::Memory(error).into())
     }
@@ -133,8 +134,8 @@ impl Served {
     }
 }
 
-/// Creates a client of `metadata_url` that was shipped with `root` and stores its files in `memory`. `names` specifies
-/// how target files are named.
+/// Creates a client that was shipped with `root`, reads the repository at `metadata_url`, and stores files in `memory`.
+/// `names` specifies how target files are named.
 pub(crate) fn client(
     metadata_url: &BaseUrl,
     root: Vec<u8>,
@@ -160,11 +161,13 @@ fn unreached(error: FetchError) -> Error {
 
 impl Repository {
     /// Refuses to continue if the server has a newer version of root, timestamp or snapshot than this folder, or a
-    /// different file with the same version. `entries` are snapshot entries that will contain the hash of a file in
-    /// this folder for the first time.
+    /// different file with the same version. `entries` are the new snapshot entries for published files that the
+    /// snapshot has listed without a hash so far.
     ///
-    /// During a revocation, whoever stole the key may be publishing with it. Therefore only a newer root on the server
-    /// is refused, new versions are issued above those on the server, and an unreachable server causes only a warning.
+    /// During a revocation, whoever stole the key may be publishing with it. Therefore the revocation is refused only
+    /// if the server has a newer or different root, or a different file of a role whose hash the snapshot will list for
+    /// the first time. New versions are issued above those on the server, and an unreachable server causes only a
+    /// warning.
     ///
     /// # Errors
     /// [`Error::Served`] for a difference; [`Error::Network`] if the server cannot be reached.
@@ -218,8 +221,8 @@ impl Repository {
         if self.is_emergency {
             let versions = served.versions().filter(|(role, theirs)| {
                 let ours = self.published.version(role).map_or(0, Version::get);
-                // Ignore a version that is much higher: an attacker has inflated it. Clients recover from this attack
-                // when the online keys are replaced (TUF specification 5.3.11).
+                // Ignore a version that is much higher, because an attacker has inflated it. Clients recover from this
+                // attack when the online keys are replaced (TUF specification 5.3.11).
                 theirs.get().saturating_sub(ours) <= LARGEST_JUMP
             });
             self.seen.extend(versions);
@@ -228,8 +231,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns snapshot entries with hashes for published files that the published snapshot lists without hashes.
-    /// Includes only files that the draft changes or lists with a hash.
+    /// Returns `entries`, and a snapshot entry with a hash for each role that the draft changes and that the published
+    /// snapshot lists without a hash.
     fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
         let changed = draft.targets.keys().filter_map(|role| {
             let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;

@@ -1,5 +1,5 @@
-//! A static file server for testing. It serves only `metadata/` and `targets/` of one repository. Clients that accept a
-//! compressed encoding get a compressed copy of metadata, if there is one.
+//! A static file server for testing. It serves only `metadata/` and `targets/` of one repository. A client that accepts
+//! a compressed encoding gets the compressed copy of a metadata file, if there is one.
 //!
 //! `tower_http::services::ServeDir` is not suitable: it opens files by path, and cannot be configured to refuse links.
 
@@ -74,7 +74,7 @@ impl Server {
         Ok(Self { listener, folder: folder.into(), header_timeout: HEADER_TIMEOUT })
     }
 
-    /// Disconnects clients that take longer than `limit` to send the headers of a request; 30 seconds by default.
+    /// Disconnects clients that take longer than `limit` to send the headers of a request. The default is 30 seconds.
     #[must_use]
     pub fn header_timeout(mut self, limit: Duration) -> Self {
         self.header_timeout = limit;
@@ -94,7 +94,7 @@ impl Server {
         self.run_until(std::future::pending(), answered).await;
     }
 
-    /// Serves requests until `stop` is ready, then finishes responses for at most 5 seconds.
+    /// Serves requests until `stop` is ready. Then takes at most 5 seconds to finish the responses that have begun.
     pub async fn run_until(self, stop: impl Future<Output = ()>, answered: impl Fn(Answered) + Clone + Send + 'static) {
         let service = service_fn(move |request: Request<Incoming>| {
             let folder = Arc::clone(&self.folder);
@@ -146,8 +146,8 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     response
 }
 
-/// Opens the compressed copy for the first of `codings` that has a copy, or else the plain file. Also returns the
-/// length in bytes.
+/// Opens the compressed copy in the first coding of `codings` for which a copy exists, or else the plain file. Also
+/// returns the length in bytes, and the coding of the copy.
 fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64, Option<Coding>)> {
     let open = |path: &Path| {
         let file = open_regular(path)?;
@@ -167,7 +167,7 @@ fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
     let said: Vec<(String, u16)> = values.flat_map(|value| value.split(',')).map(said_of).collect();
     let quality = |name: &str| said.iter().find(|(said, _)| said == name).map(|(_, quality)| *quality);
-    // Skip a coding if the client prefers the plain file, which the header calls `identity`.
+    // Skip a coding if the client prefers the plain file to it. The header calls the plain file `identity`.
     let as_it_is = quality("identity").unwrap_or(0);
     let wished = |coding: &Coding| quality(coding.name()).or_else(|| quality("*")).unwrap_or(0);
     let mut codings: Vec<Coding> =
@@ -249,8 +249,8 @@ fn insert(response: &mut Response<Body>, name: hyper::header::HeaderName, value:
     }
 }
 
-/// Returns the path of the requested file, which is below `metadata/` or `targets/`. No folder in the path below the
-/// repository's folder is a link.
+/// Returns the path of the requested file. Returns `None` if the path is not below `metadata/` or `targets/`, or if it
+/// leads through a link to a folder.
 fn path_of(folder: &Path, url_path: &str) -> Option<PathBuf> {
     let mut segments = url_path.strip_prefix('/')?.split('/');
     let top = segments.next().filter(|top| ["metadata", "targets"].contains(top))?;
@@ -276,8 +276,8 @@ enum ByteRange {
     Beyond,
 }
 
-/// Parses a range of bytes. A client that requests several ranges, or a unit other than bytes, gets the whole file (RFC
-/// 9110, 14.2).
+/// Parses a range of bytes. A client that requests several ranges, the last bytes of the file or a unit other than
+/// bytes gets the whole file (RFC 9110, 14.2).
 fn parse_range(range: &str, length: u64) -> ByteRange {
     let parts = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let (first, last) = match parts.map(|(first, last)| (first.parse::<u64>(), last, last.parse::<u64>())) {

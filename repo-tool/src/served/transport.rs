@@ -1,4 +1,4 @@
-//! The transport through which a served repository is read.
+//! The transport through which the repository on a server is read.
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ impl Document {
     ///
     /// # Errors
     /// [`Error::NotPinned`] if a key must not sign for this role, and [`Error::Publication`] if `reviewed` is the
-    /// review of a different document. Also returns an error if a key on this machine cannot be opened.
+    /// review of a different document. Also returns an error if a key on this machine cannot be opened or cannot sign.
     pub fn sign(&mut self, keys: &KeyStore, authority: &Authority, reviewed: &Reviewed) -> Result<(), Error> {
         if !reviewed.is_of(self) {
             return Err(PublicationError::NotReviewed { role: self.role.clone(), version: self.version }.into());

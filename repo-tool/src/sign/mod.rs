@@ -60,13 +60,14 @@ impl Repository {
         wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
     }
 
-    /// Signs documents of the pending change with `keys`: the documents of the `wanted` roles, or all documents if
-    /// `wanted` is empty. A key that has already signed does not sign again. Returns the key IDs of the new signatures,
-    /// by role.
+    /// Signs with `keys` the documents of the `wanted` roles in the pending change, or all its documents if `wanted` is
+    /// empty. A key that has already signed does not sign again. Returns the first 8 digits of the key ID of each new
+    /// signature, by role.
     ///
     /// # Errors
-    /// [`Error::NotAccepted`] if a document has unknown members or keys that the user has not accepted. Also returns an
-    /// error if a key cannot be opened.
+    /// [`Error::NotAccepted`] if a document has unknown members or keys that the user has not accepted, and
+    /// [`Error::Draft`] if a document has a fault that prevents publication. Also returns an error if a key cannot be
+    /// opened.
     pub fn sign_staged(
         &self,
         draft: &Draft,
@@ -87,7 +88,7 @@ impl Repository {
     }
 
     /// Reviews and signs documents like [`Repository::sign_staged`], but does not write them. Returns each document
-    /// with the key IDs of the new signatures.
+    /// with the first 8 digits of the key ID of each new signature.
     pub(crate) fn signed_documents(
         &self,
         draft: &Draft,

@@ -1,4 +1,4 @@
-//! Finds the repository with a given metadata URL, and the folder of a repository, in the user's configuration.
+//! Looks up in the user's configuration which repository has a metadata URL, and which folder contains a repository.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,8 @@ use crate::Error;
 use crate::root_digest::RootDigest;
 
 impl UserConfig {
-    /// Returns the digest that identifies the repository with this metadata URL, if there is one.
+    /// Returns the digest that identifies the repository with this metadata URL, or `None` if the configuration does
+    /// not contain the URL.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].

@@ -20,14 +20,15 @@ pub(crate) use crate::watch::remote::Remote;
 use crate::watch::schedule::Jitter;
 use crate::{Error, Invocation, Renewal, Repository, Signing};
 
-/// The maximum time between two calls of [`Watch::step`], so that changes by other processes are noticed.
+/// The maximum time between two calls of [`Watch::step`]. It ensures that changes by other processes are noticed.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
 
-/// The time after which a failed attempt is repeated. The time doubles with each attempt, up to [`LONGEST_RETRY`].
+/// The time after which a failed attempt is repeated. The time doubles with each failure, up to [`LONGEST_RETRY`].
 const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
 const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
 
-/// Renews the roles of one repository. The caller calls [`Watch::step`] at the times that the previous call returned.
+/// Renews the roles of one repository. The caller calls [`Watch::step`] again at the time that the previous call
+/// returned.
 pub(crate) struct Watch<'a> {
     dir: PathBuf,
     invocation: Invocation,
@@ -37,7 +38,7 @@ pub(crate) struct Watch<'a> {
     jitter: Jitter,
     /// The destination to which the repository is pushed, if there is one.
     remote: Option<Remote<'a>>,
-    /// The version of the timestamp that the destination has, if this is known.
+    /// The version of the timestamp at the destination, if it is known.
     pushed: Option<Version>,
     clock: &'a dyn Fn() -> DateTime<Utc>,
     /// The failed attempts, by the role that could not be renewed. The key `None` is for errors that ended a whole
@@ -79,7 +80,7 @@ pub(crate) enum Reason {
     KeysMissing,
 }
 
-/// The last report about a role, which is stored so that the same report is not made twice.
+/// The last report about a role. It is stored so that the same report is not repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reported {
     Planned(Version),
@@ -102,8 +103,8 @@ struct Schedule {
 }
 
 impl<'a> Watch<'a> {
-    /// Creates a watch that renews timestamp, snapshot and the roles in `names`, for the repository in `dir`. It pushes
-    /// the repository to `remote`, if there is one.
+    /// Creates a watch that renews timestamp, snapshot and the roles in `names` of the repository in `dir`. The watch
+    /// also pushes the repository to `remote`, if there is one.
     pub(crate) fn new(
         dir: &Path,
         invocation: Invocation,
@@ -124,8 +125,8 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Checks that this process can renew timestamp, snapshot and the named roles. Opens their keys, so that the user
-    /// is asked for pass-phrases now and not at each renewal.
+    /// Checks that this process can renew timestamp, snapshot and the named roles. Opens the keys of these roles, so
+    /// that the user is asked for pass-phrases now and not at each renewal.
     ///
     /// # Errors
     /// [`Error::MissingKeys`] if too few keys of a role are on this machine. Also returns an error if the repository
@@ -152,7 +153,7 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Returns when each watched role will be renewed, without renewing anything.
+    /// Reports when each watched role will be renewed, and which roles are due but will not be renewed. Renews nothing.
     ///
     /// # Errors
     /// Returns an error if the repository cannot be opened.
@@ -165,7 +166,8 @@ impl<'a> Watch<'a> {
         Ok(events)
     }
 
-    /// Renews the roles whose renewal time has been reached, and returns when the next step is necessary.
+    /// Renews the roles whose renewal time has been reached, pushes the published state, and returns the events and the
+    /// time of the next step.
     pub(crate) fn step(&mut self) -> Step {
         let now = (self.clock)();
         self.invocation.now = now;
@@ -215,7 +217,8 @@ impl<'a> Watch<'a> {
         Repository::open_for_change(&self.dir, &self.invocation)
     }
 
-    /// Returns when to renew each watched role that this process can sign.
+    /// Returns when to renew each watched role that this process can sign for. Adds an event for each role that cannot
+    /// be read.
     fn schedules(&mut self, repository: &mut Repository, events: &mut Vec<Event>) -> Vec<Schedule> {
         let mut roles = RoleName::ONLINE.to_vec();
         for name in &self.names.clone() {
@@ -298,7 +301,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Records what is reported about a role, and returns whether it differs from the last report.
+    /// Records the report about a role, and returns whether it differs from the last report.
     fn is_new(&mut self, role: &RoleName, report: Reported) -> bool {
         self.reported.insert(role.clone(), report) != Some(report)
     }
@@ -315,13 +318,13 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Returns whether the destination may lack the published state. Another process may have published this state.
+    /// Returns whether the destination may lack the published state, which another process may have published.
     fn needs_push(&self, repository: &Repository) -> bool {
         self.remote.is_some() && self.pushed != Some(repository.published.timestamp.version)
     }
 
-    /// Returns whether the folder can be compared with a destination, or with a server whose URL is in the user's
-    /// configuration.
+    /// Returns whether there is a destination, or a server whose URL is in the user's configuration, with which the
+    /// folder can be compared.
     fn has_server(&self, repository: &Repository) -> Result<bool, Error> {
         if self.remote.is_some() {
             return Ok(true);
@@ -330,7 +333,7 @@ impl<'a> Watch<'a> {
         Ok(compares && self.invocation.user.metadata_url(repository.digest)?.is_some())
     }
 
-    /// Adopts newer files from the destination or the server.
+    /// Adopts newer files from the destination or, if there is none, from the server.
     fn catch_up(&self) -> Result<(), Error> {
         if let Some(remote) = &self.remote {
             return remote.catch_up(&self.dir, &self.invocation);

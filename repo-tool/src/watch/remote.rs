@@ -32,12 +32,13 @@ impl<'a> Remote<'a> {
         settings.ok_or_else(|| NotFound::Destination { name: self.name.clone() }.into())
     }
 
-    /// Updates the folder with the files that another host has pushed, and publishes the changes of this folder on top of
-    /// them. Does nothing if the destination is empty.
+    /// Updates the folder with the files that another host has pushed, and publishes the changes of this folder on top
+    /// of these files. Does nothing if no command of this user has used the destination yet.
     pub(crate) fn catch_up(&self, dir: &Path, invocation: &Invocation) -> Result<(), Error> {
         let settings = self.settings(invocation)?;
         if settings.served.is_none() && settings.intended.is_empty() {
-            // Nothing has been pushed yet. The next push compares the folder with the destination.
+            // This user has neither pushed to the destination nor pulled from it. The next push compares the folder
+            // with the destination.
             return Ok(());
         }
         let destination = push::open(&settings, self.variables)?;
@@ -71,7 +72,7 @@ impl<'a> Remote<'a> {
     }
 }
 
-/// Reports no progress, because the command runs unattended.
+/// Ignores progress, because the command runs unattended.
 struct NoProgress;
 
 impl Progress for NoProgress {

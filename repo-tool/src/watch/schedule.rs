@@ -7,7 +7,8 @@ use lastmile_metadata::{RoleName, Version};
 
 use crate::config::RoleConfig;
 
-/// A role is renewed within the first quarter of its renewal period. `status` warns only after half of the period.
+/// A role is renewed at a random time in the first of this many equal parts of its renewal period. `status` warns only
+/// after half of the period.
 const QUARTERS: i32 = 4;
 
 /// Chooses random times, so that several hosts that run `renew --watch` for the same repository rarely renew it at the

@@ -177,7 +177,8 @@ fn a_role_that_nobody_can_sign_any_more_is_reported() {
     problems.sort();
     assert_eq!(problems, ["no-signers", "unverified"]);
     assert!(
-        ran.stdout.contains("nobody can sign for timestamp any more: 2 keys must sign, but only 1 listed key is usable")
+        ran.stdout
+            .contains("nobody can sign for timestamp any more: 2 keys must sign, but only 1 listed key is usable")
     );
 }
 
