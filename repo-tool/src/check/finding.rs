@@ -36,12 +36,12 @@ impl Severity {
 
 /// Declares the rules, each with its name, severity and explanation.
 macro_rules! rules {
-    ($(#[doc = $explanation:literal] $rule:ident $name:literal $severity:ident;)*) => {
+    ($($(#[doc = $line:literal])+ $rule:ident $name:literal $severity:ident;)*) => {
         /// A rule that a repository can violate, such as `shared-key`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
         pub enum Rule {
-            $(#[doc = $explanation] $rule,)*
+            $($(#[doc = $line])+ $rule,)*
         }
 
         impl Rule {
@@ -68,7 +68,7 @@ macro_rules! rules {
             #[must_use]
             pub fn explanation(self) -> &'static str {
                 match self {
-                    $(Self::$rule => $explanation.trim_ascii(),)*
+                    $(Self::$rule => concat!($($line),+).trim_ascii(),)*
                 }
             }
         }
