@@ -18,7 +18,7 @@ use crate::matching::{check_attestation, check_provenance, check_signature};
 use crate::policy::{Credential, Demand, Name, ProvenanceDemand, Rule, Signer, SignerName};
 use crate::signed::{Content, Signed, SignedBy};
 use crate::trust::Trust;
-use crate::verdict::{Outcome, Proof, RuleVerdict, Verdict};
+use crate::verdict::{Outcome, Proof, RuleVerdict, Verdict, WHOLE_POLICY};
 use crate::wanted;
 
 /// The maximum number of pieces of evidence for one package, counted over all of its evidence files.
@@ -111,8 +111,8 @@ impl<'a> Judgement<'a> {
         let path = &demands.target.path;
         let whole_policy = |wanted: &str, outcome| RuleVerdict {
             origin: source.origin.clone(),
-            rule: "policy".into(),
-            kind: "policy".into(),
+            rule: WHOLE_POLICY.into(),
+            kind: WHOLE_POLICY.into(),
             wanted: wanted.into(),
             outcome,
         };

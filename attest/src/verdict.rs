@@ -24,15 +24,27 @@ pub struct Verdict {
 pub struct RuleVerdict {
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
-    /// The name of the rule.
+    /// The name of the rule, or `policy` if the verdict is on the policy as a whole.
     pub rule: String,
-    /// The kind of the rule, as written in the policy.
+    /// The kind of the rule, as written in the policy, or `policy`.
     pub kind: String,
     /// The requirement of the rule.
     pub wanted: String,
     /// Whether the evidence satisfies the rule.
     pub outcome: Outcome,
 }
+
+impl RuleVerdict {
+    /// Returns the rule and its origin for messages, such as "rule `signed` of role `team`" or "policy of role `team`".
+    #[must_use]
+    pub fn name(&self) -> String {
+        let Self { rule, origin, .. } = self;
+        if self.kind == WHOLE_POLICY { format!("policy of {origin:#}") } else { format!("rule `{rule}` of {origin:#}") }
+    }
+}
+
+/// The kind of a verdict on a policy as a whole.
+pub(crate) const WHOLE_POLICY: &str = "policy";
 
 /// Whether the evidence satisfies a rule.
 #[derive(Clone, Debug)]
@@ -78,8 +90,10 @@ pub struct Refused {
     pub path: TargetPath,
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
-    /// The name of the rule.
+    /// The name of the rule, or `policy` if the policy as a whole cannot be used.
     pub rule: String,
+    /// The rule and its origin for messages, as in [`RuleVerdict::name`].
+    pub name: String,
     /// The requirement of the rule.
     pub wanted: String,
     /// A description of what was found instead.
@@ -90,8 +104,8 @@ impl Refused {
     /// Returns a text that names the rule, its requirement, and what was found instead.
     #[must_use]
     pub fn reason(&self) -> String {
-        let Self { rule, origin, wanted, found, .. } = self;
-        format!("the rule `{rule}` of {origin:#}: expected {wanted}, found {found}")
+        let Self { name, wanted, found, .. } = self;
+        format!("the {name}: expected {wanted}, found {found}")
     }
 }
 
@@ -137,6 +151,7 @@ impl Verdict {
                 path: self.path.clone(),
                 origin: rule.origin.clone(),
                 rule: rule.rule.clone(),
+                name: rule.name(),
                 wanted: rule.wanted.clone(),
                 found,
             })

@@ -98,7 +98,7 @@ fn policy_of_a_bin() -> Vec<Case> {
             .attacker(attacker.network())
             .get("team/other")
             .refused("team/other", "Policy")
-            .because("has a policy")
+            .because("found a policy in a bin")
             .advances(&[&bin, "snapshot", "timestamp"])
             .honest(republished(&honest, &[&bin]).network()),
     ]

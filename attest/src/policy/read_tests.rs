@@ -102,11 +102,7 @@ fn c_44_what_this_version_does_not_know_is_kept_and_named() {
             "unknown member \"spiffe\" in signer.release",
         ),
         ("source-repository-id", "new-claim", "unknown claim \"new-claim\" in signer.release"),
-        (
-            r#""scheme": "ed25519""#,
-            r#""scheme": "ml-dsa""#,
-            "keys of type ed25519 with scheme ml-dsa in signer.release",
-        ),
+        (r#""scheme": "ed25519""#, r#""scheme": "ml-dsa""#, "keys of type ed25519 with scheme ml-dsa in signer.person"),
         (
             r#""id": ["https://builder.example"]"#,
             r#""id": ["x"], "new": 1"#,

@@ -147,7 +147,8 @@ fn c_43_a_policy_in_a_bin_is_refused() {
     packages.paths = r#""path_hash_prefixes":["0","1","2","3","4","5","6","7","8","9","a","b","c","d","e","f"]"#;
     let refusal = packages.refusal(&[signed_by(&[1])]);
     assert!(
-        refusal.contains("the rule `policy` of role `team`: expected a usable policy, found a policy in a bin"),
+        refusal
+            .contains("does not satisfy the policy of role `team`: expected a usable policy, found a policy in a bin"),
         "{refusal}"
     );
     packages.team = Some(String::new());

@@ -120,10 +120,7 @@ fn rule_lines(rule: &RuleVerdict) -> Vec<String> {
         Outcome::NeedsNewer(_) => "needs a newer lastmile",
         Outcome::AllowedUpgrade(_) => "needs a newer lastmile, but this target is allowed as an upgrade",
     };
-    let mut lines = vec![
-        format!("rule `{}` of {:#} ({}): {outcome}", rule.rule, rule.origin, rule.kind),
-        format!("  expected: {}", rule.wanted),
-    ];
+    let mut lines = vec![format!("{} ({}): {outcome}", rule.name(), rule.kind), format!("  expected: {}", rule.wanted)];
     match &rule.outcome {
         Outcome::Satisfied(proofs) => {
             lines.extend(proofs.iter().map(|proof| format!("  proof: {}", proof_line(proof))))

@@ -227,6 +227,12 @@ fn policy_of(header: &Header) -> Option<Policy> {
 fn unusable(demands: &Demands, wanted: &str, problem: &str) -> Judged {
     let path = demands.target().path.clone();
     let origin = Origin::Role(demands.listing().cloned().unwrap_or(RoleName::TARGETS));
-    let rule = "policy".to_string();
-    Judged::Unusable(Refused { path, origin, rule, wanted: wanted.to_string(), found: format!("none: {problem}") })
+    Judged::Unusable(Refused {
+        path,
+        name: format!("policy of {origin:#}"),
+        origin,
+        rule: "policy".to_string(),
+        wanted: wanted.to_string(),
+        found: format!("none: {problem}"),
+    })
 }

@@ -35,7 +35,7 @@ fn proof_json(proof: &Proof) -> Value {
 pub(crate) fn lines(verdict: &Verdict) -> Vec<String> {
     let mut lines = Vec::new();
     for rule in verdict.rules() {
-        let name = format!("rule `{}` of {:#}", rule.rule, rule.origin);
+        let name = rule.name();
         let wanted = &rule.wanted;
         match &rule.outcome {
             Outcome::Satisfied(proofs) => {

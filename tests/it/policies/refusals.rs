@@ -217,7 +217,10 @@ fn an_exception_overrides_a_malformed_policy() {
         let mut repository = with_rules(&[signature_by("a")], &[]);
         set_policy(&mut repository, "targets", malformed);
         repository.publish(&["targets"]);
-        only_an_exception_allows(&repository, "the rule `policy` of role `targets`: expected a usable policy");
+        only_an_exception_allows(
+            &repository,
+            "does not satisfy the policy of role `targets`: expected a usable policy",
+        );
     }
 }
 

@@ -17,7 +17,7 @@ fn c_24_a_package_without_evidence_is_not_published() {
     );
     assert!(refused.contains("expected a signature by key-1, found no evidence"), "{refused}");
     assert!(
-        refused.contains("hint: publish the package with its evidence: `lastmile-repo add FILE --evidence"),
+        refused.contains("hint: publish each package with its evidence: `lastmile-repo add FILE --evidence"),
         "{refused}"
     );
     let json = maintainer.run(&["add", &maintainer.file("app-1", "1"), "--json"]).json();
