@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.6-dependencies",
         &["3.6-dependencies"],
-        "in addition to the requested package, a delegated role lists a package outside its paths",
+        "a delegated role lists the requested package, and another package that is outside the role's paths",
         "specification 1.5.2, extraneous dependencies",
         extraneous_dependencies,
     ),
@@ -110,7 +110,7 @@ fn another_role() -> Vec<Case> {
         network.put(&format!("{METADATA}timestamp.json"), honest.written("snapshot"));
         let case = Case::against(&honest)
             .attacker(&network)
-            .sample(format!("a snapshot instead of the timestamp, signed with {sample}"));
+            .sample(format!("a snapshot instead of the timestamp; the two roles have {sample}"));
         cases.push(case.refused("timestamp", reason));
     }
     cases
@@ -129,7 +129,7 @@ fn extraneous_dependencies() -> Vec<Case> {
             .sample("requested")
             .refused("dependency", "NoSuchTarget")
             .advances(&["snapshot", "timestamp"]),
-        case.get("team/package").sample("in addition to the package"),
+        case.get("team/package").sample("in addition to the requested package"),
     ]
 }
 
