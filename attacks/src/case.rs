@@ -16,10 +16,10 @@ pub const GOOD: &[u8] = b"good package";
 /// The content that an attacker tries to install.
 pub const EVIL: &[u8] = b"evil package";
 
-/// The number of releases that the honest repository publishes during an attack.
+/// The number of releases that the honest repository publishes while the client is under attack.
 ///
-/// Attackers with stolen keys publish fewer releases. The honest releases therefore have higher versions than the
-/// attacker's, so the client does not refuse them as a rollback.
+/// An attacker with stolen keys publishes fewer releases than this. The newest honest release therefore has higher
+/// versions than the attacker's files, and the client does not refuse it as a rollback.
 const RELEASES_MEANWHILE: u32 = 5;
 
 /// Creates a repository and publishes `releases` releases in it, in addition to its empty first version. It has two
@@ -55,11 +55,11 @@ pub enum Action {
 /// The expected result of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expect {
-    /// An error. The first field is the role, target or file that the error names. The second field is the name of a
-    /// variant of `ErrorKind`, `FileError`, `FetchError`, `Refusal` or `Error`.
+    /// The client must return an error. The first field is the role, target or file that the error names. The second
+    /// field is the name of a variant of `ErrorKind`, `FileError`, `FetchError`, `Refusal` or `Error`.
     Refused(String, &'static str),
-    /// Success, because the input is unusual but legal. A target that the client downloads must have the content
-    /// [`GOOD`].
+    /// The client must succeed, because the input is unusual but legal. A target that the client downloads must have
+    /// the content [`GOOD`].
     Accepted,
 }
 
@@ -74,8 +74,8 @@ pub struct Case {
     pub(super) shipped: Vec<u8>,
     /// The repositories from which the client updates before the attack, in order.
     pub(super) before: Vec<FakeNetwork>,
-    /// The repositories from which the client tries to update before the attack, in order. These updates fail. The
-    /// client tries them after all updates that succeed.
+    /// The repositories from which the client tries and fails to update before the attack, in order. The client first
+    /// updates from all repositories in `before`.
     pub(super) failed: Vec<FakeNetwork>,
     /// The targets that the client downloads from each honest repository.
     pub(super) packages: Vec<String>,
@@ -90,7 +90,7 @@ pub struct Case {
     pub(super) changes_nothing: bool,
     pub(super) is_form_only: bool,
     pub(super) honest_may_be_refused: bool,
-    /// Other honest repositories whose files a client may trust after the attack.
+    /// Repositories whose files a client may trust after the attack, in addition to those in `before`.
     pub(super) may_trust: Vec<FakeNetwork>,
     pub(super) honest: FakeNetwork,
     pub(super) clock: [DateTime<Utc>; 3],
@@ -110,8 +110,9 @@ impl fmt::Debug for Case {
 impl Case {
     /// Creates a case for a client that has already updated from the current state of `honest`.
     ///
-    /// By default, the attacker serves the same files as `honest`, and the client refreshes. The refresh must succeed.
-    /// Then `honest` publishes several more releases.
+    /// By default, the attacker serves the same files as `honest`, the client refreshes, and the refresh must succeed.
+    /// After the attack, the client updates to a later state of `honest`, in which several more releases have been
+    /// published.
     #[must_use]
     pub fn against(honest: &Repository) -> Case {
         let network = honest.network();
@@ -176,8 +177,8 @@ impl Case {
         self
     }
 
-    /// Makes the client try to update from `network` before the attack, after all updates that succeed. The client must
-    /// accept the timestamp of `network`, but the update must fail.
+    /// Adds a repository from which the client tries to update before the attack. The client must accept the timestamp
+    /// of `network`, and then fail to complete the update. Such updates run after the updates that must succeed.
     #[must_use]
     pub fn failed_update(mut self, network: &FakeNetwork) -> Case {
         self.failed.push(network.fork());
@@ -222,7 +223,7 @@ impl Case {
     }
 
     /// Expects that the error contains `text`, and that the client refuses the attack a second time with the same
-    /// error. The case then runs only with [`in_process::run`](crate::in_process::run).
+    /// error. Such a case runs only with [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn because(self, text: &'static str) -> Case {
         Case { because: Some(text), external: false, ..self }
@@ -269,20 +270,20 @@ impl Case {
         Case { honest: network.fork(), ..self }
     }
 
-    /// Sets the client's clock before, during and after the attack. The case then runs only with
+    /// Sets the client's clock before, during and after the attack. Such a case runs only with
     /// [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn clock(self, times: [&str; 3]) -> Case {
         Case { clock: times.map(time), external: false, ..self }
     }
 
-    /// Sets the client's limits. The case then runs only with [`in_process::run`](crate::in_process::run).
+    /// Sets the client's limits. Such a case runs only with [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn limits(self, limits: Limits) -> Case {
         Case { limits, external: false, ..self }
     }
 
-    /// Sets the client's HTTP settings and number of retries. The case then runs only with
+    /// Sets the client's HTTP settings and number of retries. Such a case runs only with
     /// [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn http(self, http: HttpSettings, retries: u32) -> Case {
@@ -290,7 +291,7 @@ impl Case {
         Case { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, retry_policy, external: false, ..self }
     }
 
-    /// Sets the client's retries and timeouts. The case then runs only with
+    /// Sets the client's retries and timeouts. Such a case runs only with
     /// [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn retry_policy(self, retry_policy: RetryPolicy) -> Case {
@@ -310,7 +311,7 @@ impl Case {
         Case { external: false, ..self }
     }
 
-    /// Returns `true` if the case can be run against other clients.
+    /// Returns `true` if the case can also be run against clients other than `lastmile-client`.
     #[must_use]
     pub fn runs_externally(&self) -> bool {
         self.external

@@ -13,7 +13,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-77hh-43cm-v8j6",
         &["GHSA-77hh-43cm-v8j6"],
-        "a role that is signed with the bins' key but is not one of the bins lists a package",
+        "the key of the bins signs a role that lists a package but is not one of the bins",
         "GHSA-77hh-43cm-v8j6",
         role_beside_the_bins,
     ),
@@ -55,7 +55,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-duplicate-roles",
         &["4.6-duplicate-roles", "4.6-terminating", "4.6-succinct-and-list"],
-        "a role is listed twice, `terminating` is not a boolean, or a role has both bins and a list of delegations",
+        "the delegations of a role list a role twice, have both bins and a list, or have a `terminating` that is not a boolean",
         "bad input: delegations",
         bad_delegations,
     ),
@@ -69,14 +69,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-every-edge",
         &["4.6-every-edge"],
-        "a role lists a package that is covered by the delegation to this role, but not by the delegation to its delegator",
+        "two delegations lead to the role that lists a package, and only the second delegation covers the package",
         "specification 5.6.7",
         every_edge,
     ),
     Scenario::new(
         "4.6-same-keyid",
         &["4.6-same-keyid"],
-        "a delegated role lists an unknown key under the ID of its own key, and is then signed with the unknown key",
+        "a role lists an unknown key under the ID of its own key, and the unknown key signs the next file of the role",
         "bad input: delegations",
         same_keyid,
     ),
@@ -151,8 +151,8 @@ fn diamond() -> Vec<Case> {
             .sample("not stored before")
             .refused("shared", "ThresholdNotMet")
             .advances(&["right", "snapshot", "timestamp"]),
-        // The client has already verified and stored the role through the left delegator when it visits the right
-        // delegator.
+        // The client has already stored `shared`, because the file is valid for the delegation by `left`. The client
+        // must verify the file again for the delegation by `right`.
         case.followed(attacker.network())
             .attacker(attacker.network())
             .honest(restored.network())
@@ -206,8 +206,7 @@ fn cycles() -> Vec<Case> {
     let nothing = |honest, sample, advances: &[&str]| {
         Case::against(honest).get("x").sample(sample).refused("x", "NoSuchTarget").advances(advances)
     };
-    // The search stops at a limit. The client keeps the files of the roles that it visited before the limit was
-    // reached.
+    // The search visits at most `Limits::roles_visited` roles. The client keeps the files of these roles.
     let read: Vec<String> =
         (0..30).map(|level| format!("left-{level:02}")).chain(["right-28".into(), "right-29".into()]).collect();
     let read: Vec<&str> = read.iter().map(String::as_str).collect();
@@ -216,7 +215,7 @@ fn cycles() -> Vec<Case> {
         nothing(&circle, "two in a cycle", &["a", "b"]),
         Case::against(&wide)
             .get("x")
-            .sample("thirty levels with two roles each")
+            .sample("30 levels with two roles each")
             .refused("right-27", "LimitReached")
             .advances(&read),
     ]
@@ -232,8 +231,8 @@ fn second_parent() -> Vec<Case> {
     honest.publish(&["left", "right", "shared", "targets"]);
     let asked = |packages: &[&str]| Case::against(&honest).packages(packages).get("right/package");
     vec![
-        asked(&["package"]).sample("only the second package"),
-        asked(&["left/package", "package"]).sample("the second package after the first"),
+        asked(&["package"]).sample("only the package of the second delegation"),
+        asked(&["left/package", "package"]).sample("the package of the second delegation, after that of the first"),
     ]
 }
 
@@ -256,8 +255,7 @@ fn many_roles() -> Vec<Case> {
     let roles: Vec<&str> = names.iter().map(String::as_str).chain(["targets"]).collect();
     chain.publish(&roles);
     wide.publish(&roles);
-    // The search stops at a limit. The client keeps the files of the roles that it visited before the limit was
-    // reached.
+    // The search visits at most `Limits::roles_visited` roles. The client keeps the files of these roles.
     let visited: Vec<&str> = names.iter().map(String::as_str).take(32).collect();
     let case = |honest, sample| Case::against(honest).get("claimed").sample(sample).advances(&visited);
     vec![

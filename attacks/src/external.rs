@@ -26,7 +26,8 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(30);
 /// The maximum memory of one run, in bytes. Memory is measured only on systems with `/proc`.
 pub const MAX_MEMORY: u64 = 512 << 20;
 /// The client's folder, relative to the temporary directory of the case. The folder is several levels deep so that a
-/// path with a few `..` segments still leads into the temporary directory, where the checks find the file.
+/// path with a few `..` segments still leads into the temporary directory, where the checks notice a file that the
+/// client writes to this path.
 const HOME: &str = "a/b/c";
 
 /// The environment variables that are passed on to the client if they are set. All other variables are removed, because
@@ -192,8 +193,8 @@ impl<'a> Installation<'a> {
         self.folder.path().join(HOME).join("targets")
     }
 
-    /// Runs the case. Returns a finding if the client is safe but less or more strict than expected, and `None` if it
-    /// did what the case expects. Fails if the client is not safe.
+    /// Runs the case. Returns `None` if the client did what the case expects. Returns a finding if the client is safe,
+    /// but less or more strict than expected. Fails if the client is not safe.
     fn run_case(&self, case: &Case) -> Result<Option<Finding>, Failure> {
         let shipped = self.folder.path().join("shipped.json");
         fs::write(&shipped, &case.shipped)?;
@@ -291,7 +292,7 @@ impl<'a> Installation<'a> {
             }
             Expect::Refused(..) if !trusted.is_empty() => Some((
                 Verdict::Harmless,
-                format!("{}, but these trusted files changed, without harm: {trusted:?}", word(code)),
+                format!("{}, but trusted files changed in a harmless way: {trusted:?}", word(code)),
             )),
             Expect::Refused(..) => None,
         })
@@ -375,8 +376,8 @@ fn legal(case: &Case, before: &State, after: &State) -> Option<String> {
     is_wrong.then(|| "the legal package was not downloaded".to_owned())
 }
 
-/// Returns `true` if there is at least one file and all files have the content [`GOOD`]. Clients may choose the file
-/// names.
+/// Returns `true` if `output` contains at least one file and all its files have the content [`GOOD`]. The names of the
+/// files are not checked, because clients may choose them.
 fn is_good(output: &BTreeMap<String, Vec<u8>>) -> bool {
     !output.is_empty() && output.values().all(|bytes| bytes == GOOD)
 }

@@ -1,5 +1,5 @@
-//! Decides whether an attack has harmed a client, by comparing the client's files after the attack with the files that
-//! honest repositories offer.
+//! Decides whether an attack has harmed a client. The module compares the client's files after the attack with the
+//! files that honest repositories offer.
 
 use std::collections::BTreeMap;
 
@@ -56,8 +56,8 @@ impl Known {
         Known { networks, honest: case.honest.clone() }
     }
 
-    /// Returns a description of the first changed file that is no longer trusted, that no honest repository offers, or
-    /// whose version is lower than before. Ignores the files of the roles in `case.advances`.
+    /// Returns a description of the first harmful change to a trusted file: the file is missing, no honest repository
+    /// offers its content, or its version is lower than before. Ignores the files of the roles in `case.advances`.
     fn untrusted(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
         let steps: Vec<String> = case.advances.iter().map(|role| lastmile_testkit::file_name(role, None)).collect();
         changed(before, after).into_iter().filter(|name| !steps.contains(name)).find_map(|name| {
@@ -82,7 +82,8 @@ impl Known {
         files.filter(|(path, _)| is_of_the_role(path)).map(|(_, bytes)| bytes).collect()
     }
 
-    /// Returns a description of a downloaded file that differs from the requested package, or of a missing package.
+    /// Returns a description of the harm if a downloaded file is not the requested package, or if the package is
+    /// missing.
     fn wrong_output(&self, case: &Case, before: &Files, after: &Files) -> Option<String> {
         let Action::Get(path) = &case.action else {
             let output = changed(before, after);
@@ -108,8 +109,8 @@ impl Known {
     }
 }
 
-/// Returns a description of trusted roles that belong to different releases or have expired. In both cases, the attack
-/// kept the client on an older release.
+/// Returns a description of the harm if the trusted roles belong to different releases or have expired. In both cases,
+/// the attack kept the client on an older release.
 fn inconsistent(trusted: &Files) -> Option<String> {
     let read = |role: &str| trusted.get(&format!("{role}.json")).and_then(|bytes| signed(bytes));
     for (role, below) in [("timestamp", "snapshot"), ("snapshot", "targets")] {

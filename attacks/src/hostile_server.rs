@@ -8,8 +8,9 @@ use lastmile_testkit::{Connection, FakeNetwork, METADATA, Repository, Request, T
 
 use crate::{Case, GOOD, release};
 
-/// The maximum number of bytes that the server may send in an endless response. The number is higher than the client's
-/// limit for any file, because the operating system can buffer several million bytes between two sockets.
+/// The maximum number of bytes that the server may send before the client stops reading an endless response. The number
+/// is higher than the client's limit for any file, because the operating system can buffer several million bytes
+/// between two sockets.
 pub(super) const UNREAD: u64 = 20_000_000;
 
 /// A repository in the state that the client knows, and the same repository after its next release.

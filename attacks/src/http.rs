@@ -16,7 +16,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         scenario("4.8-bombs", "a small compressed body decompresses to hundreds of megabytes or more", bombs),
         scenario(
             "4.8-codings",
-            "a body cannot be decoded as its Content-Encoding says, or has a gzip Transfer-Encoding; other encodings are legal",
+            "a body is not encoded as its Content-Encoding says, or has a gzip Transfer-Encoding; unrequested encodings are legal",
             codings,
         ),
         scenario(
@@ -125,7 +125,7 @@ fn codings() -> Vec<Case> {
     cases
 }
 
-/// Sends a response with the body `body`. The argument `length` contains its `Content-Length` header lines.
+/// Sends a response with the body `body`. `length` contains the `Content-Length` header lines of the response.
 fn of_length(connection: &mut Connection, length: &str, body: &[u8]) -> io::Result<()> {
     write!(connection, "HTTP/1.1 200 OK\r\n{length}\r\nConnection: close\r\n\r\n")?;
     connection.write_all(body)
@@ -252,7 +252,7 @@ fn statuses() -> Vec<Case> {
     for status in ["404 Not Found", "410 Gone"] {
         for served in SOME.map(|role| new_release.served(role)) {
             let case = new_release.case(&served, status, move |connection, file| answer(connection, status, "", file));
-            // This response is correct for the next root, because there is no newer root.
+            // These statuses are the correct answer to the request for the next root, because there is no newer root.
             cases.push(if served.role == "root" { case } else { served.refused_transfer(case, "NotFound") });
         }
     }

@@ -59,7 +59,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.1-duplicates",
         &["4.1-duplicates"],
-        "a member occurs twice in the envelope, in a role, in a target or in its hashes, in some cases with an escape",
+        "a member occurs twice in the envelope, a role, a target or its hashes; in one case, one of the names is escaped",
         "bad input: JSON",
         duplicates,
     ),
@@ -361,7 +361,7 @@ fn missing_members() -> Vec<Case> {
                     None => drop(attacker.signed(role).as_object_mut().unwrap().remove(member)),
                     Some(value) => attacker.signed(role)[member] = value,
                 }
-                // Set a version number, because the file name contains it even if the file itself does not.
+                // Publish the file under the next version. Its name needs a version even if its content has none.
                 let signed = attacker.signed(role).clone();
                 let bytes = lastmile_testkit::sign(&signed, &attacker.signers(role));
                 attacker.signed(role)["version"] = json!(version + 1);

@@ -19,7 +19,7 @@
 //! 5. The client refuses the same attack a second time for the same reason, and changes no files this time.
 //! 6. The client then updates to the newest release of an honest repository and downloads its packages.
 //! 7. The server sends at most [`Case::max_bytes`] in each run, and the program uses at most [`external::MAX_MEMORY`].
-//! 8. The client does not panic, is not terminated by a signal, and ends in time. The limit for a program is
+//! 8. The client does not panic, is not terminated by a signal, and ends in time. The time limit for a program is
 //!    [`external::TIME_LIMIT`].
 //!
 //! # Run the attacks
@@ -53,9 +53,10 @@
 //! The attacker usually serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork), which contains files and faults. To
 //! send arbitrary bytes instead of HTTP responses, call [`Case::responder`] with a function that takes the request and
 //! the [`Connection`](lastmile_testkit::Connection). This function either writes to the connection and returns
-//! `Ok(None)`, or returns `Ok(Some(answer))`. `network.answer(&request.path)` is the honest answer. Cases that call
-//! [`Case::limits`], [`Case::http`], [`Case::retry_policy`] or [`Case::clock`] run in process only, because the
-//! client-under-test protocol has no such options.
+//! `Ok(None)`, or returns `Ok(Some(answer))`, and the server sends the answer. To answer like the honest repository
+//! with the fake network `network`, return `Ok(Some(network.answer(&request.path)))`. Cases that call [`Case::limits`],
+//! [`Case::http`], [`Case::retry_policy`] or [`Case::clock`] run in process only, because the client-under-test
+//! protocol has no such options.
 
 #![expect(
     clippy::unwrap_used,

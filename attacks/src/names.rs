@@ -66,7 +66,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.7-slash",
         &["4.7-slash", "GHSA-qr6c-8mjc-hpp5", "S-2.3-4", "2.4-174"],
-        "a role lists a package that its path pattern does not match, for example in a deeper folder",
+        "a role lists a package that its path pattern does not match, for example a package in a deeper folder",
         "GHSA-qr6c-8mjc-hpp5; specification 4.5",
         patterns_that_match_less,
     ),

@@ -61,8 +61,8 @@ pub fn page(results: &[CaseResult]) -> String {
     page
 }
 
-/// Returns `text` for a table cell. Removes the parts that differ between systems, and shortens long words but keeps
-/// the punctuation after them.
+/// Formats `text` as a table cell. Removes what follows `was interrupted`, because this part of an error comes from the
+/// operating system. Shortens long words, but keeps the punctuation after them.
 fn cell(text: &str) -> String {
     let text = text.split_inclusive("was interrupted").next().unwrap_or_default();
     let words = text.split(' ').map(|word| match word.char_indices().nth(16) {

@@ -61,8 +61,9 @@ fn floors_survive() -> Vec<Case> {
             .advances(&["root"]),
         Case::against(&next).attacker(&failed).sample("with the newest files").refused("timestamp", "Rollback"),
     ];
-    // The client accepts the newest timestamp, but not the snapshot that the timestamp lists. After that, the client
-    // must refuse the timestamp of the release that it has, and the timestamp of the release in between.
+    // The client has the release `honest`. It accepts the timestamp of `newest`, but not the snapshot that this
+    // timestamp lists. After that, the client must refuse the timestamps of `honest` and of `next`, the release between
+    // the two.
     let newest = newer(&next);
     let snapshot = format!("{METADATA}{}", file_name("snapshot", Some(newest.version("snapshot"))));
     let missing = newest.network().fork();
@@ -70,7 +71,7 @@ fn floors_survive() -> Vec<Case> {
     let forged = newest.network().fork();
     forged.put(&snapshot, sign(newest.fork().signed("snapshot"), &[stranger()]));
     for (broken, how) in [(&missing, "missing"), (&forged, "forged")] {
-        for (older, which) in [(&next, "the release in between"), (&honest, "the release that the client has")] {
+        for (older, which) in [(&next, "the release between the two"), (&honest, "the release that the client has")] {
             let case = Case::against(&honest).failed_update(broken).attacker(older.network());
             let case = case.may_trust(next.network()).honest(newer(&newest).network());
             let sample = format!("{which}, after an update with a {how} snapshot");
@@ -98,8 +99,8 @@ fn damaged_floors() -> Vec<Case> {
                 Some(text) => std::fs::write(file, text).unwrap(),
             }
         };
-        // Run the case in process only, because only lastmile stores the versions separately and can therefore notice
-        // the rollback.
+        // Run the case in process only. lastmile also stores the trusted versions in a file of their own and can
+        // therefore notice the rollback, but other clients cannot.
         let case = Case::against(&honest).tamper(change).attacker(old.network()).sample(format!("timestamp {sample}"));
         cases.push(case.in_process_only().refused("timestamp", "Rollback"));
     }

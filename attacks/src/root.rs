@@ -27,7 +27,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2025-2885",
         &["CVE-2025-2885", "3.2-R1"],
-        "the server sends an older, the same or a later root under the file name of the next version",
+        "under the file name of the next root, the server sends an older root, the current root or a later root",
         "CVE-2025-2885, GHSA-5vmp-m5v2-hx47",
         root_of_another_version,
     ),
@@ -64,7 +64,8 @@ fn roots_that_do_not_verify() -> Vec<Case> {
         attacker.publish(&["root"]);
         attacker
     };
-    // The honest repository later publishes the same root versions, with valid signatures on the last root too.
+    // The honest repository later publishes the same root versions. All of its roots, including the last, are validly
+    // signed.
     let mut after = honest.fork();
     for _ in 0..3 {
         after.publish(&["root"]);

@@ -144,7 +144,7 @@ fn error_pages() -> Vec<Case> {
                 .case(&served, status, move |connection, _| endless(connection, &head, &page))
                 .max_bytes(UNREAD);
             cases.push(match (served.role, status) {
-                // This response is correct for the next root, because there is no newer root.
+                // This status is the correct answer to the request for the next root, because there is no newer root.
                 ("root", "404 Not Found") => case,
                 (_, "404 Not Found") => served.refused_transfer(case, "NotFound"),
                 _ => served.refused_transfer(case, "Status"),
@@ -190,8 +190,8 @@ fn headers() -> Vec<Case> {
     cases
 }
 
-/// Returns cases that check the time limit, but not the number of bytes, because the HTTP library skips these responses
-/// without reporting them to the client.
+/// Returns cases with endless informational responses. The cases check the time limit, but not the number of bytes,
+/// because the HTTP library skips informational responses without reporting them to the client.
 fn informational() -> Vec<Case> {
     let new_release = NewRelease::new();
     let cases = ["timestamp", "new-package"].map(|role| new_release.served(role)).into_iter().map(|served| {
@@ -272,7 +272,7 @@ fn drip() -> Vec<Case> {
     cases
 }
 
-/// Writes `part` repeatedly, one byte at a time, with pauses that are shorter than the client's gap timeout.
+/// Writes `part` repeatedly, one byte at a time. The pauses are shorter than [`HttpSettings::gap_timeout`].
 fn dripping(connection: &mut Connection, first: &[u8], part: &[u8]) -> io::Result<()> {
     connection.write_all(first)?;
     let started = Instant::now();

@@ -295,14 +295,14 @@ fn greatest_root() -> Vec<Case> {
     vec![
         Case::against(&honest)
             .attacker(&jumping)
-            .sample("the greatest version as version 2")
+            .sample("the greatest version, under the file name of version 2")
             .refused("root", "WrongVersion"),
         Case::against(&honest).attacker(&beyond).sample("out of range").refused("root", "Malformed"),
         Case::new_client(&honest)
             .shipped_root(last)
             .attacker(&network)
             .get("package")
-            .sample("shipped with the greatest version"),
+            .sample("the greatest version in the shipped root"),
     ]
 }
 

@@ -17,14 +17,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.2-empty-hashes",
         &["2.2-empty-hashes", "4.9-unknown-hashes", "4.9-hash-of-wrong-length"],
-        "a package has no hashes, only unknown hashes, or an empty or invalid hash",
+        "a package has no hashes, only hashes of unknown algorithms, or an empty or invalid hash",
         "a bug in another implementation, 2026",
         hashes_of_nothing,
     ),
     Scenario::new(
         "S-2.2-1",
         &["S-2.2-1", "4.9-empty-file"],
-        "the server sends ten bytes for an empty package; a path hash prefix with three digits is legal",
+        "the server sends ten bytes instead of an empty package; a delegation by hash prefixes of three digits is legal",
         "review of the source code of other implementations",
         prefixes_and_empty_files,
     ),
@@ -38,7 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.9-sha512",
         &["4.9-sha512"],
-        "not an attack: a package has only a SHA-512 hash, or unknown hashes in addition to a known one",
+        "not an attack: a package has only a SHA-512 hash, or a SHA-256 hash and hashes of unknown algorithms",
         "bad input: target files",
         other_hashes,
     ),
@@ -58,7 +58,7 @@ fn hashes_of_nothing() -> Vec<Case> {
     let honest = release(3);
     let samples: [(&str, Value, &'static str); 5] = [
         ("none", json!({}), "Malformed"),
-        ("only unknown hashes", json!({"md5": "00", "blake2b-256": hash(EVIL)}), "NoSupportedHash"),
+        ("only hashes of unknown algorithms", json!({"md5": "00", "blake2b-256": hash(EVIL)}), "NoSupportedHash"),
         ("empty", json!({"sha256": ""}), "Malformed"),
         ("too short", json!({"sha256": "ab"}), "Malformed"),
         ("not hexadecimal", json!({"sha256": "z".repeat(64)}), "Malformed"),
@@ -69,8 +69,8 @@ fn hashes_of_nothing() -> Vec<Case> {
         attacker.publish(&["targets"]);
         attacker.put_target("package", EVIL);
         let case = Case::against(&honest).attacker(attacker.network()).get("package").sample(sample);
-        // A targets file in which a package has only unknown hashes is valid, so the client trusts it, but cannot
-        // verify the package.
+        // A targets file is valid even if a package in it has only hashes of unknown algorithms. The client therefore
+        // trusts the file, but cannot verify the package.
         let kept: &[&str] = if why == "Malformed" { &[] } else { &["targets"] };
         case.form_only().refused("targets", why).advances(&[before("targets"), kept].concat())
     });
@@ -111,7 +111,10 @@ fn one_hash_of_two() -> Vec<Case> {
 fn other_hashes() -> Vec<Case> {
     let samples = [
         ("sha512 alone", json!({"sha512": sha512(GOOD)})),
-        ("an additional unknown hash", json!({"sha256": hash(GOOD), "sha3-256": "00", "blake2b-256": ""})),
+        (
+            "an additional hash of an unknown algorithm",
+            json!({"sha256": hash(GOOD), "sha3-256": "00", "blake2b-256": ""}),
+        ),
     ];
     let cases = samples.map(|(sample, hashes)| {
         let mut honest = release(1);

@@ -1,4 +1,4 @@
-//! Attacks on versions and expiry dates with older, withheld, expired and inconsistent files.
+//! Attacks on versions and expiry dates. The server sends older, expired or inconsistent files, or withholds files.
 
 use lastmile_testkit::{Delegation, FakeNetwork, METADATA, NetworkFault, Repository, TestKey};
 use serde_json::json;
@@ -45,7 +45,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2025-2888",
         &["CVE-2025-2888", "3.2-R4", "2.4-listed-rollback"],
-        "a timestamp lists a lower snapshot version, and the next honest timestamp has the same version as this timestamp",
+        "a timestamp lists an older snapshot, and the honest repository then publishes a timestamp of the same version",
         "CVE-2025-2888, GHSA-76g3-38jv-wxh4",
         timestamp_lists_less,
     ),
@@ -195,7 +195,7 @@ fn delegated_role_falls() -> Vec<Case> {
     vec![
         case(&fallen, "from 5 to 4", "ListedRollback"),
         case(&removed, "removed", "Removed"),
-        // The snapshot is several versions newer, but still lists the lower version of the role.
+        // This snapshot is one version newer than the snapshot in `fallen`, but still lists version 4 of `team`.
         case(&newer(&fallen), "from 5 to 4, in a newer snapshot", "ListedRollback"),
         // The client must still remember the version of the role after it has refused the snapshot that omits the role.
         case(&returned, "removed, then listed again with version 4", "ListedRollback").failed_update(removed.network()),

@@ -44,7 +44,12 @@ fn certificate_time() -> Vec<Case> {
     let [hour, day] = [Duration::hours(1), Duration::days(1)];
     vec![
         refused_evidence(&honest, "an expired certificate", "CertExpired", &[&at(Duration::zero(), hour)]),
-        refused_evidence(&honest, "a certificate of the future", "CertNotValidYet", &[&at(hour, Duration::zero())]),
+        refused_evidence(
+            &honest,
+            "a certificate that is not valid yet",
+            "CertNotValidYet",
+            &[&at(hour, Duration::zero())],
+        ),
         refused_evidence(&honest, "an expired authority", "no trusted certificate authority", &[&at(day, day)]),
     ]
 }
@@ -78,16 +83,16 @@ fn other_instance() -> Vec<Case> {
     let material = chain["verificationMaterial"].as_object_mut().expect("the material");
     material.remove("certificate");
     material.insert("x509CertificateChain".to_owned(), json!({"certificates": [leaf, {"rawBytes": root}]}));
-    // A policy that requires neither a transparency log nor a certificate transparency log still requires evidence from
-    // the Sigstore instance that the policy names.
+    // The relaxed policy requires no transparency log and no certificate transparency log. It still requires evidence
+    // from the Sigstore instance that it names.
     let relaxed = workflow_policy(json!({"log": "none", "sct": false}));
     let evidence = instance().attest(&workflow(), &signature(GOOD)).to_string();
     let relaxed = under_with_root(relaxed, &instance().trusted_root(), &[&evidence]);
     let bare = signed(&Sigstore { ct_log: None, logs: Vec::new(), ..staging });
     vec![
-        refused_evidence(&honest, "its logs and its authority", "No log key valid", &[&all.to_string()]),
-        refused_evidence(&honest, "its authority", "UnknownIssuer", &[&authority.to_string()]),
-        refused_evidence(&honest, "its authority, in the bundle", "UnknownIssuer", &[&chain.to_string()]),
+        refused_evidence(&honest, "the other logs and authority", "No log key valid", &[&all.to_string()]),
+        refused_evidence(&honest, "the other authority", "UnknownIssuer", &[&authority.to_string()]),
+        refused_evidence(&honest, "the other authority, in the bundle", "UnknownIssuer", &[&chain.to_string()]),
         refused_evidence(&relaxed, "under a relaxed policy", "UnknownIssuer", &[&authority.to_string()]),
         refused_evidence(&relaxed, "without a log", "at least one tlog entry or timestamp", &[&bare.to_string()]),
     ]

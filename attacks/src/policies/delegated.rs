@@ -1,5 +1,5 @@
-//! Attacks in which delegated roles try to weaken the policies of the roles above them, and attacks that withhold
-//! policies or evidence, or replace them with older or changed files.
+//! Attacks on policies along a delegation chain. A delegated role tries to weaken the policies of the roles above it,
+//! or the server withholds policies or evidence, or replaces them with older or changed files.
 
 use lastmile_testkit::sigstore;
 use lastmile_testkit::{Delegation, Repository, bin_of};
@@ -104,7 +104,7 @@ fn policy_of_a_bin() -> Vec<Case> {
     ]
 }
 
-/// Returns a copy of the repository that has published `roles` three more times.
+/// Returns a copy of `honest` in which new versions of `roles` have been published three times.
 fn republished(honest: &Repository, roles: &[&str]) -> Repository {
     let mut after = honest.fork();
     for _ in 0..3 {
@@ -170,9 +170,9 @@ fn newer_policy() -> Vec<Case> {
     member["require"][0]["unless"] = json!(["x"]);
     let because = "needs a newer lastmile";
     vec![
-        case("a kind of rule", because, rule),
-        case("a member of a rule", because, member),
-        case("a version", because, json!({"version": 2})),
+        case("an unknown kind of rule", because, rule),
+        case("an unknown member of a rule", because, member),
+        case("an unknown version", because, json!({"version": 2})),
     ]
 }
 

@@ -32,7 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-other-claims",
         &["7-other-claims"],
-        "a repository was registered again, another event started the build, or the build ran on a self-hosted machine",
+        "the source is a new repository with the old name, or a build has another trigger or ran on a self-hosted machine",
         "Fulcio, certificate extensions",
         other_claims,
     ),
@@ -69,9 +69,9 @@ fn similar_subject() -> Vec<Case> {
         ("another owner", WORKFLOW.replace("acme", "evil-acme") + "@refs/tags/v1"),
         ("another workflow", WORKFLOW.replace("release", "prerelease") + "@refs/tags/v1"),
         ("a branch", format!("{WORKFLOW}@refs/heads/v1")),
-        ("a tag with more parts", format!("{WORKFLOW}@refs/tags/v1/../../heads/main")),
-        ("the wanted subject as a user", format!("{WORKFLOW}@evil.test/@refs/tags/v1")),
-        ("the wanted subject as a parameter", format!("https://evil.test/?x={WORKFLOW}@refs/tags/v1")),
+        ("a tag with `..` segments", format!("{WORKFLOW}@refs/tags/v1/../../heads/main")),
+        ("the wanted subject as a user name", format!("{WORKFLOW}@evil.test/@refs/tags/v1")),
+        ("the wanted subject as a query parameter", format!("https://evil.test/?x={WORKFLOW}@refs/tags/v1")),
         ("capitals", WORKFLOW.replace("acme", "Acme") + "@refs/tags/v1"),
         ("a space at the end", format!("{WORKFLOW}@refs/tags/ v1")),
     ];
@@ -142,7 +142,7 @@ fn no_constraint() -> Vec<Case> {
         with("an empty list of subjects", "subject must have 1 to 64 elements", &|signer| {
             signer["subject"] = json!([]);
         }),
-        with("an empty subject", "subject contains an element that does not have 1 to 4096 bytes", &|signer| {
+        with("an empty subject", "subject contains an empty element or an element longer than 4096 bytes", &|signer| {
             signer["subject"] = json!([""]);
         }),
         with("an issuer with a star", "issuer must be the exact URL, without `*`", &|signer| {

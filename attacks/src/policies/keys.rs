@@ -52,7 +52,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// Returns the builder's key. No role lists this key.
+/// Returns the builder's key, which no role lists.
 pub(super) fn builder() -> TestKey {
     TestKey::new("a builder")
 }

@@ -1,6 +1,6 @@
 //! Attacks on the entries of transparency logs and on the times in these entries. The attacker has a signature by the
-//! right workflow, for example because the workflow's short-lived key has leaked, but the log that the policy trusts
-//! has not recorded this signature.
+//! right workflow, for example because the workflow's short-lived key has leaked. The log that the policy trusts has
+//! not recorded this signature.
 
 use chrono::Duration;
 use lastmile_testkit::sigstore::{self, Identity, Log, Sigstore, TimeAuthority, Verifier};

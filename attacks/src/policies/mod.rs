@@ -1,7 +1,7 @@
-//! Attacks on policies and evidence: an attacker who has stolen the keys of a delegated role, the snapshot and the
-//! timestamp publishes a package without the evidence that the role above requires. Only clients that support
-//! lastmile's policies refuse this package. `attest/tests/attacks.md` lists the same attacks, and names the scenarios
-//! for each attack.
+//! Attacks on policies and evidence. The attacker has stolen the keys of a delegated role, the snapshot and the
+//! timestamp, and publishes a package without the evidence that the policy of the delegator requires. Only clients that
+//! support lastmile's policies refuse this package. `attest/tests/attacks.md` lists the same attacks, and names the
+//! scenarios for each attack.
 
 mod certificates;
 mod delegated;
@@ -69,7 +69,7 @@ fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str
     name_evidence(repository, path, &file);
 }
 
-/// Makes the package `path` name `evidence` as its only evidence file.
+/// Sets `evidence` as the only evidence file of the package `path`.
 fn name_evidence(repository: &mut Repository, path: &str, evidence: &str) {
     repository.signed("team")["targets"][path]["custom"] = json!({"lastmile": {"evidence": [evidence]}});
 }
@@ -119,7 +119,7 @@ fn instance() -> Sigstore {
     Sigstore::new("sigstore.test")
 }
 
-/// Returns the identity of the workflow that may sign packages. The workflow was started by a tag.
+/// Returns the identity of the workflow that may sign packages. The push of a tag has started the workflow.
 fn workflow() -> Identity {
     Identity::uri(ISSUER, &format!("{WORKFLOW}@refs/tags/v1"))
         .claim("build-signer-uri", &format!("{WORKFLOW}@refs/tags/v1"))

@@ -19,14 +19,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-other-source",
         &["7-other-source"],
-        "a package was built from another repository or ref: a branch instead of a tag, or 1.0.30 instead of 1.0",
+        "a package was built from another repository, from a branch, or from another tag, such as v1.0.30 instead of v1.0",
         "slsa-verifier",
         other_source,
     ),
     Scenario::new(
         "7-other-platform",
         &["7-other-platform"],
-        "the provenance names one platform's builder but is signed by another platform, or names only the runner",
+        "the provenance names a builder but is signed by another platform, or names the runner as the builder",
         "slsa-verifier",
         other_platform,
     ),

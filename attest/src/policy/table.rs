@@ -75,7 +75,7 @@ impl<'a> Table<'a> {
         for element in elements {
             let text = element.as_str().ok_or_else(|| self.error(name, "contains an element that is not a string"))?;
             if text.is_empty() || text.len() > MAX_LENGTH {
-                return Err(self.error(name, "contains an element that does not have 1 to 4096 bytes"));
+                return Err(self.error(name, "contains an empty element or an element longer than 4096 bytes"));
             }
             if strings.contains(&text) {
                 return Err(self.error(name, &format!("contains {text:?} twice")));
