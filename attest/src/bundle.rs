@@ -1,8 +1,8 @@
 //! Checks the structure of Sigstore bundles (v0.1, v0.2 and v0.3) before `sigstore-verify` reads them.
 //!
 //! `sigstore-verify` ignores unknown members, and if two members contradict each other, it uses one of them. Therefore,
-//! the checks in this module are strict, and the library does not receive the original text, but JSON that is
-//! serialized from the checked values.
+//! this module checks strictly, serializes the checked values to JSON again, and passes this JSON to the library
+//! instead of the original text.
 //!
 //! Source: `sigstore_bundle.proto` in <https://github.com/sigstore/protobuf-specs>.
 
@@ -67,9 +67,9 @@ pub(crate) struct FileSignature {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Version {
-    /// v0.1 or v0.2, with a certificate chain.
+    /// Bundle v0.1 or v0.2, which may contain a certificate chain.
     Chain,
-    /// v0.3, with one certificate.
+    /// Bundle v0.3, which may contain one certificate.
     Certificate,
 }
 
@@ -104,13 +104,13 @@ impl Bundle {
         let content = match (fields.optional("messageSignature"), fields.optional("dsseEnvelope")) {
             (Some(signature), None) => BundleContent::File(FileSignature::read(signature)?),
             (None, Some(envelope)) => BundleContent::Statement(Box::new(read_envelope(envelope)?)),
-            _ => return Err(FormatError::new("a bundle must have `messageSignature` or `dsseEnvelope`, and not both")),
+            _ => return Err(FormatError::new("a bundle must have `messageSignature` or `dsseEnvelope`, but not both")),
         };
-        // Check all members before serializing the bundle again.
+        // Check all members before serializing the bundle for the library.
         let material = Material::read(fields.required("verificationMaterial")?, version)?;
         let text = value.to_string();
         if text.len() > MAX_BUNDLE {
-            let error = format!("a bundle has {} bytes, expected at most {MAX_BUNDLE}", text.len());
+            let error = format!("the bundle has {} bytes, expected at most {MAX_BUNDLE}", text.len());
             return Err(FormatError::new(error));
         }
         Ok(Self {
@@ -172,7 +172,7 @@ fn read_digest(value: &Value) -> Result<(Algorithm, Vec<u8>), FormatError> {
     };
     let digest = fields.base64("digest", algorithm.length())?;
     if digest.len() != algorithm.length() {
-        return Err(fields.error("digest", &format!("does not have the length of {}", algorithm.name())));
+        return Err(fields.error("digest", &format!("does not have the length of a {} digest", algorithm.name())));
     }
     Ok((algorithm, digest))
 }
@@ -182,7 +182,7 @@ fn read_envelope(value: &Value) -> Result<Envelope, FormatError> {
     let envelope = Envelope::read(value, Alphabet::Standard)?;
     match envelope.signatures() {
         [_] => Ok(envelope),
-        more => Err(FormatError::new(format!("the envelope has {} signatures, a bundle must have one", more.len()))),
+        more => Err(FormatError::new(format!("the envelope has {} signatures, expected 1", more.len()))),
     }
 }
 
@@ -209,7 +209,7 @@ impl Material {
                 SignerKind::Key
             }
             _ => {
-                let error = format!("a bundle must have `{certificate}` or `publicKey`, and not both");
+                let error = format!("a bundle must have `{certificate}` or `publicKey`, but not both");
                 return Err(FormatError::new(error));
             }
         };
@@ -248,7 +248,7 @@ fn count_timestamps(value: &Value) -> Result<usize, FormatError> {
         let fields = Fields::read(value, "rfc3161Timestamps", &["signedTimestamp"])?;
         fields.base64("signedTimestamp", MAX_TIMESTAMP)?;
         if timestamps.iter().take(index).any(|other| other == value) {
-            return Err(FormatError::new("the same timestamp occurs twice"));
+            return Err(FormatError::new("the bundle contains a timestamp twice"));
         }
     }
     Ok(timestamps.len())

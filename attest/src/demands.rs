@@ -33,7 +33,8 @@ pub(crate) struct Source {
     /// The reason why the policy cannot be used, if any. If there is a reason, `policy` is empty, and every package
     /// whose delegation chain contains the role is refused.
     pub(crate) problem: Option<String>,
-    /// The role's own entries for the trust root files that the policy names without a `sha256`, by trust root name.
+    /// For each trust root without a `sha256`: the entry for its file in the metadata of the role itself, if there is
+    /// one.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
 
@@ -43,7 +44,7 @@ pub struct ChainRole<'a> {
     pub name: RoleName,
     /// The header of the role's metadata. A policy is one of the header's unknown members.
     pub header: &'a Header,
-    /// Whether the delegation to the role uses hash prefixes.
+    /// Whether the role is a bin: the delegation to it uses hash prefixes instead of path patterns.
     pub is_bin: bool,
     /// A function that returns the entry for a path in the metadata of this role. It does not search delegated roles.
     pub list: Box<ListTarget<'a>>,
@@ -106,8 +107,8 @@ impl Demands {
     }
 
     /// Returns the requirements for the package `target` with the delegation chain `chain`. The metadata of the roles
-    /// need not be signed yet, so a client may determine other requirements later. For signed metadata, use
-    /// [`Demands::on`].
+    /// need not be signed yet. If it changes before it is signed, a client may find other requirements. For signed
+    /// metadata, use [`Demands::on`].
     ///
     /// # Errors
     /// [`DemandsError`] if metadata cannot be read.
@@ -126,8 +127,9 @@ impl Demands {
         Ok(Self { target, sources, local: local.clone(), listing, evidence })
     }
 
-    /// Returns whether the package needs no evidence. This is the case if no rule applies to the package, and this
-    /// version of lastmile understands all policies completely.
+    /// Returns whether the package needs no evidence. This is the case if no rule applies to the package and no policy
+    /// has a problem: every policy is valid, and this version of lastmile understands all of it except possibly rules
+    /// for other packages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.sources.iter().any(|source| source.concerns(&self.target.path))
@@ -237,7 +239,7 @@ impl Source {
 
 /// Returns the policy of a role, or the reason why the policy cannot be used.
 fn usable(role: &ChainRole<'_>, policy: &Json) -> Result<Policy, String> {
-    // The hash of a path determines its bin, so the paths in a bin have nothing else in common.
+    // Refuse a policy in a bin: the hash of a path determines its bin, so the packages in a bin are unrelated.
     if role.is_bin {
         return Err("a policy in a bin; only a role that is trusted for path patterns can have a policy".into());
     }
@@ -290,7 +292,7 @@ impl TrustRootRequest {
     }
 
     /// Checks the content of the file, and adds the trust root to `roots`. If the file cannot be used, records the
-    /// reason in `roots`. Verdicts on rules that need the trust root then contain the reason.
+    /// reason in `roots`. If a rule is refused because of this, its verdict contains the reason.
     ///
     /// # Errors
     /// [`TrustRootLoadError`] if the content does not have the expected hashes, or is not a valid trust root.
@@ -303,15 +305,15 @@ impl TrustRootRequest {
         loaded
     }
 
-    /// Records in `roots` that no trusted role lists the file. Verdicts on rules that need the trust root then contain
-    /// this reason.
+    /// Records in `roots` that no trusted role lists the file. If a rule is refused because of this, its verdict
+    /// contains the reason.
     pub fn missing(&self, roots: &mut TrustRoots) {
         let error = self.listed().err().unwrap_or_else(|| self.error("no trusted role lists it"));
         roots.0.insert(self.id.clone(), Err(error.to_string()));
     }
 
-    /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`]. Verdicts on
-    /// rules that need the trust root then contain this reason.
+    /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`]. If a rule is
+    /// refused because of this, its verdict contains the reason.
     pub fn too_long(&self, length: u64, roots: &mut TrustRoots) {
         let error = self.error(&TrustRootError::too_long(length).to_string());
         roots.0.insert(self.id.clone(), Err(error.to_string()));

@@ -33,7 +33,7 @@ pub(crate) enum Alphabet {
 }
 
 impl Envelope {
-    /// Reads an envelope. The payload must be a statement.
+    /// Reads an envelope and the statement in its payload. Refuses any other payload.
     pub(crate) fn read(value: &Value, alphabet: Alphabet) -> Result<Self, FormatError> {
         let fields = Fields::read(value, "envelope", &["payloadType", "payload", "signatures"])?;
         let payload_type = fields.string("payloadType")?;
@@ -58,7 +58,7 @@ impl Envelope {
         Ok(Self { payload, signatures, statement })
     }
 
-    /// Returns the signatures. There is at least one.
+    /// Returns the signatures, at least one.
     pub(crate) fn signatures(&self) -> &[Vec<u8>] {
         &self.signatures
     }

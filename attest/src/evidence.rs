@@ -34,14 +34,15 @@ const MIN_SIGNATURE: usize = 8;
 /// | DSSE envelope with an in-toto statement | JSON |
 /// | attestation object of the Python Package Index (PEP 740) | JSON |
 /// | provenance object of the Python Package Index, which contains several attestation objects | JSON |
-/// | attestations of an npm registry, an object that contains several bundles | JSON |
+/// | object of an npm registry that contains several attestations, each a bundle | JSON |
 /// | signature of `cosign sign-blob` | one line of base64 |
 ///
 /// A JSON file contains either one document, or one object per line.
 #[derive(Clone, Debug)]
 pub struct Evidence(Vec<Item>);
 
-/// One signature, or several signatures over the same statement, none of which has been verified yet.
+/// One signature over a file or a statement, or several signatures over the same statement. None of them has been
+/// verified yet.
 #[derive(Clone, Debug)]
 pub struct Item(Kind);
 
@@ -100,7 +101,7 @@ impl Evidence {
         }
     }
 
-    /// Returns the items. There is at least one.
+    /// Returns the items, at least one.
     #[must_use]
     pub fn items(&self) -> &[Item] {
         &self.0
@@ -145,8 +146,8 @@ enum DocumentKind {
 }
 
 impl DocumentKind {
-    /// Determines the kind of a document from a member that only documents of this kind have. The reader of that kind
-    /// then refuses members that belong to other kinds.
+    /// Determines the kind of a document from a member that only documents of this kind have. The function that reads
+    /// documents of this kind then refuses members of other kinds.
     fn of(object: &Object) -> Result<Self, FormatError> {
         let has = |name| object.get(name).is_some();
         if has("mediaType") || has("verificationMaterial") {
@@ -190,9 +191,9 @@ fn read_signature(bytes: &[u8]) -> Result<FileSignature, EvidenceError> {
 
 impl Item {
     /// Verifies that the holder of a certificate signed the artifact or a statement about the artifact. Also verifies
-    /// the certificate, the log entries and the times. The caller decides which identities are acceptable.
+    /// the certificate, the log entries and the signing times. The caller decides which identities are acceptable.
     ///
-    /// `now` is the start time of the update.
+    /// `now` is the fixed update start time (TUF specification, 5.1).
     ///
     /// # Errors
     /// [`Rejection`] if the item does not prove that a certificate holder signed the artifact or a statement about it.
@@ -230,10 +231,10 @@ impl Item {
     /// Verifies that `key` signed the artifact or a statement about the artifact. The key counts once, even if it made
     /// several signatures in an envelope.
     ///
-    /// With `trust`, also verifies the log entries and the times. Without `trust`, ignores the log entries and the
-    /// timestamps in the evidence, and returns no times and no logs.
+    /// With `trust`, also verifies the log entries and the signing times. Without `trust`, ignores the log entries and
+    /// the timestamps in the evidence, and returns a result without logs and signing times.
     ///
-    /// `now` is the start time of the update.
+    /// `now` is the fixed update start time (TUF specification, 5.1).
     ///
     /// # Errors
     /// [`Rejection`] if the item does not prove that the key signed the artifact or a statement about it.

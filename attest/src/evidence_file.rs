@@ -13,7 +13,8 @@ pub struct EvidenceFile {
     pub content: EvidenceContent,
 }
 
-/// The content of an evidence file, or the reason why the file was not read. A file that was not read does not count.
+/// The content of an evidence file, or the reason why the file was not read. A file that was not read satisfies no
+/// rule.
 #[derive(Clone, Debug)]
 pub enum EvidenceContent {
     /// The content, whose length and hashes the caller has verified.

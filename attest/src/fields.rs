@@ -5,7 +5,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 
 use crate::json::{Object, Value};
 
-/// The reason why a document does not have the expected format. The message names the member that is wrong.
+/// The reason why a document does not have the expected format. The message describes the problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct FormatError(String);
@@ -24,8 +24,8 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads an object. Returns an error if the object has a member that is not in `known`. Error messages call the
-    /// object `place`.
+    /// Reads an object. Returns an error if the object has a member that is not in `known`. Error messages use `place`
+    /// as the name of the object.
     pub(crate) fn read(value: &'a Value, place: &'a str, known: &[&str]) -> Result<Self, FormatError> {
         let object = value.as_object().ok_or_else(|| FormatError(format!("`{place}` is not an object")))?;
         if let Some((name, _)) = object.members().find(|(name, _)| !known.contains(name)) {

@@ -10,7 +10,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAcces
 const MAX_DEPTH: usize = 64;
 
 /// The maximum number of values in a text. This limits the memory that a text with many short values, such as
-/// `[1,1,1]`, can take. A statement has at most 1 MiB, so it cannot contain more values.
+/// `[1,1,1]`, can take. No statement exceeds the limit, because a statement has at most 1 MiB, and each value takes at
+/// least two bytes, including its separator.
 const MAX_VALUES: usize = 1 << 19;
 
 /// The largest integer that every parser represents exactly: 2^53 - 1.
@@ -25,8 +26,8 @@ pub enum Value {
     Bool(bool),
     /// An integer between -(2^53 - 1) and 2^53 - 1.
     Integer(i64),
-    /// A number with a fraction or an exponent. Such a number is compared only as the value of a build parameter, as
-    /// text.
+    /// A number with a fraction or an exponent. Policies can require such a number only as the value of a build
+    /// parameter, which is compared as text.
     Fraction(f64),
     /// A string.
     String(String),
@@ -171,7 +172,7 @@ impl Object {
         Self(self.0.iter().filter(|(own, _)| own != name).cloned().collect())
     }
 
-    /// Creates an object. No two members may have the same name.
+    /// Creates an object from members with distinct names.
     #[cfg(feature = "toml")]
     pub(crate) fn of(members: Vec<(String, Value)>) -> Self {
         Self(members)
@@ -194,7 +195,8 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn below<E: serde::de::Error>(self) -> Result<Self, E> {
         let below = self.depth.checked_sub(1);
-        let depth = below.ok_or_else(|| E::custom(format!("more than {MAX_DEPTH} nested arrays and objects")))?;
+        let depth =
+            below.ok_or_else(|| E::custom(format!("more than {MAX_DEPTH} levels of nested arrays and objects")))?;
         Ok(Self { depth, ..self })
     }
 }
@@ -335,7 +337,7 @@ mod tests {
             ("", "EOF"),
             ("NaN", "expected"),
             ("\"\\ud800\"", "hex escape"),
-            (&deep, "more than 64 nested"),
+            (&deep, "more than 64 levels of nested"),
         ] {
             let found = Value::parse(text.as_bytes()).expect_err(text).to_string();
             assert!(found.contains(error), "{text}: {found}");

@@ -1,7 +1,8 @@
 //! Checks whether the evidence for a package satisfies the rules that apply to the package.
 //!
 //! Evidence can satisfy a rule, but never weaken one. Evidence that cannot be read or verified, or that is about
-//! another file, does not count, and the verdict says why. A package without evidence satisfies no rule.
+//! another file, does not count. If a rule is refused, the verdict says why such evidence did not count. A package
+//! without evidence satisfies no rule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,9 +32,9 @@ const MAX_REASONS: usize = 16;
 const MAX_REASON: usize = 1000;
 
 impl Demands {
-    /// Checks whether the evidence satisfies each rule for the package. `now` is the start time of the update. `roots`
-    /// should contain every trust root in [`Demands::trust_roots`]; evidence that needs a missing trust root does not
-    /// count.
+    /// Checks whether the evidence satisfies each rule for the package. `now` is the fixed update start time (TUF
+    /// specification, 5.1). `roots` should contain every trust root in [`Demands::trust_roots`]; evidence that needs a
+    /// missing trust root does not count.
     pub fn judge(&self, evidence: &[EvidenceFile], roots: &TrustRoots, now: DateTime<Utc>) -> Verdict {
         let mut judgement = Judgement::new(self, evidence, roots, now);
         let mut rules = Vec::new();
@@ -72,7 +73,8 @@ struct Judgement<'a> {
     demands: &'a Demands,
     artifact: Artifact,
     pieces: Vec<Piece>,
-    /// The reasons why evidence files were ignored as a whole.
+    /// The reason for each evidence file that does not count, and the problem of the package's list of evidence files,
+    /// if any.
     unreadable: Vec<String>,
     roots: &'a TrustRoots,
     now: DateTime<Utc>,
@@ -133,8 +135,8 @@ impl<'a> Judgement<'a> {
         for rule in source.rules(path) {
             let outcome = match &rule.demand {
                 Demand::Unsupported { reason, .. } => not_understood(reason),
-                // This version does not understand how the policy defines a signer, builder or trust root that the rule
-                // names.
+                // The rule names a signer, builder or trust root that the policy defines in a way which this version
+                // does not understand.
                 _ if !rule.names_are_defined(&source.policy) => {
                     not_understood("a signer, builder or trust root with an unknown definition")
                 }
@@ -170,7 +172,7 @@ impl<'a> Judgement<'a> {
         count.outcome(threshold, self.pieces.is_empty())
     }
 
-    /// Counts the evidence that one of the signers `by` signed and that `check` accepts.
+    /// Adds to `count` all evidence that `check` accepts and that was signed by one of the signers in `by`.
     fn count_signers(
         &mut self,
         source: usize,
@@ -183,7 +185,7 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Counts the provenance from the builders that the rule accepts.
+    /// Adds to `count` the provenance of all builders that the rule accepts.
     fn count_builds(&mut self, index: usize, source: &'a Source, demand: &ProvenanceDemand, count: &mut Count) {
         for builder_name in &demand.builders {
             let Some(builder) = source.policy.builders.get(builder_name) else { continue };
@@ -196,7 +198,7 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Counts the evidence that the signer `name` signed and that `check` accepts. If the evidence is provenance,
+    /// Adds to `count` all evidence that `check` accepts and that was signed by the signer `name`. For provenance,
     /// `check` returns the builder and its level.
     fn count_signer(
         &mut self,
@@ -243,14 +245,14 @@ impl<'a> Judgement<'a> {
         }
         let signed = self.verified.get(&id).cloned().unwrap_or_else(|| Err("the evidence was not verified".into()))?;
         signer.check_claims(&signed.signer)?;
-        // If no time is authenticated, the signer must be valid at the start of the update.
+        // If no signing time is authenticated, the signer must be valid at the start of the update.
         let times = if signed.times.is_empty() { vec![self.now] } else { signed.times.clone() };
         signer.check_times(&times)?;
         Ok(signed)
     }
 
     fn verify_with(&self, at: usize, with: &VerifiedWith) -> Result<Signed, String> {
-        let piece = self.pieces.get(at).ok_or("there is no such evidence")?;
+        let piece = self.pieces.get(at).ok_or("there is no evidence with this index")?;
         let signed = match with {
             VerifiedWith::Identity { source, trust } => {
                 let trust = self.trust(*source, trust)?;
@@ -276,14 +278,14 @@ impl<'a> Judgement<'a> {
 /// The evidence that counts for a rule, and the reasons why other evidence does not.
 struct Count {
     proofs: Vec<Proof>,
-    /// The distinct keys and identities whose signatures count. Each is paired with the signer names in the rule that
-    /// match it.
+    /// The distinct keys and identities whose signatures count. Each is stored with the names of the signers that it
+    /// matches.
     voices: Vec<(Vec<u8>, Vec<SignerName>)>,
     reasons: Vec<String>,
 }
 
 impl Count {
-    /// Counts a proof that the signer `name` signed.
+    /// Records that the signer `name` signed, with `proof` as the evidence.
     fn accept(&mut self, name: &SignerName, proof: Proof) {
         let voice = voice(&proof.signed_by);
         match self.voices.iter_mut().find(|(own, _)| *own == voice) {
@@ -389,8 +391,8 @@ mod tests {
     use super::*;
     use crate::signed::{Certificate, Subject};
 
-    /// Returns how many of the names count. `signed` contains pairs of a signer name and a subject that matches the
-    /// name.
+    /// Returns the number of signers that count. `signed` contains pairs of a signer name and a subject that matches
+    /// the name.
     fn signers(signed: &[(&str, &str)]) -> usize {
         let mut count = Count { proofs: Vec::new(), voices: Vec::new(), reasons: Vec::new() };
         for (name, subject) in signed {

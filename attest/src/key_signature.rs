@@ -1,5 +1,6 @@
-//! Verifies signatures that were made with a key in the policy, over statements and over files. To verify a signature
-//! over a file, the digests in the metadata are enough.
+//! Verifies signatures that were made with a key in the policy, over statements and over files. A signature over a file
+//! is verified with the digests in the metadata, without the content of the file. A signature by a key for which this
+//! is impossible, such as an ed25519 key, is rejected.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use lastmile_metadata::Algorithm;
@@ -11,7 +12,7 @@ use crate::rejection::Rejection;
 
 /// The error message for a signature over a file that can be verified only with the content of the file.
 pub(crate) const NO_DIGEST: &str =
-    "a signature over a file by this kind of key cannot be verified without the file; sign a statement instead";
+    "a signature that this kind of key made over a file cannot be verified without the file; sign a statement instead";
 
 /// Verifies the signature of a bundle, but not its log entries or timestamps.
 pub(crate) fn verify_bundle(bundle: &Bundle, artifact: &Artifact, key: &PublicKey) -> Result<(), Rejection> {

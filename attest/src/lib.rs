@@ -1,8 +1,8 @@
 //! Decides whether a package may be installed. To do so, this crate checks signatures, attestations and build
 //! provenance against policies in signed TUF metadata.
 //!
-//! The targets role signs a [`Policy`], which states who must have signed a package, and which builder must have built
-//! it from which source. Each delegated role can sign such a policy for its own paths. The evidence for a package
+//! The targets role signs a [`Policy`]. The policy states who must have signed a package, which builder must have built
+//! it, and from which source. Each delegated role can sign such a policy for its own paths. The evidence for a package
 //! consists of ordinary targets. The `custom` member of the package's entry lists their paths. This crate takes the
 //! delegation chain of a package, its evidence, trust roots and a time, and returns a [`Verdict`]. It does not use
 //! files, the network or the clock, except that its dependency `sigstore-verify` reads the system clock (see the module

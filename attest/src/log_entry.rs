@@ -41,7 +41,7 @@ pub(crate) fn check_all(entries: &[Value]) -> Result<(), FormatError> {
     for value in entries {
         let entry = Entry::read(value)?;
         if known.iter().any(|other| other.is_same(&entry)) {
-            return Err(FormatError::new("the same log entry occurs twice"));
+            return Err(FormatError::new("the bundle contains a log entry twice"));
         }
         known.push(entry);
     }
@@ -102,8 +102,8 @@ fn check_body(body: &[u8], (kind, version): (&str, &str)) -> Result<(), FormatEr
     Ok(())
 }
 
-/// Checks the structure of the integrated time and of its signature, the inclusion promise. Entries of Rekor v2 have no
-/// inclusion promise.
+/// Checks the structure of the integrated time and of the inclusion promise, which signs the integrated time. Entries
+/// of Rekor v2 have no inclusion promise.
 fn check_times(fields: Fields<'_>, kind: (&str, &str)) -> Result<(), FormatError> {
     let time = fields.integer("integratedTime")?;
     let Some(promise) = fields.optional("inclusionPromise") else { return Ok(()) };

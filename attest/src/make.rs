@@ -19,7 +19,7 @@ use crate::dsse;
 use crate::json::Value;
 use crate::statement::{PAYLOAD_TYPE, Statement};
 
-/// The predicate type of a statement which says that a file is published. cosign signs images with statements of this
+/// The predicate type of statements that declare a file to be published. cosign signs images with statements of this
 /// type, and rules of the kind `signature` accept this type by default.
 pub const PUBLISH: &str = "https://sigstore.dev/cosign/sign/v1";
 
@@ -33,13 +33,13 @@ const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum MakeError {
-    /// The predicate is not JSON, or not JSON that all verifiers interpret in the same way.
+    /// The predicate is not JSON, or verifiers might interpret it differently.
     #[error("the predicate is not strict JSON: {0}")]
     Predicate(String),
     /// Verifiers would not accept the statement.
     #[error("{0}")]
     Statement(String),
-    /// Verifiers do not support this kind of signature with this kind of key.
+    /// At least one verifier, such as cosign, does not support this kind of signature with this kind of key.
     #[error("{0}")]
     Scheme(&'static str),
     /// The signature could be misused, because the file could be mistaken for metadata or an envelope.
@@ -91,7 +91,7 @@ impl NewStatement {
         Ok(Self(text))
     }
 
-    /// Creates a statement which says that the file is published.
+    /// Creates a statement that declares the file to be published.
     ///
     /// # Errors
     /// Returns the same errors as [`NewStatement::new`].
@@ -108,7 +108,7 @@ impl NewStatement {
     /// Signs the statement. Returns a bundle with a DSSE envelope, as JSON on one line.
     ///
     /// # Errors
-    /// [`MakeError`] if no verifier would accept the signature, or if the signer fails.
+    /// [`MakeError`] if some verifiers, such as cosign, would not accept the signature, or if the signer fails.
     pub fn sign(&self, signer: &dyn Signer) -> Result<String, MakeError> {
         check_scheme(signer.public_key())?;
         let payload = self.0.as_bytes();
@@ -125,14 +125,14 @@ impl NewStatement {
 /// Signs the content of a file itself, without a statement. Returns a bundle as JSON on one line.
 ///
 /// # Errors
-/// [`MakeError`] if no verifier would accept the signature, if the content could be mistaken for metadata or for an
-/// envelope, or if the signer fails.
+/// [`MakeError`] if some verifiers, such as cosign, would not accept the signature, if `content` does not have the
+/// SHA-256 of the artifact or could be mistaken for metadata or an envelope, or if the signer fails.
 pub fn sign_file(artifact: &Artifact, content: &[u8], signer: &dyn Signer) -> Result<String, MakeError> {
     let key = signer.public_key();
     check_scheme(key)?;
     if key.scheme() == "ed25519" {
         return Err(MakeError::Scheme(
-            "a signature over a file by an ed25519 key cannot be verified without the file; sign a statement instead",
+            "an ed25519 signature over a file cannot be verified without the file; sign a statement instead",
         ));
     }
     let digest = artifact.digest(Algorithm::Sha256).ok_or(MakeError::NoDigest)?;

@@ -8,7 +8,7 @@ use crate::signed::{Content, Signed, SignedBy, Subject};
 use crate::slsa::Provenance;
 
 impl Signer {
-    /// Checks that this signer made a verified signature.
+    /// Checks that a verified signature was made by this signer.
     pub(crate) fn check_claims(&self, signed_by: &SignedBy) -> Result<(), String> {
         match (&self.credential, signed_by) {
             (Credential::Key { key, .. }, SignedBy::Key(signed)) if key == signed => Ok(()),

@@ -98,8 +98,8 @@ const V0_2: &str = r#"{"builder":{"id":"GENERATOR@refs/tags/v2.1.0"},"buildType"
 /// Provenance v1 written by a workflow on a GitHub-hosted runner.
 const V1: &str = r#"{"buildDefinition":{"buildType":"https://actions.github.io/buildtypes/workflow/v1","externalParameters":{"workflow":{"ref":"refs/tags/v13.0","repository":"https://github.com/acme/app","path":".github/workflows/release.yml"}},"resolvedDependencies":[{"uri":"git+https://github.com/acme/app@refs/tags/v13.0","digest":{"gitCommit":"c0ffee"}}]},"runDetails":{"builder":{"id":"RUNNER"}}}"#;
 
-/// Replaces the text `replaced`, which the provenance must contain, and checks the resulting provenance against the
-/// rule named `rule`.
+/// Replaces `replaced`, which the provenance must contain, with `replacement`, and checks the result against the rule
+/// `rule`.
 fn check_build(rule: &str, claims: Claims, replaced: &str, replacement: &str) -> Result<u8, String> {
     let policy = policy();
     let rule: &Rule = policy.rules().iter().find(|own| own.name().as_str() == rule).unwrap();

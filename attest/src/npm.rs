@@ -1,4 +1,5 @@
-//! Reads the attestations of a package version, a list of Sigstore bundles, as an npm registry returns them.
+//! Reads the attestations that an npm registry returns for a version of a package. Each attestation is a Sigstore
+//! bundle.
 //!
 //! Source: <https://github.com/npm/attestation>.
 

@@ -34,7 +34,8 @@ pub(crate) fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
     Bundle::read(&Value::parse(bundle.as_bytes()).map_err(|error| FormatError::new(error.to_string()))?)
 }
 
-/// Reads a provenance object. Ignores its information about publishers, because that information is not signed.
+/// Reads a provenance object. Ignores the information about publishers in the object, because this information is not
+/// signed.
 pub(crate) fn read_provenance(value: &Value) -> Result<Vec<Bundle>, FormatError> {
     let fields = Fields::read(value, "provenance", &["version", "attestation_bundles"])?;
     check_version(fields)?;

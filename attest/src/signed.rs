@@ -97,7 +97,7 @@ macro_rules! claims {
 
 claims! {
     BuildSignerUri = "build-signer-uri", "The URI of the build instructions that are responsible for signing (OID …1.9).";
-    BuildSignerDigest = "build-signer-digest", "The commit of the build instructions in the build signer URI (OID …1.10).";
+    BuildSignerDigest = "build-signer-digest", "The commit of the build instructions at `build-signer-uri` (OID …1.10).";
     RunnerEnvironment = "runner-environment", "Whether the build ran on a hosted or a self-hosted machine (OID …1.11).";
     SourceRepositoryUri = "source-repository-uri", "The URL of the source repository (OID …1.12).";
     SourceRepositoryDigest = "source-repository-digest", "The commit from which the build started (OID …1.13).";

@@ -195,8 +195,8 @@ impl Log {
         hex::encode(&self.id)
     }
 
-    /// Returns whether the log signed the checkpoint under the name in the checkpoint's origin. Rekor v1 appends the
-    /// shard number to the name in the origin.
+    /// Returns whether the checkpoint has a signature that names the checkpoint's origin and was made with the key of
+    /// the log. Rekor v1 appends the shard number to the origin, but not to the name in the signature.
     fn signed(&self, checkpoint: &types::Checkpoint) -> bool {
         checkpoint.signatures().iter().any(|signature| {
             let shard = checkpoint.origin().strip_prefix(&signature.name);
@@ -207,7 +207,8 @@ impl Log {
 }
 
 impl Authority {
-    /// Reads an authority. Unlike `TrustedRoot::tsa_authorities`, this function does not use the system clock.
+    /// Reads an authority without checking that it is valid now: unlike `TrustedRoot::tsa_authorities`, this function
+    /// does not use the system clock.
     fn read(authority: &sigstore_verify::trust_root::TimestampAuthority) -> Option<Self> {
         let certificates: Vec<_> = authority.cert_chain.certificates.iter().map(|entry| &entry.raw_bytes).collect();
         let leaf = *certificates.first()?;
@@ -353,8 +354,8 @@ fn parse(bundle: &Bundle) -> Result<types::Bundle, Rejection> {
         .map_err(|error| Rejection::Unsupported(format!("the bundle cannot be read: {error}")))
 }
 
-/// Returns the digest, from the metadata, with which the library can verify the bundle. Also checks that no digest in
-/// the bundle contradicts the metadata.
+/// Returns a digest of the artifact with which the library can verify the bundle. The digest comes from the metadata.
+/// Also checks that no digest in the bundle contradicts the metadata.
 fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<ArtifactDigest, Rejection> {
     let algorithm = match bundle.content() {
         BundleContent::File(signature) => {
@@ -363,7 +364,7 @@ fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<Ar
             // digest.
             if bundle.has_log_entries() && algorithm != Algorithm::Sha256 {
                 return Err(Rejection::Unsupported(format!(
-                    "log entries of signatures over the {} of a file are not supported, only over its sha256; \
+                    "log entries are supported only for signatures over the sha256 of a file, not over its {}; \
                      sign a statement instead",
                     algorithm.name()
                 )));
@@ -376,7 +377,9 @@ fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<Ar
             let named = envelope.statement().algorithms_of(artifact);
             let supported = [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|known| named.contains(known));
             supported.ok_or_else(|| {
-                Rejection::UnlistedDigest("the statement must name a listed sha256 or sha512".to_owned())
+                Rejection::UnlistedDigest(
+                    "the statement must name the sha256 or sha512 that the metadata lists".to_owned(),
+                )
             })?
         }
     };
@@ -399,7 +402,7 @@ fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algor
     match key.scheme().hash_algorithm() {
         Some(HashAlgorithm::Sha2256) => Ok(Algorithm::Sha256),
         Some(HashAlgorithm::Sha2384) => Ok(Algorithm::Sha384),
-        // The library never chooses a scheme with SHA-512.
+        // Other keys, such as ed25519 keys, sign the content itself. The library never chooses a scheme with SHA-512.
         _ => Err(Rejection::Unsupported(key_signature::NO_DIGEST.to_owned())),
     }
 }

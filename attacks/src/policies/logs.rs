@@ -250,7 +250,7 @@ fn one_log() -> Vec<Case> {
         refused_evidence(
             &honest("logs"),
             "the same entry",
-            "the same log entry occurs twice",
+            "the bundle contains a log entry twice",
             &[&repeated.to_string()],
         ),
     ]

@@ -77,10 +77,10 @@ fn malformed_bundle() -> Vec<Case> {
         move |bundle: &mut Value| *bundle.pointer_mut(&pointer).expect("a member") = value.clone()
     };
     vec![
-        case("two contents", "`messageSignature` or `dsseEnvelope`, and not both", &|bundle| {
+        case("two contents", "`messageSignature` or `dsseEnvelope`, but not both", &|bundle| {
             bundle["messageSignature"] = json!({"signature": "AAAA"});
         }),
-        case("two signers", "`certificate` or `publicKey`, and not both", &|bundle| {
+        case("two signers", "`certificate` or `publicKey`, but not both", &|bundle| {
             bundle["verificationMaterial"]["publicKey"] = json!({"hint": "x"});
         }),
         case("an unknown member", "unknown member \"extra\"", &|bundle| bundle["extra"] = json!({})),

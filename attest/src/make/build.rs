@@ -12,7 +12,7 @@ use crate::statement::Statement;
 /// The build type for builds of which only the source and the parameters are known.
 pub const BUILD_TYPE: &str = slsa::BUILD_TYPE;
 
-/// The facts about a build that provenance states.
+/// A description of a build, as stated in its provenance.
 #[derive(Clone, Debug, Default)]
 pub struct Build {
     /// The URI by which policies name the builder.
@@ -35,8 +35,7 @@ impl Build {
     /// Creates a provenance statement.
     ///
     /// # Errors
-    /// [`MakeError`] if verifiers would not accept the provenance, or would read values from it that differ from these
-    /// fields.
+    /// [`MakeError`] if verifiers would not accept the provenance, or would read different values from it.
     pub fn statement(&self, artifact: &Artifact) -> Result<NewStatement, MakeError> {
         let mut definition = Map::new();
         definition.insert("buildType".into(), self.build_type.clone().into());
@@ -96,7 +95,7 @@ impl Build {
         }
         if read != expected {
             return Err(MakeError::Statement(format!(
-                "a build of the type {} cannot state these fields; verifiers would read {read:?}",
+                "provenance of the build type {} cannot express this build; verifiers would read {read:?}",
                 self.build_type
             )));
         }

@@ -20,7 +20,7 @@ fn key(scheme: Scheme) -> PrivateKey {
     PrivateKey::from_seed(scheme, &[7; 32]).unwrap()
 }
 
-/// Returns the signed content that a bundle proves for a file, or the reason why the bundle is rejected.
+/// Verifies a bundle for a file. Returns what was signed, or the reason why the bundle is rejected.
 fn verify(bundle: &str, content: &[u8], key: &PublicKey) -> Result<Content, String> {
     let evidence = Evidence::parse(bundle.as_bytes()).map_err(|error| error.to_string())?;
     let item = &evidence.items()[0];
@@ -116,7 +116,7 @@ fn provenance_that_would_be_read_differently_is_refused() {
         (Build { source: "here".into(), ..build() }, "the source must be a URI"),
         (
             Build { build_type: WORKFLOW.into(), source: "https://github.com/acme/app".into(), ..build() },
-            "cannot state",
+            "cannot express",
         ),
         (Build { build_type: WORKFLOW.into(), reference: None, ..build() }, "workflow/ref"),
     ];

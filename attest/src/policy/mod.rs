@@ -38,10 +38,11 @@ pub struct Policy {
     pub(crate) signers: BTreeMap<Name, Signer>,
     pub(crate) builders: BTreeMap<Name, Builder>,
     pub(crate) rules: Vec<Rule>,
-    /// Patterns for the paths of packages that a client may install even if it does not understand the policy, such as
-    /// packages of lastmile itself.
+    /// Path patterns of packages, such as lastmile itself, that a client may install even if it does not understand the
+    /// policy.
     pub(crate) upgrade: Vec<PathPattern>,
-    /// Describes the first part, other than a rule, that this version of lastmile does not understand, if any.
+    /// A description of the first part that this version of lastmile does not understand, if there is one. Rules are
+    /// not considered.
     pub(crate) unsupported: Option<String>,
 }
 
@@ -53,7 +54,8 @@ pub struct Name(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustSource {
     pub(crate) path: TargetPath,
-    /// The SHA-256 of the file. If it is absent, the role that signs the policy must list the file itself.
+    /// The SHA-256 of the file. If it is absent, the role that signs the policy must also list the file; another role
+    /// does not suffice.
     pub(crate) sha256: Option<[u8; 32]>,
     pub(crate) demands: TrustDemands,
 }
@@ -153,7 +155,7 @@ pub(crate) struct ProvenanceDemand {
     pub(crate) parameters: Parameters,
 }
 
-/// The parameters with which a build may have been started.
+/// The build parameters that a rule allows.
 #[derive(Clone, Debug)]
 pub(crate) enum Parameters {
     /// All parameters are allowed.
@@ -178,13 +180,13 @@ impl Policy {
         read::signed(json)
     }
 
-    /// Reads the policy of a client's user, which need not have rules.
+    /// Reads the policy in a local policy file. Unlike the policy of a role, it need not have rules.
     pub(crate) fn parse_local(object: Object) -> Result<Self, PolicyError> {
         read::local(object)
     }
 
-    /// Describes the parts that this version of lastmile does not understand. `lastmile-repo` refuses to publish a
-    /// policy that has such parts.
+    /// Describes each rule, and the first other part, that this version of lastmile does not understand.
+    /// `lastmile-repo` refuses to publish a policy that has such parts.
     #[must_use]
     pub fn unsupported(&self) -> Vec<String> {
         let rules = self.rules.iter().filter_map(|rule| match &rule.demand {
@@ -321,8 +323,8 @@ impl Rule {
 }
 
 impl Name {
-    /// Creates a name. Returns `None` unless the text consists of 1 to 64 lower-case letters, digits and hyphens and
-    /// does not begin with a hyphen.
+    /// Creates a name. A valid name has 1 to 64 lower-case letters, digits and hyphens, and does not begin with a
+    /// hyphen. Returns `None` if the text is not a valid name.
     #[must_use]
     pub fn new(name: &str) -> Option<Self> {
         let is_valid = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');

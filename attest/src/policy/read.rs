@@ -38,7 +38,7 @@ pub(super) fn signed(json: &[u8]) -> Result<Policy, PolicyError> {
     policy(&value, |table| rules(table.required("require")?))
 }
 
-/// Reads the policy of a client's user, which need not have rules.
+/// Reads the policy in a local policy file. Unlike the policy of a role, it need not have rules.
 pub(super) fn local(object: Object) -> Result<Policy, PolicyError> {
     policy(&Value::Object(object), |table| table.value("require").map_or(Ok(Vec::new()), rules))
 }
@@ -69,8 +69,8 @@ fn policy(
     policy.signers = entries(&table, "signer", &mut policy.unsupported, signer)?;
     policy.builders = entries(&table, "builder", &mut policy.unsupported, builder)?;
     policy.rules = read_rules(&table)?;
-    // `policy` lacks entries that this version does not understand. If there are such entries, skip this check, because
-    // it would report references to them as errors.
+    // `policy` does not contain entries that this version does not understand. If an entry was left out, skip the check
+    // of names, because the check would report references to the entry as errors.
     if policy.unsupported.is_none() {
         check_names(&policy)?;
     }

@@ -103,7 +103,8 @@ impl<'a> Table<'a> {
     /// Reads the member `name`, a list of path patterns. Returns an empty list if there is no such member.
     pub(super) fn paths(&self, name: &str) -> Result<Vec<PathPattern>, PolicyError> {
         let texts = self.strings(name)?.unwrap_or_default();
-        // Refuse `**`, because its author probably expects it to match slashes, but it would match no more than `*`.
+        // Refuse `**`: whoever writes it probably expects it to match slashes, but it would match the same paths as
+        // `*`.
         if let Some(text) = texts.iter().find(|text| text.contains("**")) {
             return Err(self
                 .error(name, &format!("contains {text:?}, but `**` is not supported, and `*` never matches a slash")));

@@ -42,10 +42,10 @@ pub enum TomlError {
         /// A description of the problem.
         problem: &'static str,
     },
-    /// The text is not JSON.
+    /// The text is not strict JSON, or is not an object.
     #[error("the policy is not strict JSON: {0}")]
     Json(String),
-    /// The text is neither TOML nor JSON.
+    /// The text is not UTF-8, so it is neither TOML nor JSON.
     #[error("the policy is not UTF-8")]
     NotUtf8,
 }
@@ -63,7 +63,7 @@ pub fn to_json(text: &[u8]) -> Result<String, TomlError> {
 /// Converts a policy from TOML to JSON. Unquoted date-times become strings.
 ///
 /// # Errors
-/// [`TomlError`] if the text is not TOML, or contains a number with a fraction.
+/// [`TomlError`] if the text is not TOML, or contains a floating-point number.
 pub fn from_toml(text: &str) -> Result<String, TomlError> {
     let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| {
         let start = error.span().map_or(0, |span| span.start);
@@ -76,7 +76,7 @@ pub fn from_toml(text: &str) -> Result<String, TomlError> {
 /// Converts a policy from JSON to TOML, with a table for each trust root, signer, builder and rule.
 ///
 /// # Errors
-/// [`TomlError`] if the text is not a JSON object, or contains `null` or a number with a fraction.
+/// [`TomlError`] if the text is not a JSON object, or contains `null` or a number with a fraction or an exponent.
 pub fn to_toml(json: &[u8]) -> Result<String, TomlError> {
     let value = Value::parse(json).map_err(|error| TomlError::Json(error.to_string()))?;
     let object = value.as_object().ok_or_else(|| TomlError::Json("not an object".into()))?;
@@ -227,8 +227,7 @@ by = ["release"]
         let again = Value::parse(from_toml(&shown).unwrap().as_bytes()).unwrap();
         assert_eq!(again.pointer("/require"), Value::parse(json.as_bytes()).unwrap().pointer("/require"));
         assert_eq!(again.pointer("/signer/release/not-before"), Some(&Value::String("2026-01-01T00:00:00Z".into())));
-        // A section stays inline if its values are not objects, and a list stays inline if it contains anything other
-        // than objects.
+        // Only sections of objects and lists of objects become tables. Other sections and lists stay inline.
         let odd = r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#;
         let again = from_toml(&to_toml(odd.as_bytes()).unwrap()).unwrap();
         assert_eq!(again, r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#);

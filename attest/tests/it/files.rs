@@ -48,7 +48,7 @@ fn c_8_a_bundle_has_at_most_1_mib_without_spaces() {
     };
     assert_eq!(Evidence::parse(bundle(1 << 20).as_bytes()).unwrap().items().len(), 1);
     let refused = unreadable(bundle((1 << 20) + 1).as_bytes());
-    assert!(refused.contains("a bundle has 1048577 bytes, expected at most 1048576"), "{refused}");
+    assert!(refused.contains("the bundle has 1048577 bytes, expected at most 1048576"), "{refused}");
 }
 
 #[test]

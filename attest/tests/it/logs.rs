@@ -149,12 +149,12 @@ fn c_7_the_same_entry_twice_is_refused() {
         let entries = bundle["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap();
         entries.push(entries[0].clone());
     });
-    assert!(unreadable(&twice).contains("the same log entry occurs twice"));
+    assert!(unreadable(&twice).contains("the bundle contains a log entry twice"));
     // In Rekor v1, the log index counts the entries of all shards. Therefore, only the signature over the index reveals
     // that the index was changed.
     let other_index =
         changed(&twice, |bundle| bundle["verificationMaterial"]["tlogEntries"][1]["logIndex"] = "7".into());
-    assert!(unreadable(&other_index).contains("the same log entry occurs twice"));
+    assert!(unreadable(&other_index).contains("the bundle contains a log entry twice"));
 }
 
 #[test]

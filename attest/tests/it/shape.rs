@@ -90,7 +90,7 @@ fn c_12_only_known_media_types_are_accepted() {
 
 #[test]
 fn c_12_two_contents_are_refused() {
-    let error = "`messageSignature` or `dsseEnvelope`, and not both";
+    let error = "`messageSignature` or `dsseEnvelope`, but not both";
     let other: Value = serde_json::from_slice(CUSTOM_ISSUER).unwrap();
     refused(FILE_V0_3, error, |bundle| bundle["dsseEnvelope"] = other["dsseEnvelope"].clone());
     refused(FILE_V0_3, error, |bundle| drop(bundle.as_object_mut().unwrap().remove("messageSignature")));
@@ -99,7 +99,7 @@ fn c_12_two_contents_are_refused() {
 
 #[test]
 fn c_12_two_signers_are_refused() {
-    let error = "`certificate` or `publicKey`, and not both";
+    let error = "`certificate` or `publicKey`, but not both";
     refused(FILE_V0_3, error, |bundle| bundle["verificationMaterial"]["publicKey"] = json!({ "hint": "x" }));
     refused(FILE_V0_3, error, |bundle| {
         bundle["verificationMaterial"].as_object_mut().unwrap().remove("certificate");
@@ -294,7 +294,7 @@ fn c_12_hashes_of_another_length_are_refused() {
     refused(FILE_V0_3, "`messageSignature.signature` is empty", |bundle| {
         bundle["messageSignature"]["signature"] = "".into()
     });
-    refused(FILE_V0_3, "does not have the length of sha256", |bundle| {
+    refused(FILE_V0_3, "does not have the length of a sha256 digest", |bundle| {
         bundle["messageSignature"]["messageDigest"]["digest"] = short()
     });
 }

@@ -129,7 +129,7 @@ fn c_7_one_source_of_time_counts_once() {
         let timestamps = data.as_array_mut().unwrap();
         timestamps.push(timestamps[0].clone());
     });
-    assert!(unreadable(&twice).contains("the same timestamp occurs twice"));
+    assert!(unreadable(&twice).contains("the bundle contains a timestamp twice"));
 }
 
 #[test]
