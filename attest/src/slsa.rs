@@ -1,20 +1,21 @@
 //! Build provenance (SLSA v0.2 and v1), which states who built an artifact from which source, and with which
 //! parameters.
 //!
-//! Sources: <https://slsa.dev/spec/v0.2/provenance>, <https://slsa.dev/spec/v1.0/provenance>, and the documents of the
-//! build types. A signer can write anything into a provenance statement. Therefore, a statement that is signed with a
-//! certificate must agree with the claims of the certificate. The level of a builder comes only from the policy.
+//! Sources: <https://slsa.dev/spec/v0.2/provenance>, <https://slsa.dev/spec/v1.0/provenance>, and the specifications
+//! of the build types. A signer can write anything into a provenance statement. Therefore, a statement that is signed
+//! with a certificate must agree with the claims of the certificate. The SLSA build level of a builder comes only from
+//! the policy, not from the statement.
 
 use crate::json::{Object, Value};
 use crate::signed::{Certificate, Claim};
 use crate::statement::Statement;
 
-/// The predicate types of the two supported versions.
+/// The predicate types of the two supported versions of provenance.
 const V0_2: &str = "https://slsa.dev/provenance/v0.2";
 const V1: &str = "https://slsa.dev/provenance/v1";
 
-/// The build type of the provenance that `lastmile-repo attest` writes. Its `externalParameters` contain the repository
-/// (`source.uri`) and the Git ref (`source.ref`) of the source, and the parameters of the build (`inputs`).
+/// The build type of the provenance that `lastmile-repo attest` writes. Its `externalParameters` have three values: the
+/// source repository (`source.uri`), the Git ref of the source (`source.ref`), and the build parameters (`inputs`).
 pub(crate) const BUILD_TYPE: &str = "https://github.com/lastmile-update/lastmile/buildtypes/source/v1";
 
 /// The build types of SLSA v1 that describe GitHub Actions workflows.
@@ -24,14 +25,14 @@ pub(crate) const WORKFLOW_TYPES: [&str; 2] = [
 ];
 
 /// The builder IDs of plain GitHub Actions runners, each with the corresponding value of the claim
-/// `runner-environment`. The workflow itself writes the builder ID, so provenance with such an ID proves at most
-/// [`RUNNER_LEVEL`].
+/// `runner-environment`. The workflow itself writes the builder ID, so provenance with such an ID proves at most the
+/// level [`RUNNER_LEVEL`].
 const RUNNERS: [(&str, &str); 2] = [
     ("https://github.com/actions/runner/github-hosted", "github-hosted"),
     ("https://github.com/actions/runner/self-hosted", "self-hosted"),
 ];
 
-/// The highest level that provenance can prove if the workflow that runs the build writes it.
+/// The highest SLSA build level that provenance proves if it was written by the same workflow that ran the build.
 const RUNNER_LEVEL: u8 = 2;
 
 /// The content of a provenance statement.
@@ -44,8 +45,8 @@ pub(crate) struct Provenance {
     /// The Git ref of the source, such as `refs/tags/v1.0`.
     pub(crate) reference: Option<String>,
     pub(crate) commit: Option<String>,
-    /// The parameters with which the build was started: names, and values as text. `None` if the provenance does not
-    /// record the parameters.
+    /// The names and values (as text) of the parameters with which the build was started. `None` if the provenance does
+    /// not record the parameters.
     pub(crate) parameters: Option<Vec<(String, String)>>,
 }
 
@@ -65,7 +66,7 @@ impl Provenance {
         }
     }
 
-    /// Returns the level that this provenance proves if the policy gives the builder the level `level`.
+    /// Returns the SLSA build level that this provenance proves. `level` is the level of the builder in the policy.
     pub(crate) fn most_level(&self, level: u8) -> u8 {
         let is_runner = RUNNERS.iter().any(|(id, _)| *id == self.builder);
         if is_runner { level.min(RUNNER_LEVEL) } else { level }
@@ -151,7 +152,7 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
 
 fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
     let (source, reference) = split_uri(text(predicate, "/invocation/configSource/uri")?);
-    // If a person started the workflow, its inputs are in the event payload. Other parameters are in
+    // The inputs of a workflow that a person started are in the event payload. All other parameters of a build are in
     // `invocation.parameters`.
     let parameters = predicate.pointer("/invocation/parameters").and_then(Value::as_object);
     let inputs = predicate.pointer("/invocation/environment/github_event_payload/inputs").and_then(Value::as_object);
@@ -178,8 +179,8 @@ fn split_uri(uri: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Returns the names and values (as text) of an object's members, except for the `known` members and empty values.
-/// Instead of `inputs`, `vars` and `event_inputs`, returns the members of these objects, including empty ones.
+/// Returns the names and values (as text) of an object's members. Omits the members in `known` and members with empty
+/// values. Replaces the objects `inputs`, `vars` and `event_inputs` with their members, even members with empty values.
 fn parameters_without(object: &Object, known: &[&str]) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     for (name, value) in object.members().filter(|(name, _)| !known.contains(name)) {
@@ -263,7 +264,7 @@ mod tests {
         assert_eq!(found.source, "git+https://github.com/acme/app");
         assert_eq!((found.reference.as_deref(), found.commit.as_deref()), (Some("refs/heads/main"), Some("c0ffee")));
         assert_eq!(found.parameters, parameters(&[("image", "x")]));
-        // Only a complete ref is split off.
+        // `main` is not a complete ref, so it remains part of the source.
         let found = read(build_type, &external("git+https://github.com/acme/app@main"), "[]").unwrap();
         assert_eq!((found.source.as_str(), found.reference), ("git+https://github.com/acme/app@main", None));
         assert!(read("https://example.com/build", &external("x"), "[]").unwrap_err().contains("is not supported"));

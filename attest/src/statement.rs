@@ -32,13 +32,13 @@ struct Subject {
     digests: Vec<(Algorithm, Vec<u8>)>,
 }
 
-/// The reason why a payload is not a statement, or not a statement about the artifact.
+/// The reason why a payload is not a statement, or why a statement is not about the artifact.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct StatementError(String);
 
 impl Statement {
-    /// Reads the payload of an envelope of the type [`PAYLOAD_TYPE`].
+    /// Reads the payload of an envelope whose payload type is [`PAYLOAD_TYPE`].
     ///
     /// # Errors
     /// [`StatementError`] if the payload is not a statement.

@@ -19,7 +19,7 @@ pub struct Trust<'a> {
 pub struct TrustDemands {
     /// Whether a transparency log must have recorded the signature.
     pub log: LogDemand,
-    /// The required number of distinct logs. 0 means 1. Ignored if no log is required.
+    /// The required number of distinct logs; 0 is treated as 1. Ignored if `log` is [`LogDemand::None`].
     pub logs: u32,
     /// The required number of distinct sources of time. A source is a log that signed the time of its entry, or a
     /// timestamp authority. Evidence with a certificate always needs at least one source, even if this number is 0.
@@ -33,17 +33,18 @@ pub struct TrustDemands {
 pub enum LogDemand {
     /// A log entry is required.
     Required,
-    /// A log entry is not required, for example for GitHub's Sigstore instance for private repositories. If there are
-    /// entries, they are verified nevertheless.
+    /// A log entry is not required. GitHub's Sigstore instance for private repositories, for example, has no log. If
+    /// the evidence contains log entries, they are verified nevertheless.
     None,
 }
 
 /// Whether a certificate must contain a signed certificate timestamp (RFC 6962).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SctDemand {
-    /// A certificate timestamp is required.
+    /// A signed certificate timestamp is required.
     Required,
-    /// A certificate timestamp is not required, for example for GitHub's Sigstore instance for private repositories.
+    /// A signed certificate timestamp is not required. The certificates of GitHub's Sigstore instance for private
+    /// repositories, for example, contain none.
     None,
 }
 

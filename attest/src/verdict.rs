@@ -1,5 +1,5 @@
 //! The verdict on a package. For each rule that applies, the verdict contains the evidence that satisfies the rule, or
-//! a description of what was found instead.
+//! the reasons why no evidence satisfies it.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ use crate::signed::SignedBy;
 pub struct Verdict {
     pub(crate) path: TargetPath,
     pub(crate) rules: Vec<RuleVerdict>,
-    /// The reason in the local policy for an exception for this package, if there is an exception.
+    /// The reason that the local policy gives for exempting this package, or `None` if the package is not exempt.
     pub(crate) exception: Option<String>,
 }
 
@@ -24,11 +24,12 @@ pub struct Verdict {
 pub struct RuleVerdict {
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
-    /// The name of the rule, or `policy` if the verdict is on the policy as a whole.
+    /// The name of the rule. If the policy is unusable or not fully understood, it gets a verdict as a whole, and the
+    /// name is `policy`.
     pub rule: String,
-    /// The kind of the rule, as written in the policy, or `policy`.
+    /// The kind of the rule, as written in the policy. For a verdict on a policy as a whole, the kind is `policy`.
     pub kind: String,
-    /// The requirement of the rule.
+    /// A description of what the rule requires.
     pub wanted: String,
     /// Whether the evidence satisfies the rule.
     pub outcome: Outcome,
@@ -43,7 +44,7 @@ impl RuleVerdict {
     }
 }
 
-/// The kind of a verdict on a policy as a whole.
+/// The `rule` and `kind` of a verdict on a whole policy, which is unusable or not fully understood.
 pub(crate) const WHOLE_POLICY: &str = "policy";
 
 /// Whether the evidence satisfies a rule.
@@ -60,12 +61,12 @@ pub enum Outcome {
     AllowedUpgrade(String),
 }
 
-/// A piece of evidence that counts for a rule.
+/// A piece of evidence that counts toward a rule.
 #[derive(Clone, Debug)]
 pub struct Proof {
     /// The target that contains the evidence.
     pub evidence: TargetPath,
-    /// The position of the piece of evidence in the file, starting at 1.
+    /// The position of the piece of evidence in this target, starting at 1.
     pub number: usize,
     /// The name of the signer in the policy.
     pub signer: String,
@@ -73,16 +74,17 @@ pub struct Proof {
     pub signed_by: SignedBy,
     /// The type of the statement, or `None` for a signature over the file itself.
     pub statement: Option<String>,
-    /// The name of the builder in the policy and the level that the provenance proves, if the rule requires provenance.
+    /// The name of the builder in the policy, and the SLSA build level that the provenance proves. `None` if the rule
+    /// does not require provenance.
     pub builder: Option<(String, u8)>,
-    /// The authenticated times of the signature. The list is empty if the signature was made with a key and neither log
-    /// entries nor timestamps were verified.
+    /// The authenticated times of the signature. A signature that was made with a key may have none, because log
+    /// entries and timestamps are optional for it.
     pub times: Vec<DateTime<Utc>>,
     /// The hexadecimal IDs of the logs that recorded the signature.
     pub logs: Vec<String>,
 }
 
-/// The reason why a package must not be installed, which is the first rule that the package does not satisfy.
+/// The error for a package that must not be installed. It describes the first rule that the package does not satisfy.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{path}` does not satisfy {}", self.reason())]
 pub struct Refused {
@@ -94,9 +96,9 @@ pub struct Refused {
     pub rule: String,
     /// The rule and its origin for messages, as in [`RuleVerdict::name`].
     pub name: String,
-    /// The requirement of the rule.
+    /// A description of what the rule requires.
     pub wanted: String,
-    /// A description of what was found instead.
+    /// A description of what was found instead of `wanted`.
     pub found: String,
 }
 

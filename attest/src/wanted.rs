@@ -1,8 +1,8 @@
-//! Describes the requirements of rules in verdicts that users read.
+//! Describes what rules require, for verdicts that users read.
 
 use crate::policy::{Credential, Demand, Parameters, Policy, Rule, SignerName, one_of};
 
-/// Describes the requirement of a rule, such as "a signature by release (https://…)".
+/// Describes what a rule requires, such as "a signature by release (https://…)".
 pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
     match &rule.demand {
         Demand::Signature(demand) => match demand.threshold.get() {
@@ -49,7 +49,7 @@ pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
     }
 }
 
-/// Describes signers, joined by `conjunction`.
+/// Lists signers: their names, and the subjects of those that are certificate holders. Joins them with `conjunction`.
 fn signers(policy: &Policy, names: &[SignerName], conjunction: &str) -> String {
     let describe = |name: &SignerName| {
         let SignerName::Own(own) = name else { return name.to_string() };

@@ -1,4 +1,4 @@
-//! Tests that parsing hostile evidence takes less than 24 times its length in memory.
+//! Tests that the memory used to parse hostile evidence is less than 24 times the length of the evidence.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -16,14 +16,14 @@ pub enum ExitStatus {
     NoSuchName = 3,
     /// The network or a server failed.
     Network = 4,
-    /// To protect clients or keys, the command refused something: metadata or a target that is invalid or has expired,
-    /// a change that clients would refuse, a repository whose root is not pinned, or the publication of files that must
-    /// stay private.
+    /// The command refused something to protect clients or keys. For example, metadata is invalid or has expired, a
+    /// target does not match the metadata, clients would refuse a change, the root of the repository is not pinned, or
+    /// a file that would be published must stay private.
     Refused = 5,
-    /// The change is pending and has not been published, because signatures are missing.
+    /// The change was not published, because signatures are missing. It is pending.
     Pending = 6,
-    /// The command succeeded, but found something that needs attention: a role is overdue or has expired, a change is
-    /// pending, `verify --strict` printed warnings, or a client that was tested did not withstand an attack.
+    /// The command succeeded, but found something that needs attention. For example, a role is overdue or has expired,
+    /// a change is pending, `verify --strict` printed warnings, or the tested client did not withstand an attack.
     Findings = 7,
 }
 

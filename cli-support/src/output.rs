@@ -19,7 +19,7 @@ const SCHEMA: u32 = 1;
 pub struct OutputOptions {
     /// Whether to write data and errors as JSON to standard output (`--json`).
     pub json: bool,
-    /// Whether to omit notes, warnings, progress bars and reports (`--quiet`).
+    /// Whether to omit notes, warnings, progress bars and the text of reports and events (`--quiet`).
     pub quiet: bool,
     /// Whether to omit progress bars. Set this if a log is written to the same terminal, because the bars would be
     /// mixed with the log.
@@ -38,7 +38,7 @@ pub struct Output {
 
 struct Stdout {
     stream: Box<dyn Write + Send>,
-    /// Whether anything was already written. JSON output is a single document, either data or an error.
+    /// Whether anything was already written. If so, an error is no longer written as a JSON document.
     is_written: bool,
 }
 

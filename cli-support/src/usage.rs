@@ -70,7 +70,7 @@ fn hide_credentials_of_words(text: &str) -> String {
         .collect()
 }
 
-/// Returns the first paragraph of the parser's error, without the label.
+/// Returns the first paragraph of the parser's error, without the label `error:`.
 fn message(text: &str) -> &str {
     let text = text.strip_prefix("error: ").unwrap_or(text);
     text.split("\n\n").next().unwrap_or(text).trim_end()

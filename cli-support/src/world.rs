@@ -1,4 +1,4 @@
-//! A value that represents the environment of a program, except files and the network. `main` passes the real
+//! The environment of a program, except files and the network, as a struct. `main` passes the real
 //! environment, and tests pass a simulated one.
 
 use std::ffi::OsString;
@@ -12,20 +12,20 @@ use chrono::{DateTime, Utc};
 
 use crate::text::printable;
 
-/// Returns the value of an environment variable, if it is set.
+/// A function that returns the value of an environment variable, or `None` if the variable is not set.
 pub type Environment = Box<dyn Fn(&str) -> Option<OsString>>;
 
-/// Asks the user for a secret on the terminal, without echo.
+/// A function that asks the user for a secret on the terminal, without echo.
 pub type AskSecret = Box<dyn Fn(&str) -> io::Result<String> + Send + Sync>;
 
-/// Waits for a duration. Returns `Break` if the program should stop.
+/// A function that waits for the given duration. Returns `Break` if the program should stop.
 pub type Wait = Box<dyn Fn(Duration) -> ControlFlow<()>>;
 
 /// The environment of a program: clock, variables, home directory, standard streams and pass-phrase prompts.
 pub struct World {
     /// The clock.
     pub now: Box<dyn Fn() -> DateTime<Utc>>,
-    /// The function that commands call to wait.
+    /// The function with which a command that runs until it is stopped waits between its steps.
     pub wait: Wait,
     /// The environment variables.
     pub env: Environment,
@@ -44,12 +44,12 @@ pub struct World {
     /// Whether `stderr` is a terminal. If it is, colours and progress bars can be shown. The bars are always drawn on
     /// the standard error stream of the process.
     pub stderr_is_terminal: bool,
-    /// A function that asks the user for a pass-phrase.
+    /// The prompt for pass-phrases.
     pub ask_secret: AskSecret,
 }
 
 impl World {
-    /// Returns the environment of this process, except that `ask_secret` always fails.
+    /// Returns the environment of this process. `ask_secret` always fails, so programs that need it must replace it.
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "`main` obtains the clock, the environment and the streams here")]
     pub fn system() -> World {
@@ -105,15 +105,15 @@ impl World {
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
-    /// Moves the prompt for secrets out of this environment. After that, `ask_secret` always fails in this environment.
-    /// The returned function escapes each question.
+    /// Returns the prompt for secrets, and replaces it in this environment with one that always fails. The returned
+    /// prompt escapes each question.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {
         let ask = std::mem::replace(&mut self.ask_secret, nobody_to_ask());
         Box::new(move |question| ask(&printable(question)))
     }
 
-    /// Moves standard input out of this environment, and replaces it with an empty stream.
+    /// Returns standard input, and replaces it in this environment with an empty stream.
     #[must_use]
     pub fn take_stdin(&mut self) -> Box<dyn BufRead + Send> {
         std::mem::replace(&mut self.stdin, Box::new(io::empty()))

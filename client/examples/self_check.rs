@@ -53,7 +53,7 @@ async fn published(updater: &Updater, name: &str) -> Result<TargetFile, Error> {
     Ok(session.target(name).await?.file().clone())
 }
 
-/// Checks the length of the file and all its listed hashes.
+/// Checks the file against the length and all hashes that the metadata lists for the target.
 fn judge(path: &Path, target: &TargetFile) -> std::io::Result<Result<(), FileError>> {
     let mut file = File::open(path)?;
     let mut verifier = target.verifier();

@@ -109,9 +109,9 @@ impl UpdaterBuilder {
         UpdaterBuilder { unreachable, ..self }
     }
 
-    /// Sets how long to wait while another process refreshes the same store or writes to it. The default is five
-    /// minutes. A refresh waits until another process has finished refreshing. Other operations wait only while another
-    /// process reads or writes the stored files.
+    /// Sets how long to wait for another process that uses the same store. The default is five minutes. A refresh waits
+    /// until another process has finished its refresh. Other operations wait only while another process holds the lock
+    /// on the stored files.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
@@ -130,8 +130,8 @@ impl UpdaterBuilder {
         UpdaterBuilder { sequential: true, ..self }
     }
 
-    /// Ignores the policies of the repository: targets are found and downloaded without evidence, as if the client did
-    /// not support policies. All TUF checks remain in force, and a local policy is still enforced.
+    /// Ignores the policies of the repository: targets are found and downloaded without evidence, as in a TUF client
+    /// that does not know policies. All TUF checks remain in force, and a local policy is still enforced.
     pub fn ignore_policies(mut self) -> UpdaterBuilder {
         self.policies.are_ignored = true;
         self
@@ -145,8 +145,8 @@ impl UpdaterBuilder {
         self
     }
 
-    /// Sets a callback that decides for the application whether a target may be downloaded. The callback runs only for
-    /// targets that the policies allow.
+    /// Sets a callback with which the application decides whether a target may be downloaded. The callback runs only
+    /// for targets that the policies allow.
     #[cfg(feature = "attest")]
     pub fn approve(mut self, approve: impl Approve) -> UpdaterBuilder {
         self.policies.approve = Some(Box::new(approve));

@@ -211,7 +211,7 @@ fn c_25_an_envelope_without_signatures_and_a_bundle_with_two_are_refused() {
 fn an_envelope_may_use_the_url_safe_alphabet_but_a_bundle_may_not() {
     let key = ed25519();
     let mut statement = statement();
-    // Choose a payload whose encodings in the two alphabets differ.
+    // Choose a payload that standard base64 and URL-safe base64 encode differently.
     statement["predicate"] = json!("\u{3f}\u{3f}\u{3f}>>>");
     let mut envelope = envelope(statement.to_string().as_bytes(), &[&key]);
     for member in ["payload", "sig"] {

@@ -66,7 +66,7 @@ fn the_subject_of_evidence_is_compared_without_verifying_a_signature() {
     assert_eq!(bundle.check_subject(&artifact(b"app")), Ok(()));
     assert!(bundle.check_subject(&artifact(b"other")).is_err());
     assert!(read(&line()).check_subject(&artifact(b"other")).is_err());
-    // The output of `cosign sign-blob` names no file, so it passes for any file.
+    // The output of `cosign sign-blob` does not say which file it signs, so `check_subject` accepts it for any file.
     assert_eq!(read(&base64([0; 64])).check_subject(&artifact(b"other")), Ok(()));
 }
 

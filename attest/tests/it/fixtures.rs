@@ -39,7 +39,7 @@ fixtures! {
     NO_LOG_ENTRY = "no-log-entry.json";
 }
 
-/// The SHA-256 digest of the file that each bundle signs.
+/// The SHA-256 digests of the files that the bundles sign.
 pub(crate) const FILE_V0_1_DIGEST: &str = "802dd60ff88333802f2585e73043bd21c341285e1992fe5b31755e1cadeae30e";
 pub(crate) const FILE_V0_2_DIGEST: &str = "c4e92e9ecc828bef2aa7dba1de8ac983511f7532a0df11c770d39099a25cf201";
 pub(crate) const FILE_V0_3_DIGEST: &str = "5e6ae9de58c1177bea615b4fcbfb2fd688e8c4b51c2e56b6a38e817833ec24a2";
@@ -57,7 +57,7 @@ pub(crate) const NO_LOG_ENTRY_DIGEST: &str = "9b469fc9761e8b933073b62725fbc98b54
 /// The SHA-512 digest of the file that [`NPM_V0_1`] signs.
 pub(crate) const NPM_DIGEST: &str = "90f223f992e4c88dd068cd2a5fc57f9d2b30798343dd6e38f29c240e04ba090ef831f84490847c4e82b9232c78e8a258463b1e55c0f7469f730265008fa6633f";
 
-/// Returns the start time of the update, which is later than every time in the fixtures.
+/// Returns the time that tests pass as the start time of the update. It is later than every time in the fixtures.
 pub(crate) fn now() -> DateTime<Utc> {
     time("2026-11-29T00:00:00Z")
 }
@@ -96,7 +96,8 @@ pub(crate) fn unreadable(evidence: &[u8]) -> String {
     Evidence::parse(evidence).expect_err("the evidence must be unreadable").to_string()
 }
 
-/// Reads evidence with one item, and verifies with the default requirements that a certificate holder signed it.
+/// Reads evidence that consists of one item, and verifies that a certificate holder signed this item. The requirements
+/// for the trust root are the defaults.
 pub(crate) fn verify(evidence: &[u8], digest: &str, root: &TrustRoot) -> Result<Signed, Rejection> {
     verify_with(evidence, digest, root, TrustDemands::default())
 }
@@ -112,7 +113,7 @@ pub(crate) fn verify_with(
     item.verify_identity(&artifact(digest), &Trust { root, demands }, now())
 }
 
-/// Like [`verify`], but expects a rejection, and returns its text.
+/// Like [`verify`], but the evidence must be rejected. Returns the text of the rejection.
 #[track_caller]
 pub(crate) fn rejected(evidence: &[u8], digest: &str, root: &[u8]) -> String {
     verify(evidence, digest, &TrustRoot::parse(root).unwrap()).expect_err("the evidence must be rejected").to_string()

@@ -70,8 +70,8 @@ pub(crate) fn message_signature(key: &PrivateKey) -> (&'static str, Value) {
     ("messageSignature", signature)
 }
 
-/// Returns the body of a Rekor v1 entry for the key's signature over [`FILE`]. Different `white_space` gives a
-/// different body.
+/// Returns the body of a Rekor v1 entry for the key's signature over [`FILE`]. `white_space` is inserted into the body,
+/// so that a test can record the same signature in two different entries.
 pub(crate) fn body(key: &PrivateKey, white_space: &str) -> String {
     let hash = json!({ "algorithm": "sha256", "value": sha256(FILE) });
     let public_key = json!({ "content": base64(key.public_key().public()) });
@@ -80,7 +80,7 @@ pub(crate) fn body(key: &PrivateKey, white_space: &str) -> String {
     format!("{{\"apiVersion\":\"0.0.1\",\"kind\":\"hashedrekord\",\"spec\":{spec}{white_space}}}")
 }
 
-/// Whether an entry contains an inclusion promise, which is the log's signature over the time of the entry.
+/// Whether an entry contains an inclusion promise, which is the log's signature over the entry and its time.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Promise {
     Signed,

@@ -36,7 +36,7 @@ fn a_real_bundle_signed_with_a_key_is_accepted_with_its_log_entry() {
     let trust = Trust { root: &root, demands: TrustDemands::default() };
     let signed = verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&trust)).unwrap();
     assert_eq!(signed.signer, SignedBy::Key(published_key()));
-    // The log and a timestamp authority each authenticate a time.
+    // The log authenticates one time, and a timestamp authority authenticates another.
     assert_eq!((signed.times.len(), signed.logs.len()), (2, 1));
     let other = key(Scheme::EcdsaP256, 1);
     let rejection = verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, other.public_key(), Some(&trust)).unwrap_err();
@@ -47,7 +47,7 @@ fn a_real_bundle_signed_with_a_key_is_accepted_with_its_log_entry() {
 fn without_a_trusted_root_a_bundle_signed_with_a_key_has_neither_logs_nor_times() {
     let signed = verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, &published_key(), None).unwrap();
     assert!(signed.logs.is_empty() && signed.times.is_empty());
-    // The log entry is ignored, so a forged entry makes no difference.
+    // Without a trust root, the log entry cannot be verified. It is ignored, even if it is forged.
     let forged = with_entry(KEY, |entry| flip_last(&mut entry["inclusionPromise"]["signedEntryTimestamp"]));
     assert!(verify_key(&forged, REKOR_V2_STATEMENT_DIGEST, &published_key(), None).is_ok());
     let root = root(PUBLIC_ROOT);

@@ -1,6 +1,6 @@
 //! Compares the crate's verdicts on random policies and evidence with the verdicts of a small model. The model checks
 //! each rule that covers the package, in the policies on the delegation chain and in the local policy. It accepts the
-//! package if enough distinct keys signed it for every such rule.
+//! package if, for each of these rules, enough of the keys that the rule accepts have signed the package.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ impl Random {
     }
 }
 
-/// The names of signers. Each policy assigns a random key to each name.
+/// The names of the signers. Each policy defines all of them, each with a random key.
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// The path patterns that rules use, and whether each pattern matches the package.
@@ -35,12 +35,13 @@ const PATTERNS: [(&str, bool); 5] =
 struct Rule {
     paths: Vec<(&'static str, bool)>,
     except: Option<(&'static str, bool)>,
-    /// The names of signers. `true` means that the policy of the role that lists the package defines the signer.
+    /// The names of signers. If the flag is `true`, the name is written as `@NAME`, which refers to the policy of the
+    /// role that lists the package.
     by: Vec<(&'static str, bool)>,
     threshold: usize,
 }
 
-/// A policy: the number of the key of each signer, and the rules.
+/// A policy. `keys` contains the name and the key number of each signer.
 #[derive(Debug)]
 struct Policy {
     keys: Vec<(&'static str, u8)>,
@@ -48,13 +49,13 @@ struct Policy {
 }
 
 impl Policy {
-    /// Creates a policy. Every name that a rule uses is defined.
+    /// Creates a policy with one to three random rules. No threshold is higher than the policy format allows.
     fn random(random: &mut Random) -> Self {
         let keys: Vec<_> = NAMES.iter().map(|name| (*name, 1 + u8::try_from(random.below(4)).unwrap())).collect();
         let rules = (0..=random.below(3)).map(|_| Rule::random(random)).collect();
         let mut policy = Self { keys, rules };
-        // A policy is refused if the threshold of a rule is higher than the number of its keys, so lower such
-        // thresholds.
+        // A policy is refused if the threshold of a rule is higher than the number of keys that the rule accepts.
+        // Therefore, lower such thresholds.
         for rule in &mut policy.rules {
             let own = rule.by.iter().filter(|(_, of_listing_role)| !of_listing_role);
             let keys: BTreeSet<u8> = own.filter_map(|(name, _)| key_of(&policy.keys, name)).collect();

@@ -25,7 +25,7 @@ pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The predicate type of provenance.
 pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
-/// The start time of the update, unless a test sets another time.
+/// Returns the start time of the update, unless a test sets another time.
 pub(crate) fn now() -> DateTime<Utc> {
     parse_time("2026-06-01T00:00:00Z").unwrap()
 }
@@ -35,7 +35,7 @@ pub(crate) fn key(number: u8) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &[number; 32]).unwrap()
 }
 
-/// Returns the JSON members of a signer that is recognized by key `number`.
+/// Returns the JSON members of a signer whose key is key `number`.
 pub(crate) fn signer(number: u8) -> String {
     format!(r#""key":{}"#, Key::from_public(key(number).public_key()).to_json().to_text())
 }
@@ -79,9 +79,10 @@ pub(crate) fn envelope_of(keys: &[u8], statement: &str) -> String {
 
 /// A repository in which either the top-level role or the delegated role `team` lists the package.
 pub(crate) struct Packages {
+    /// The policy of the top-level role. If the text is empty, the role has no policy.
     pub(crate) top: String,
-    /// The policy of the delegated role `team`, or `None` if there is no such role. If the text is empty, the role has
-    /// no policy.
+    /// The policy of the delegated role `team`. If the text is empty, the role has no policy. If the value is `None`,
+    /// there is no such role.
     pub(crate) team: Option<String>,
     /// The delegation's JSON member that contains the paths for which the role is trusted.
     pub(crate) paths: &'static str,

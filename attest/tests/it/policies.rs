@@ -97,7 +97,7 @@ fn c_21_evidence_that_cannot_be_read_is_reported_and_does_not_count() {
     let packages = Packages::of_top(policy("", &signature_rule("signed", r#""a""#)));
     let refusal = packages.refusal(&[signed_by(&[1]), "{}".into()]);
     assert!(refusal.contains("app/1.tar.intoto.jsonl: line 2"), "{refusal}");
-    // Evidence in another, readable file still counts.
+    // An unreadable evidence file does not affect the evidence in other files.
     let verdict = packages.judge_files(&[file("bad", Some("{")), file("good", Some(&signed_by(&[1])))]);
     assert_eq!(verdict.check(), Ok(()));
 }
@@ -125,8 +125,8 @@ fn c_44_evidence_that_is_withheld_does_not_count() {
 fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
     let top = policy("", &signature_rule("signed", r#""a""#));
     let own = signature_rule("signed", r#""b""#);
-    // The delegated role has no policy, or it has a policy that gives another key to the name of the delegator's
-    // signer, or it has a policy whose rule excludes the package.
+    // The delegated role tries to weaken the rule in three ways: it has no policy, its policy gives the name of the
+    // delegator's signer to another key, or its rule excludes the package.
     let renamed = policy("", &signature_rule("signed", r#""a""#))
         .replace(&crate::packages::signer(1), &crate::packages::signer(2));
     let excepted = policy("", &own.replace(r#""by""#, r#""except":["app/*"],"by""#));
@@ -136,7 +136,7 @@ fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
         assert!(refusal.contains("rule `signed` of role `targets`"), "{team}: {refusal}");
         assert_eq!(packages.judge(&[signed_by(&[1, 2])]).check(), Ok(()), "{team}");
     }
-    // The rules of the delegated role apply too.
+    // The rules in the policy of the delegated role apply in addition.
     let refusal = Packages::of_team(top, renamed).refusal(&[signed_by(&[1])]);
     assert!(refusal.contains("rule `signed` of role `team`"), "{refusal}");
 }
@@ -189,7 +189,7 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     let known = signature_rule("signed", r#""a""#);
     let packages = Packages::of_top(policy(r#""upgrade":["app/*"],"#, &format!("{known},{unknown}")));
     assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));
-    // The rules that are understood still apply.
+    // `upgrade` exempts a package only from the rules that are not understood.
     assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(r#"{"version":2,"upgrade":["app/*"]}"#.into());
     assert_eq!(packages.judge(&[]).check(), Ok(()));
@@ -200,7 +200,8 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(newer.replace(r#""a":{"key""#, r#""a":{"new":1,"key""#));
     assert_eq!(packages.judge(&[]).check(), Ok(()));
-    // The rule refers to a builder that is not understood, so the upgrade is allowed.
+    // This version of lastmile does not understand the builder that the rule names. `upgrade` lists the package, so it
+    // is allowed without evidence.
     let builder = r#""upgrade":["app/*"],"builder":{"x":{"new":1,"id":["y"],"by":["a"],"level":3}},"#;
     let built = r#"{"name":"built","kind":"provenance","paths":["app/*"],"builder":["x"],"level":3,"source":["z"]}"#;
     assert_eq!(Packages::of_top(policy(builder, built)).judge(&[]).check(), Ok(()));
@@ -208,7 +209,7 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     assert!(Packages::of_top(understood).refusal(&[]).contains("rule `built`"));
     let not_listed = policy(&builder.replace(r#""upgrade":["app/*"],"#, ""), built);
     assert!(Packages::of_top(not_listed).refusal(&[]).contains("needs a newer lastmile"));
-    // A delegated role cannot allow a path that the policy of its delegator blocks.
+    // A delegated role cannot use `upgrade` to allow a package that the policy of its delegator blocks.
     let top = policy("", unknown);
     let packages = Packages::of_team(top, policy(r#""upgrade":["app/*"],"#, &known));
     assert!(packages.refusal(&[signed_by(&[1])]).contains("rule `new` of role `targets`"));
@@ -261,7 +262,8 @@ fn an_attestation_must_have_the_demanded_type_and_values() {
 
 const WORKFLOW: &str = "https://actions.github.io/buildtypes/workflow/v1";
 
-/// Replaces a part of the predicate of a provenance statement, signs the statement with key 1, and returns it.
+/// Returns an envelope with a provenance statement that key 1 signed. In the predicate, `replaced` is replaced by
+/// `replacement`.
 fn provenance(replaced: &str, replacement: &str) -> String {
     let predicate = r#"{"buildDefinition":{"buildType":"WORKFLOW","externalParameters":{"inputs":{},"workflow":{"path":"x",
         "ref":"refs/tags/v1","repository":"https://github.com/acme/app"}},"resolvedDependencies":[{"digest":{"gitCommit":"1"}}]},
@@ -313,7 +315,7 @@ fn c_30_parameters_must_be_listed_and_the_level_comes_from_the_policy() {
     assert_eq!(packages.judge(&[with("{}")]).check(), Ok(()));
     assert!(packages.refusal(&[with(r#"{"mode":"debug"}"#)]).contains("the parameter mode is debug, expected release"));
     assert!(packages.refusal(&[with(r#"{"mode":"release","x":1}"#)]).contains("the parameter x, which is not allowed"));
-    // The workflow that runs the build can write this builder ID itself. Therefore the level is at most 2, even if the
+    // The workflow that runs the build can write this builder ID itself. Therefore, the level is at most 2, even if the
     // policy gives a higher level.
     let runner = "https://github.com/actions/runner/github-hosted";
     let builder = format!(r#""builder":{{"x":{{"id":["{runner}"],"by":["a"],"level":3}}}},"#);
@@ -395,17 +397,17 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     packages.others.insert("trust/root.json", b"{}".to_vec());
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     assert_eq!(request.listed().unwrap().unwrap().path.as_str(), "trust/root.json");
-    // `load` checks the content itself, because the caller may have read it from an untrusted place.
+    // `load` checks the content itself, because the caller may have read it from an untrusted source.
     for (content, reason) in [(&b"[]"[..], "sha256"), (b"{} ", "has 3 bytes"), (b"{}", "trust root")] {
         let error = request.load(content, &mut roots).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
-    // If the policy contains the digest, any role may list the file.
+    // If the policy contains the digest of the trust root, the role that signs the policy need not list the file.
     let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     let packages = Packages::of_top(with(&format!(r#","sha256":"{digest}""#)));
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     assert_eq!(request.listed(), Ok(None));
     assert!(request.load(b"[]", &mut roots).unwrap_err().to_string().contains("does not have the `sha256`"));
-    // If the trust root was not loaded, evidence from the signer does not count.
+    // Evidence from a signer does not count if the trust root of this signer was not loaded.
     assert!(packages.refusal(&[signed_by(&[1])]).contains("the trust root t is missing"));
 }

@@ -81,7 +81,8 @@ fn c_4_a_timestamp_over_other_bytes_is_refused() {
 
 #[test]
 fn c_4_a_timestamp_of_an_unknown_authority_is_refused() {
-    // The time that the log signed would be enough, but every timestamp in the bundle must be valid.
+    // The policy requires only one time, and the time that the log signed is valid. However, every timestamp in the
+    // bundle must be valid.
     let no_authority = changed(PUBLIC_ROOT, |root| root["timestampAuthorities"] = json!([]));
     let rejection = rejected(TWO_TIMES, TWO_TIMES_DIGEST, &no_authority);
     assert!(rejection.contains("the time of the signature is not trusted"), "{rejection}");
@@ -152,8 +153,8 @@ fn c_11_a_log_key_that_was_not_valid_is_refused() {
     let first = Log::new(9);
     let mut second = Log::new(10);
     let body = body(&key, "");
-    // The second log does not sign a time, so `sigstore-verify` does not check whether the key of the second log was
-    // valid.
+    // The second log does not sign a time, so `sigstore-verify` does not check whether the key of this log was valid
+    // when the signature was made.
     let entries = [first.record(&[&body], Promise::Signed), second.record(&[&body], Promise::Absent)].concat();
     let bundle = bundle(message_signature(&key), &entries).to_string();
     let evidence = Evidence::parse(bundle.as_bytes()).unwrap();
@@ -169,7 +170,7 @@ fn c_11_a_log_key_that_was_not_valid_is_refused() {
 
 #[test]
 fn c_6_the_time_of_a_signature_by_a_key_is_returned() {
-    // `Demands::judge` compares this time with the validity period of the signer.
+    // `Demands::judge` needs the returned time: it compares this time with the validity period of the signer.
     let log = Log::new(9);
     let key = key(Scheme::EcdsaP256, 1);
     let bundle = bundle(message_signature(&key), &log.record(&[&body(&key, "")], Promise::Signed)).to_string();

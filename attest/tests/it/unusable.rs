@@ -1,5 +1,5 @@
-//! Tests of policies, evidence files and trust roots that cannot be used. They lead to a refusal in the verdict instead
-//! of an earlier error, so an exception in the local policy still applies.
+//! Tests of policies, evidence files and trust roots that cannot be used. These problems are not errors: the
+//! verdict refuses the package. Therefore, an exception in the local policy can still allow the package.
 
 use lastmile_attest::{EvidenceContent, EvidenceFile, LocalPolicy, Outcome, TrustRoots};
 
