@@ -149,7 +149,7 @@ fn c_7_the_same_entry_twice_is_refused() {
         let entries = bundle["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap();
         entries.push(entries[0].clone());
     });
-    assert!(unreadable(&twice).contains("the same log entry occurs twice"));
+    assert!(unreadable(&twice).contains("the bundle contains a log entry twice"));
     // The log index of a Rekor v1 entry counts the entries of all shards, so it cannot be compared with the index in
     // the inclusion proof. Only the log's signature over the log index reveals that it was changed.
     let other_index =
