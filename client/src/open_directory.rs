@@ -56,7 +56,7 @@ impl OpenDirectory {
         OpenDirectory::open(path)
     }
 
-    /// Opens the subdirectory `name`. Creates it if it does not exist.
+    /// Opens the subdirectory `name`. Creates the subdirectory if it does not exist.
     pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<OpenDirectory, LocalError> {
         let made = match mode {
             PRIVATE => disk::make_folder_of_owner(self.place(name), passable(mode)),
@@ -215,7 +215,7 @@ impl OpenDirectory {
         disk::try_lock_at(self.place(name), disk::lock_file_of_owner).map_err(|error| self.failed("lock", name, error))
     }
 
-    /// Like [`try_lock`](OpenDirectory::try_lock), but does not create the file: a missing file is an error.
+    /// Like [`try_lock`](OpenDirectory::try_lock), but returns an error if the file does not exist.
     pub(crate) fn try_existing_lock(&self, name: &str) -> Result<Option<File>, LocalError> {
         disk::try_lock_at(self.place(name), disk::existing_lock_file).map_err(|error| self.failed("lock", name, error))
     }
@@ -242,8 +242,8 @@ impl OpenDirectory {
 /// Returns an error if users other than the owner can change this open file or directory.
 pub(crate) fn ensure_unwritable(file: impl AsFd, path: &Path) -> Result<(), LocalError> {
     let access = Access::of(file).map_err(|error| LocalError::new("examine", path, error))?;
-    // The root user may run this program on the files of another user. For the root user, the files may therefore
-    // belong to any user.
+    // If the root user runs this program, accept files of every owner, because root may run it on behalf of another
+    // user.
     access.ensure_unwritable_or_root().map_err(|exposure| {
         let error = io::Error::new(io::ErrorKind::PermissionDenied, exposure.to_string());
         LocalError::new("trust", path, error).with_hint(exposure.remedy(&printable_path(path)))
@@ -273,7 +273,7 @@ impl CleanedDirs {
     }
 }
 
-/// Returns the mode of directories that contain files with the mode `mode`.
+/// Converts the mode of files to the mode of the directories that contain them.
 fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }
@@ -301,7 +301,8 @@ impl Temporary {
         self.finish(folder, name)
     }
 
-    /// Syncs the file and renames it to `name`, durably. `folder` must be the directory in which the file was created.
+    /// Flushes the file to the disk, renames it to `name`, and flushes the directory, so that a crash cannot undo the
+    /// change. `folder` must be the directory in which the file was created.
     pub(crate) fn finish(mut self, folder: &OpenDirectory, name: &str) -> Result<(), LocalError> {
         self.file.sync().map_err(|error| folder.failed("sync", name, error))?;
         disk::rename(folder.place(self.path.file_name().unwrap_or_default()), folder.place(name))
@@ -314,7 +315,7 @@ impl Temporary {
 impl Drop for Temporary {
     fn drop(&mut self) {
         if !self.is_finished {
-            // Ignore an error: a later process removes the file.
+            // Ignore errors, because a later process will remove the file.
             let _ = disk::remove(&self.path);
         }
     }

@@ -15,8 +15,8 @@ use crate::search::search_all;
 use crate::target::Target;
 use crate::update_context::UpdateContext;
 
-/// The number of targets that [`Session::list`] searches for between two yields. The call can be cancelled only at a
-/// yield.
+/// The number of targets that [`Session::list`] searches for before it yields to the async runtime. The call can be
+/// cancelled only when it yields.
 const SEARCHES_AT_ONCE: usize = 256;
 
 /// The trusted metadata of one update cycle. All metadata is verified as of the time at which the cycle started. A
@@ -52,7 +52,7 @@ impl Session {
         &self.trusted
     }
 
-    /// Finds the target `path` (spec 5.6.7), and collects the requirements of the policies on its delegation chain.
+    /// Finds the target `path` (spec 5.6.7), and collects the requirements of the policies that apply to the target.
     /// Fetches the delegated roles that the search visits, unless they are already stored.
     ///
     /// # Errors
@@ -80,8 +80,8 @@ impl Session {
         Ok(found)
     }
 
-    /// Builds an index of all delegations, which makes later searches faster. Call this method before thousands of
-    /// searches.
+    /// Builds an index of all delegations, which makes later searches faster. Building the index is worthwhile only if
+    /// thousands of searches follow.
     pub fn expect_many_searches(&mut self) {
         self.trusted.expect_many_searches();
     }
@@ -112,7 +112,7 @@ impl Session {
 
     /// Returns the length, hashes and custom data of every target that [`find`](Session::find) would find, sorted by
     /// path. To download a target, call [`find`](Session::find) with its path. Fetches all delegated roles. The running
-    /// time is proportional to the length of the metadata and is bounded by `Limits::list_steps`.
+    /// time is proportional to the length of the metadata. `Limits::list_steps` limits the number of steps.
     ///
     /// # Errors
     ///
@@ -168,13 +168,13 @@ impl Session {
         self.fetch(target, Destination::file(path.as_ref())?, progress).await
     }
 
-    /// Downloads a target to the path given by its name below `folder`, and returns the path of the file. Symbolic
-    /// links below `folder` are not followed.
+    /// Downloads a target into `folder`, and returns the path of the file. The target path becomes the relative path of
+    /// the file below `folder`. Symbolic links below `folder` are not followed.
     ///
     /// # Errors
     ///
-    /// The same errors as [`download`](Session::download), and [`Error::Refused`] for a path that leads out of the
-    /// folder or that operating systems interpret differently (decision D8 in docs/pouf.md).
+    /// The same errors as [`download`](Session::download), and [`Error::Refused`] if the target path leads out of the
+    /// folder, or does not have the same meaning on every operating system (decision D8 in docs/pouf.md).
     pub async fn download_below(&self, target: &Target, folder: impl AsRef<Path>) -> Result<PathBuf, Error> {
         self.download_below_with_progress(target, folder, &()).await
     }
@@ -194,8 +194,9 @@ impl Session {
         self.fetch(target, Destination::below(folder.as_ref(), target)?, progress).await
     }
 
-    /// Downloads several targets to the paths given by their names below `folder`, at most `at_once` at the same time.
-    /// The results are in the order of the targets. A failed download does not stop the other downloads.
+    /// Downloads several targets into `folder` like [`download_below`](Session::download_below), at most `at_once`
+    /// targets at the same time. The results are in the order of the targets. A failed download does not stop the other
+    /// downloads.
     pub async fn download_all(
         &self,
         targets: &[Target],
@@ -231,15 +232,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the listed length is more than [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH). The target
-    /// is then not requested. Otherwise the same errors as [`download`](Session::download).
+    /// [`Error::TooLarge`] if the listed length is more than [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH); such a
+    /// target is not requested. Otherwise the same errors as [`download`](Session::download).
     pub async fn read(&self, target: &Target) -> Result<Vec<u8>, Error> {
         self.permit(target).await?;
         read(&self.context, target, self.target_names(), Self::MAX_READ_LENGTH).await
     }
 
-    /// Permits every target: without the feature `attest`, the search for a target has already failed if a policy on
-    /// its delegation chain must be enforced.
+    /// Permits every target. Without the feature `attest`, a search never returns a target whose policies must be
+    /// enforced, but fails with [`Error::PoliciesNotSupported`].
     #[cfg(not(feature = "attest"))]
     async fn permit(&self, _target: &Target) -> Result<(), Error> {
         Ok(())

@@ -1,4 +1,4 @@
-//! The start of an update. Reads the identity of the store and the record of trusted versions.
+//! Starts an update: reads the identity of the store and the record of trusted versions.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use lastmile_metadata::{Floors, RoleName, Stage, StoredFloors, UpdateRoot};
@@ -28,10 +28,11 @@ pub(crate) struct Start {
 /// The record of trusted versions in the store: the lowest versions that are still accepted (floors).
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum FloorsRecord {
-    /// The text of the stored record, or of the record that will be stored. `None` if there is no record yet.
+    /// The text of the record, including changes of this update that are not stored yet. `None` if there is no record
+    /// yet.
     Text(Option<String>),
-    /// The stored record is damaged or missing. No new record is written until all trusted versions are known again,
-    /// because a new record would hide the loss.
+    /// The stored record is damaged, or a store that was used before has no record. No new record is written until all
+    /// trusted versions are known again, because a new record would hide the loss.
     Lost,
 }
 
@@ -90,7 +91,8 @@ impl Start {
         self.identity.starts = self.identity.starts.wrapping_add(1);
         if let Some(now) = refreshed {
             match self.identity.refreshed.filter(|before| *before > now) {
-                // Another process may have read the clock after this process, but refreshed before this process did.
+                // The stored time is slightly later than `now`. This is normal if several processes refresh the store,
+                // because they may take the lock in a different order from that in which they read the clock.
                 Some(before) if before - now <= CLOCK_TOLERANCE => {}
                 later => {
                     // Report a clock that has stepped back, but do not fail (decision D4 in docs/pouf.md).

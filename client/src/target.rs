@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::judge::Demanded;
 use crate::policies::Policies;
 
-/// A target that a session has found, with the requirements of the policies on its delegation chain. Only
+/// A target that a session has found, with the requirements of the policies that apply to the target. Only
 /// [`Session::find`](crate::Session::find) and its variants create a `Target`, and only a `Target` can be downloaded,
 /// so a program cannot bypass the policies by accident.
 ///
@@ -38,7 +38,8 @@ pub struct Target {
 }
 
 impl Target {
-    /// Collects the requirements for a target from the roles of its delegation chain and from the local policy.
+    /// Collects the requirements for a target from the policies of the roles on its delegation chain and from the local
+    /// policy.
     #[cfg(feature = "attest")]
     pub(crate) fn of(mut found: Found, policies: &Policies) -> Result<Target, Error> {
         if policies.are_ignored {

@@ -174,7 +174,8 @@ impl Fetch for TestRepository {
 /// The delay with which [`FarAway`] answers.
 pub(crate) const DELAY: Duration = Duration::from_millis(300);
 
-/// A repository that answers with a delay. For some URLs, the first requests get the answers in `at_first`.
+/// A repository that answers with a delay. The first requests for a URL get the answers that `at_first` lists for this
+/// URL. Later requests get the files of `repository`.
 #[derive(Clone, Default)]
 pub(crate) struct FarAway {
     pub(crate) repository: TestRepository,

@@ -107,7 +107,7 @@ impl Updater {
     ///
     /// # Errors
     ///
-    /// The same errors as [`refresh`](Updater::refresh); in particular [`Error::Refused`] if a role has expired, and
+    /// The same errors as [`refresh`](Updater::refresh). In particular, [`Error::Refused`] if a role has expired, and
     /// [`Error::State`] if a role was never fetched.
     pub async fn offline(&self) -> Result<Session, Error> {
         self.offline_at(now()).await
@@ -146,8 +146,8 @@ impl Updater {
     }
 
     /// Refreshes, and stores the metadata that became trusted. Stores nothing and returns `None` if another process has
-    /// changed the store in the meantime. Although this process holds the refresh lock, an earlier version of this
-    /// program can change the store, because that version does not use the lock.
+    /// changed the store in the meantime. This can happen even though this process holds the refresh lock, because
+    /// earlier versions of this program do not use this lock.
     async fn refresh_from(&self, start: Start, now: DateTime<Utc>) -> Result<Option<Session>, Error> {
         let before = start.last_refresh();
         let changes = PendingChanges::new(&self.context.store, start.identity().clone());
@@ -166,16 +166,17 @@ impl Updater {
         driver.queue_from_all(&Request::timestamp(&self.context.limits));
         let timestamp = driver.drive::<UpdateRoot>(stage.reusing(self.known.clone())).await?;
         if timestamp.forgets_stored() {
-            // Spec 5.3.11: write the record of the lowest accepted versions last, because a new record signals that the
-            // stored files have been removed.
+            // Spec 5.3.11: remove the stored timestamp and snapshot before the new record of the lowest accepted
+            // versions is written. Otherwise, after a crash between these writes, the next refresh would not notice the
+            // key rotation and would use the old files.
             driver.forget();
             driver.complete_floors();
         }
         driver.keep_floors(timestamp.floors())?;
         let snapshot = driver.drive(timestamp).await?;
         let targets = driver.drive(snapshot).await?;
-        // All stored copies have been read, so the lowest version that the client may accept is known for every role. A
-        // lost record of these versions can therefore be written again.
+        // The stored copies have been read, so the lowest acceptable version of every role is known. If the record of
+        // these versions was lost, it can be written again now.
         driver.complete_floors();
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;
@@ -183,7 +184,8 @@ impl Updater {
         Ok(trusted)
     }
 
-    /// Verifies the stored roles. The caller holds the lock, so no other process changes these roles.
+    /// Verifies the stored roles. The caller holds the lock on the files, so no other process can change the files in
+    /// the meantime.
     fn verify_stored(&self, store: &LockedStore<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
         let timestamp = drive_stored(&self.context, store, stage.reusing(self.known.clone()))?;
         let snapshot = drive_stored(&self.context, store, timestamp)?;

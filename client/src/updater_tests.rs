@@ -110,7 +110,7 @@ async fn d3_if_the_record_and_a_copy_are_damaged_every_refresh_is_refused_until_
             if is_deleted { std::fs::remove_file(path).unwrap() } else { std::fs::write(path, b"x").unwrap() }
         }
         for _ in 0..2 {
-            // The error must blame the store, not a mirror.
+            // The error must name the store as the cause, not a mirror.
             let Err(Error::State(verdict)) = updater.refresh_at(now()).await else { panic!() };
             assert_eq!(verdict.kind, ErrorKind::StateLost);
         }

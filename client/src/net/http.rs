@@ -91,13 +91,13 @@ pub struct HttpFetch {
 
 impl HttpFetch {
     /// Creates a client with the given settings. TLS uses the cryptography provider that the application installed as
-    /// the process default of rustls. Without a process default, TLS uses AWS-LC if the feature `aws-lc` is enabled, or
-    /// else ring if the feature `ring` is enabled.
+    /// the process default of rustls. Without a process default, TLS uses the provider of an enabled feature: AWS-LC
+    /// (`aws-lc`) or ring (`ring`). If both features are enabled, TLS uses AWS-LC.
     ///
     /// # Errors
     ///
-    /// The same errors as [`with_provider`](HttpFetch::with_provider), and [`Error::Config`] if there is no process
-    /// default and neither the feature `aws-lc` nor `ring` is enabled.
+    /// The same errors as [`with_provider`](HttpFetch::with_provider), and [`Error::Config`] if there is neither a
+    /// process default nor an enabled feature with a provider.
     pub fn new(settings: &HttpSettings) -> Result<HttpFetch, Error> {
         HttpFetch::with_provider(settings, default_provider()?)
     }
@@ -134,14 +134,15 @@ impl HttpFetch {
         })
     }
 
-    /// Records in `reports` the headers in which caches describe the latest response from each URL.
+    /// Records the response headers that caches add. `reports` contains these headers for the latest response from each
+    /// URL.
     #[must_use]
     pub fn cache_reports(self, reports: CacheReports) -> HttpFetch {
         HttpFetch { cache_reports: Some(reports), ..self }
     }
 
-    /// Returns the HTTP client of this transport, with all its settings. Only this project's own programs use this
-    /// method.
+    /// Returns the HTTP client of this transport, with all its settings. This method is for the programs of this
+    /// project, and is not part of the public API.
     #[doc(hidden)]
     #[must_use]
     pub fn client(&self) -> Client {
@@ -157,7 +158,7 @@ impl HttpFetch {
         Ok(self.client.get(url))
     }
 
-    /// Sends the request. Returns the response, and the position in the file at which its body starts.
+    /// Sends the request for a file. Returns the response, and the offset of the response's body within the file.
     async fn ask(
         &self,
         url: &str,
@@ -180,7 +181,8 @@ impl HttpFetch {
         }
     }
 
-    /// Returns the position in the file at which the body of the response `answer` starts.
+    /// Returns the offset of the body of `answer` within the requested file, or an error if `answer` is an error
+    /// response.
     fn start_of(&self, answer: &reqwest::Response, asked: u64) -> Result<u64, FetchError> {
         let status = answer.status();
         let headers = answer.headers();
@@ -228,8 +230,8 @@ impl Fetch for HttpFetch {
             }
             let (offset, answer) = self.ask(&url, request, offset).await?;
             check_transfer(answer.headers())?;
-            // Ignore the content coding. The client requested no coding, so the coding that the response names is a
-            // property of the file itself, such as `x-gzip` for a `.tar.gz` file. The length and hashes of the target
+            // Ignore the header `Content-Encoding`. The client requested no content coding, so the header describes the
+            // file itself, for example as `x-gzip` if the file is a `.tar.gz` file. The length and hashes of the target
             // are checked later.
             Ok(Response { offset, body: self.body(answer) })
         })
@@ -242,8 +244,8 @@ impl Fetch for HttpFetch {
             let request = request?.header(ACCEPT_ENCODING, ACCEPTED);
             let (offset, answer) = self.ask(&url, request, 0).await?;
             check_transfer(answer.headers())?;
-            // Decode only the codings that the client requested. Return every other body unchanged; the signatures are
-            // checked later.
+            // Decode only the content codings that the client requested. Return every other body unchanged; the
+            // signatures are checked later.
             let body = match asked_coding(answer.headers()) {
                 Some(coding) => decoded(coding, self.body(answer), max_length),
                 None => self.body(answer),
@@ -258,9 +260,9 @@ impl Fetch for HttpFetch {
     }
 }
 
-/// Returns the body unchanged, unless the body begins like a web page. In this case, the returned body consists of an
-/// error. Some networks answer every request with their login page, and some broken servers answer with an error page.
-/// Such a page says nothing about the repository.
+/// Returns the body unchanged, unless it begins like a web page. If it does, reading the returned body yields an error
+/// instead of the page. Some networks answer every request with their login page, and some broken servers answer with
+/// an error page. Such a page says nothing about the repository.
 fn unless_page(body: Body) -> Body {
     let checked = stream::unfold((body, false), |(mut body, is_known)| async move {
         let part = body.next().await?;
@@ -291,7 +293,8 @@ pub(crate) fn exact_url(text: &str) -> Result<Url, String> {
     }
     let sent = hide_credentials(url.as_str());
     Err(format!(
-        "`{shown}` would be sent as `{sent}`; write it percent-encoded, without `.` and `..` segments, `?` and `#`"
+        "`{shown}` would be sent as `{sent}`; write it percent-encoded, without `?` and `#`, and without the segments \
+         `.` and `..`"
     ))
 }
 
@@ -339,8 +342,7 @@ async fn read_off(mut answer: reqwest::Response) {
     drop(tokio::time::timeout(SHORTLY, reading).await);
 }
 
-/// Refuses every transfer coding except `chunked`, because the client requested no transfer coding, and a coded body
-/// would not be the plain file.
+/// Refuses every transfer coding except `chunked`. The client neither requests nor decodes any other transfer coding.
 fn check_transfer(headers: &HeaderMap) -> Result<(), FetchError> {
     match listed(headers, &TRANSFER_ENCODING, "chunked").as_slice() {
         [] => Ok(()),
@@ -356,7 +358,7 @@ fn asked_coding(headers: &HeaderMap) -> Option<Coding> {
     }
 }
 
-/// Returns the codings that the header `name` lists, not counting `plain`, the coding that changes nothing.
+/// Returns the codings that the header `name` lists, except the coding `plain`, which leaves the body unchanged.
 fn listed(headers: &HeaderMap, name: &HeaderName, plain: &str) -> Vec<String> {
     let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
     let names = values.flat_map(|value| value.split(',').map(str::to_owned).collect::<Vec<_>>());
@@ -364,7 +366,7 @@ fn listed(headers: &HeaderMap, name: &HeaderName, plain: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty() && name != plain).collect()
 }
 
-/// Returns the requested offset if a partial response starts there, or else an error.
+/// Checks that a partial response starts at the requested offset, and returns this offset.
 fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
     let value = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     let start = value
@@ -388,9 +390,9 @@ fn headers_of_all(settings: &HttpSettings) -> HeaderMap {
     headers
 }
 
-/// Returns how long the server asks the client to wait (RFC 9110, 10.2.3). The header contains either a number of
-/// seconds, or an HTTP date. The wait until that date starts at the time in the `Date` header of the response. This
-/// machine's clock is not used, because it may be wrong.
+/// Returns how long the server asks the client to wait (RFC 9110, 10.2.3). The header `Retry-After` contains either a
+/// number of seconds or an HTTP date. A date is compared with the `Date` header of the response instead of this
+/// machine's clock, which may be wrong.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
@@ -435,7 +437,8 @@ pub(super) fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> Fetc
 }
 
 /// Returns the reason why the TLS handshake failed, or `None` if the error has another cause. TLS errors are I/O errors
-/// of the kind `InvalidData`, possibly nested in other I/O errors, and a retry does not help.
+/// of the kind `InvalidData`, possibly nested in other I/O errors. Such errors are not retried, because a retry would
+/// fail in the same way.
 fn tls_problem(error: &reqwest::Error) -> Option<TlsProblem> {
     causes(error).filter_map(|cause| cause.downcast_ref::<io::Error>()).find_map(|outer| {
         let mut next = Some(outer);

@@ -40,7 +40,7 @@ impl Mirrors {
     }
 }
 
-/// A reference to one mirror, through which the failure of the mirror can be recorded.
+/// A reference to one mirror. The handle can record that the mirror has failed.
 pub(crate) struct MirrorHandle<'a> {
     mirror: &'a Mirror,
     failed: &'a AtomicBool,

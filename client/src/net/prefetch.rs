@@ -18,9 +18,9 @@ use crate::net::fetch::{Fetch, FetchError, Reading};
 /// The maximum number of prefetch requests that run at the same time.
 const MAX_IN_FLIGHT: usize = 16;
 
-/// The maximum number of bytes that are read from a prefetched file before the workflow needs the file. This limit,
-/// together with the length limit of the file that the workflow is reading, bounds the memory that a malicious mirror
-/// can make the client use.
+/// The maximum number of bytes that are read from a prefetched file before the workflow needs the file. Without this
+/// limit, a malicious mirror could make the client use a large amount of memory for files that the client may never
+/// need.
 const MAX_READ_AHEAD: u64 = 512 * 1024;
 
 /// The queued and running prefetch requests. Dropping this value cancels them.

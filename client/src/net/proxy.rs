@@ -57,8 +57,8 @@ impl ProxyVariables {
     ///
     /// The scheme of a proxy URL can be `http`, `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; the default is
     /// `http`. The entries of `no_proxy` are separated by commas or spaces. An entry is a domain (which includes its
-    /// subdomains), an address, or a network such as `10.0.0.0/8`, optionally followed by a port. A single `*` matches
-    /// every server.
+    /// subdomains), an address, or a network such as `10.0.0.0/8`. Each of these can be followed by a colon and a port.
+    /// If the whole value is `*`, it matches every server.
     ///
     /// # Errors
     ///

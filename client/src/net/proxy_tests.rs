@@ -92,7 +92,8 @@ async fn a_socks_proxy_gets_the_name_of_the_server() {
     let url = format!("socks5h://{}", listener.local_addr().unwrap());
     let asked = tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
-        // Read the SOCKS5 greeting with one method, and then the request to connect to a domain name (RFC 1928).
+        // Read the SOCKS5 greeting, which offers one authentication method, and then the request to connect to a domain
+        // name (RFC 1928).
         let mut greeting = [0; 3];
         stream.read_exact(&mut greeting).await.unwrap();
         stream.write_all(&[5, 0]).await.unwrap();

@@ -1,8 +1,8 @@
 //! Retries of temporary network failures, with back-off, jitter, and one deadline for each file. Refused files are
 //! never retried.
 //!
-//! If an attempt to download a target fails after it has received bytes, the number of retries and the pause are reset,
-//! but not the deadline. The crate `backon` cannot do this.
+//! If the network fails after an attempt to download a target has received bytes, all retries are available again,
+//! beginning with the first pause. The deadline does not change. The crate `backon` does not support this.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -40,7 +40,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Starts the deadline for one file of at most `length` bytes, and returns its retries.
+    /// Returns the retries for one file of at most `length` bytes. The time until the deadline starts now.
     #[must_use]
     pub(crate) fn start(&self, length: u64) -> Retries {
         let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));
@@ -94,7 +94,8 @@ impl Retries {
         Ok(())
     }
 
-    /// Resets the retries and the pause, but not the deadline. Call this method when bytes have been received.
+    /// Restores the full number of retries and the first pause, but keeps the deadline. Call this method when an
+    /// attempt has received bytes.
     pub(crate) fn progressed(&mut self) {
         self.left = self.policy.retries;
         self.next = self.policy.first_pause;

@@ -1,9 +1,9 @@
 //! TLS configuration: the cryptography provider, and the certificate authorities of the system and of the user. The
-//! system's authorities are read only when HTTPS is used for the first time.
+//! system's authorities are not read before the first HTTPS request.
 //!
-//! There are two reasons for not reading the system's authorities earlier. First, some systems store them in hundreds
-//! of files, and reading these files takes longer than a whole refresh over HTTP. Second, plain HTTP must work on
-//! systems without authorities. This module does not verify certificates itself: rustls and the system's verifier do.
+//! There are two reasons for not reading these authorities earlier. First, some systems store them in hundreds of
+//! files, and reading these files takes longer than a whole refresh over HTTP. Second, plain HTTP must work on systems
+//! without authorities. This module does not verify certificates itself: rustls and the system's verifier do.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,13 +33,13 @@ pub(crate) struct Authorities {
 }
 
 impl Authorities {
-    /// Creates a set that contains the system's authorities, which are read later, and the authorities in `bundles`
-    /// (PEM).
+    /// Creates a set of the system's authorities and the authorities in the PEM files `bundles`. This function does not
+    /// read the system's authorities yet.
     ///
     /// # Errors
     ///
-    /// [`Error::Config`](error::Error::Config) if a bundle contains no certificate, or a certificate that cannot be
-    /// used.
+    /// [`Error::Config`](error::Error::Config) if a bundle contains no certificate, or if one of its certificates
+    /// cannot be used.
     pub(crate) fn new(bundles: &[Vec<u8>], provider: Arc<CryptoProvider>) -> Result<Arc<Authorities>, error::Error> {
         let mut named = Vec::new();
         for bundle in bundles {
@@ -72,7 +72,7 @@ impl Authorities {
         Ok(config)
     }
 
-    /// Starts reading the system's authorities on another thread, while the client waits for the first response.
+    /// Starts a thread that reads the system's authorities while the client connects to the server.
     pub(crate) fn expect_use(self: &Arc<Authorities>) {
         if !self.is_expected.swap(true, Ordering::Relaxed) {
             let authorities = Arc::clone(self);
@@ -166,8 +166,8 @@ impl ServerCertVerifier for Authorities {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        // Do not read the authorities here: rustls calls this method early, and the schemes depend only on the
-        // provider.
+        // Do not read the authorities here. rustls calls this method before it verifies a certificate, and the
+        // signature schemes depend only on the provider.
         self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -35,7 +35,7 @@ pub struct DirectoryStore {
     path: PathBuf,
     access: Access,
     large_from: u64,
-    /// Whether this process has already removed temporary files that earlier processes abandoned.
+    /// Whether this value has already removed temporary files that earlier processes abandoned.
     is_cleaned: AtomicBool,
 }
 
@@ -57,9 +57,9 @@ impl DirectoryStore {
     ///
     /// # Errors
     ///
-    /// Any I/O error, or an error if other users can change the directory or its folder `state`, or if `state` is a
-    /// symbolic link. Other users could then remove the record of trusted versions, without which the client cannot
-    /// detect a rollback.
+    /// Any I/O error, or an error in one of these cases: other users can change the directory, other users can change
+    /// its folder `state`, or `state` is a symbolic link. In such a directory, other users could remove the record of
+    /// trusted versions. Without this record, the client cannot detect a rollback.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = OpenDirectory::make(&path, PRIVATE)?;
@@ -194,8 +194,8 @@ impl Store for DirectoryStore {
                 }
                 Ok(Some(Box::new(lock)))
             }
-            // If the lock file does not exist, no process holds the lock. If the file exists but cannot be opened, read
-            // without the lock.
+            // Continue without the lock if there is no lock file, because then no process holds the lock. Also continue
+            // if the lock file cannot be opened or locked, for example on a file system without locks.
             Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_existing_lock(name)) {
                 Some(Ok(None)) => Ok(None),
                 Some(Ok(Some(lock))) => Ok(Some(Box::new(lock))),
@@ -297,7 +297,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = DirectoryStore::open(dir.path()).unwrap();
         let leftover = dir.path().join(".lastmile-0123456789ab.part");
-        // Leftover files are removed only when this process takes the lock on the files for the first time.
+        // A store removes abandoned temporary files only when it takes the lock `LockKind::Files` for the first time.
         for (kind, stays) in [(LockKind::Refresh, true), (LockKind::Files, false), (LockKind::Files, true)] {
             std::fs::write(&leftover, b"half").unwrap();
             drop(store.try_lock(kind).unwrap());

@@ -110,7 +110,8 @@ impl Index {
         store.write(&StoredFile::EvidenceIndex, text.as_bytes())
     }
 
-    /// Adds an entry. If the index already lists the file, keeps the later day of use.
+    /// Adds an entry, which replaces an existing entry for the same file. The new entry gets the later day of use of
+    /// the two entries.
     fn set(&mut self, mut entry: Entry) {
         if let Some(known) = self.0.iter().find(|known| known.sha256 == entry.sha256) {
             entry.used = entry.used.max(known.used);

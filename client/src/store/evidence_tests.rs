@@ -69,7 +69,7 @@ async fn the_evidence_that_was_not_used_for_the_longest_time_is_removed() {
         keep(&store, &file(content), content, day(number)).await.unwrap();
     }
     mark_used(&store, &file(b"a"), day(4)).await.unwrap();
-    // If the clock was set back and a file is used on an earlier day, the index does not change.
+    // The clock was set back, so the file is used on an earlier day than before. The index keeps the later day.
     mark_used(&store, &file(b"c"), day(1)).await.unwrap();
     let days: Vec<_> = index_of(&memory).lines().map(|line| line.split(' ').next_back().unwrap().to_owned()).collect();
     assert_eq!(days, ["2030-01-02", "2030-01-03", "2030-01-04"]);

@@ -58,9 +58,8 @@ impl StoreIdentity {
     /// Checks that `store` belongs to the repository of the shipped root `shipped`, and returns the identity to store.
     ///
     /// A store without an identity can be used with any shipped root. A store with an identity can be used with the
-    /// shipped roots that it records, and with a root that shares a root key with a stored root. The stored root must
-    /// be the newest one, or its version must be the version of the shipped root, the version before it, or the version
-    /// after it.
+    /// shipped roots that it records. Any other shipped root must share a root key with the newest stored root, or with
+    /// a stored root whose version differs from the version of the shipped root by at most 1.
     pub(crate) fn check_belongs(
         existing: Option<StoreIdentity>,
         store: &dyn Store,

@@ -33,8 +33,9 @@ impl LargeFile {
         let mut offset = 0;
         let mut taken: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         while offset < self.length {
-            // Allocating costs more than reading, so reuse the buffer of a part that the other reader has certainly
-            // finished.
+            // Allocating a new buffer would take longer than reading a part into it. Therefore reuse the buffer of an
+            // old part. The other reader has finished with this part, because the channel to that reader holds at most
+            // `AHEAD` parts.
             let done = if taken.len() > AHEAD + 1 { taken.pop_front() } else { None };
             let mut part = done.and_then(Arc::into_inner).unwrap_or_default();
             part.resize(usize::try_from(self.length - offset).unwrap_or(PART).min(PART), 0);

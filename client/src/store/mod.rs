@@ -29,7 +29,7 @@ pub enum StoredFile {
     Identity,
     /// An evidence file or a trust root of a policy, identified by its SHA-256 hash.
     Evidence([u8; 32]),
-    /// The list of the stored evidence files and trust roots.
+    /// The index of the stored evidence files and trust roots.
     EvidenceIndex,
 }
 
@@ -71,8 +71,8 @@ pub trait Store: Send + Sync + 'static {
         Ok(self.read(file, max_length)?.map(FileContent::Bytes))
     }
 
-    /// Wraps fetched bytes for verification. If the store reads large files in parts, this method returns large files
-    /// as [`FileContent::File`], so that they are verified in parts as well.
+    /// Converts the bytes of a fetched file to a [`FileContent`] for verification. A store that reads large files in
+    /// parts returns a large file as [`FileContent::File`], so that the file is also verified in parts.
     fn hold(&self, bytes: Vec<u8>) -> FileContent {
         FileContent::Bytes(bytes)
     }

@@ -20,8 +20,8 @@ pub(crate) struct PendingChanges<'a> {
     changes: Vec<Change>,
 }
 
-/// A change to the store. Changes are written in the order in which they were made, so a crash between two changes is
-/// harmless.
+/// A change to the store. Changes are written in the order in which they were made. If the program crashes between two
+/// changes, the next refresh can start from the changes that were written.
 enum Change {
     Keep(Vec<StoredFile>, Accepted),
     Write(StoredFile, Vec<u8>),

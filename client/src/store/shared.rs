@@ -20,7 +20,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// milliseconds.
 const REPORT_FILES_AFTER: Duration = Duration::from_millis(500);
 
-/// The maximum number of attempts to take the lock in code that blocks its thread between attempts.
+/// The maximum number of attempts of [`SharedStore::exclusively_if_free`] to take the lock. Between two attempts, the
+/// thread is blocked for [`PAUSE`].
 const BLOCKING_ATTEMPTS: u32 = 10;
 
 /// A store whose files change only while a process holds the lock on them.
@@ -105,7 +106,7 @@ impl SharedStore {
         self.store.open(file, max_length)
     }
 
-    /// Wraps fetched bytes for verification; see [`Store::hold`].
+    /// Converts the bytes of a fetched file to a [`FileContent`] for verification; see [`Store::hold`].
     pub(crate) fn hold(&self, bytes: Vec<u8>) -> FileContent {
         self.store.hold(bytes)
     }
