@@ -17,9 +17,9 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Sends an event if the server's clock differs from `now`, the time of this machine's clock, by more than the
-/// tolerance. Also sends an event if `failure` reports expired metadata, and the server's time or `before` is known.
-/// `before` is the time of this machine's clock at the last refresh.
+/// Sends [`Event::ClockInDoubt`] if the server's clock differs from `now` by more than the tolerance. Also sends it if
+/// `failure` reports expired metadata, but only if the event can report another time: the server's time or `before`.
+/// `now` is the time of this machine's clock, and `before` is the time that it showed at the last refresh.
 pub(crate) fn warn_if_clock_wrong(
     context: &UpdateContext,
     now: DateTime<Utc>,

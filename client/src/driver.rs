@@ -162,8 +162,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Offers stored copies to the stage until it does not accept one, and returns the request for that file. Returns
-    /// `None` if the stage accepts all of them.
+    /// Offers stored copies to the stage. Returns the first request that the stored copy does not satisfy, or `None` if
+    /// the stored copies satisfy all requests.
     pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
         loop {
             match offer_stored(stage, |request| self.stored(request))? {
@@ -174,7 +174,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Fetches a file for the stage, and stores the file. An offline driver applies the stored copy instead.
+    /// Fetches a file for the stage, and stores the file. An offline driver calls [`refuse_stored`] instead.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.is_offline() {
             return refuse_stored(stage, request, |request| self.stored(request));
@@ -223,8 +223,8 @@ impl<'a> Driver<'a> {
                 Err(reason) => failures.push(MirrorFailure { url: url.to_string(), reason }),
             }
             mirror.failed();
-            // Another mirror is now first in order. Cancel the prefetches from the mirror that failed, and prefetch the
-            // files again from the new first mirror.
+            // Cancel the prefetches from the mirror that failed, and prefetch the files again from the mirror that is
+            // now first in order.
             self.prefetch.forget(mirror.base());
             self.considered.clear();
         }
@@ -271,9 +271,9 @@ impl<'a> Driver<'a> {
         newest
     }
 
-    /// Offers the answer from another mirror to the stage. Returns `Ok(None)` if the mirror does not deliver the file,
-    /// and the reason for the refusal if the stage refuses the file. If the mirror is only out of date or too slow,
-    /// returns `Err(None)`, because such a mirror must not cause a warning at every refresh.
+    /// Offers the answer from another mirror to the stage, and returns the file to store, or `Ok(None)` if the mirror
+    /// delivers no file. Returns the reason if the stage refuses the file. Returns `Err(None)` if the mirror is only
+    /// out of date or too slow, so that such a mirror does not cause a warning at every refresh.
     async fn second_opinion<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -470,9 +470,8 @@ fn first_character(bytes: &[u8]) -> Option<u8> {
 }
 
 /// Converts the verification error for a file into the reason why the mirror failed. `first` is the first
-/// non-whitespace byte of the file. A file that is not JSON, such as a login page or the error page of a broken server,
-/// is reported as a network failure. However, such a file is refused if it has the length and the hashes that metadata
-/// lists.
+/// non-whitespace byte of the file. A file that is not JSON is usually a login page or an error page, and counts as a
+/// network failure. A file whose length and hashes match the metadata comes from the repository, so it is refused.
 fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
     let is_json =
         first.is_some_and(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
@@ -488,7 +487,8 @@ fn is_rollback(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. })
 }
 
-/// Applies the stored copy, which does not satisfy the request. If the file may be absent, treats it as absent.
+/// Passes the stored copy to [`Stage::apply`] although it does not satisfy the request, so that the stage returns the
+/// reason. If the file may be absent, passes `None`.
 fn refuse_stored<S: Stage>(
     stage: &mut S,
     request: &Request,

@@ -11,7 +11,7 @@ use lastmile_metadata::{ErrorKind, FileError, Limit, NameError, TargetPath};
 use crate::net::fetch::FetchError;
 use crate::text::printable_path;
 
-/// The reason why an update, a search or a download failed.
+/// The reason why an update, a search for a target, or a download failed.
 ///
 /// After any error, previously trusted metadata stays trusted, and no file that failed a check appears under its final
 /// name.
@@ -114,8 +114,8 @@ impl From<RefusedError> for Error {
     }
 }
 
-/// Converts the error into a refusal of the target, because the target must not be downloaded if the requirements of
-/// its policies cannot be determined.
+/// Converts the error into a refusal of the target: if the requirements of its policies cannot be determined, the
+/// target must not be downloaded.
 #[cfg(feature = "attest")]
 impl From<lastmile_attest::DemandsError> for Error {
     fn from(error: lastmile_attest::DemandsError) -> Error {
@@ -135,8 +135,8 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
 #[error("{}", if refusal.limit().is_some() { "a file exceeds a limit of this client" } else { "refused as untrusted" })]
 #[non_exhaustive]
 pub struct RefusedError {
-    /// The reason why the file was refused. If several mirrors sent refused files, this is the last refusal that is not
-    /// about a limit. If all refusals are about limits, this is the last refusal.
+    /// The reason why the file was refused. If several mirrors sent refused files, this is the last refusal of a file
+    /// that must not be trusted. If all files only exceed a limit, this is the last refusal.
     #[source]
     pub refusal: Refusal,
     /// The failures of all mirrors that were tried for this file, in order.
@@ -273,7 +273,8 @@ pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
         MirrorReason::Refused(refusal) => Some(refusal),
         MirrorReason::Network(_) => None,
     });
-    // Pick the last refusal that is not about a limit. If all refusals are about limits, pick the last of them.
+    // Pick the last refusal of a file that must not be trusted. If all files only exceed a limit, pick the last
+    // refusal.
     if let Some(refusal) = refusals.min_by_key(|refusal| refusal.limit().is_some()).cloned() {
         return RefusedError { refusal, mirrors: mirrors.into() }.into();
     }
@@ -316,8 +317,8 @@ impl LocalError {
         LocalError::new(operation, path, error)
     }
 
-    /// Adds a hint that names the owner of the file, if the current user has no permission to access the file and the
-    /// error has no other hint.
+    /// If the current user lacks permission to access the file, adds a hint that names the owner of the file. Keeps a
+    /// hint that the error already has.
     pub(crate) fn naming_the_owner(self) -> LocalError {
         if self.error.kind() != io::ErrorKind::PermissionDenied || self.hint.is_some() {
             return self;

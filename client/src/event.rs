@@ -96,7 +96,7 @@ pub enum Event {
         /// The path of the existing file.
         path: PathBuf,
     },
-    /// A policy refuses a target, but the target is allowed because the local policy makes an exception for it.
+    /// A target does not satisfy a policy, but an exception in the local policy allows the target.
     #[cfg(feature = "attest")]
     PolicyException {
         /// The path of the target.
@@ -146,7 +146,11 @@ impl std::fmt::Display for Event {
             }
             #[cfg(feature = "attest")]
             Event::PolicyException { target, reason } => {
-                write!(f, "`{target}` does not satisfy a policy; the local policy makes an exception: {reason}")
+                write!(
+                    f,
+                    "`{target}` does not satisfy a policy, but an exception in the local policy allows it; \
+                     reason: {reason}"
+                )
             }
         }
     }

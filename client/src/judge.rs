@@ -1,5 +1,5 @@
 //! Evaluates the policies for a target before the target is downloaded. Finds and reads the evidence for the target and
-//! the trust roots of the policies, and passes them to the crate `lastmile-attest`, which returns a [`Verdict`].
+//! the trust roots of the policies. Passes these files to the crate `lastmile-attest`, which returns a [`Verdict`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,9 +47,8 @@ impl Demanded {
         Ok(Some(Demanded { demands, evidence, trust_roots, last: LastVerdict::default() }))
     }
 
-    /// Returns the target paths of the evidence and the trust roots that must be found by searching the delegations. If
-    /// a policy gives no SHA-256 for a trust root, the role that signs the policy must list the trust root, so no
-    /// search is needed.
+    /// Returns the target paths of the files to search for: all evidence, and the trust roots for which a policy gives
+    /// the SHA-256. Any other trust root must be listed by the role that signs the policy, so no search is needed.
     fn to_find(&self) -> impl Iterator<Item = &TargetPath> {
         let evidence = self.evidence.iter().map(|(path, _)| path);
         let is_searched = |request: &TrustRootRequest| matches!(request.listed(), Ok(None));
@@ -134,9 +133,9 @@ impl Session {
     }
 
     /// Finds the evidence files for `targets` and the trust roots of their policies. These files are TUF targets and
-    /// are verified as such, but policies do not apply to them, because evidence would otherwise need further evidence.
-    /// Instead, the signatures in the evidence are verified. A trust root must be listed by the role that signs the
-    /// policy, or have the hash that the policy gives.
+    /// are verified as such. Policies do not apply to them, because evidence would then need further evidence. Instead,
+    /// the signatures in the evidence are verified. A trust root must be listed by the role that signs the policy, or
+    /// have the hash that the policy gives.
     pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
         if targets.iter().flatten().all(|target| target.demanded.is_none()) {
             return Ok(());
@@ -166,7 +165,7 @@ impl Session {
         for (request, file) in &demanded.trust_roots {
             match file {
                 Some(file) if file.length > MAX_TRUST_ROOT_LENGTH => request.too_long(file.length, &mut roots),
-                // If the trust root cannot be used, the verdict on each rule that needs the trust root states the
+                // If the trust root cannot be used, evidence that needs it does not count, and the verdict states the
                 // reason.
                 Some(file) => drop(request.load(&self.trust_root(file, source).await?, &mut roots)),
                 None => request.missing(&mut roots),

@@ -37,8 +37,12 @@ mod updater;
 pub use builder::UpdaterBuilder;
 pub use bytes::Bytes;
 pub use error::{Error, LocalError, MirrorFailure, MirrorReason, NetworkError, Refusal, RefusedError};
+pub use event::{Event, EventSink, Progress, Transfer};
 pub use futures_util::future::BoxFuture;
 pub use futures_util::stream::BoxStream;
+/// The crate that evaluates evidence against policies.
+#[cfg(feature = "attest")]
+pub use lastmile_attest as attest;
 pub use net::base_url::{BaseUrl, BaseUrlError, BaseUrlProblem, FileUrl};
 #[cfg(feature = "http")]
 pub use net::caches::{CacheReport, CacheReports};
@@ -52,11 +56,7 @@ pub use net::post::{PostUrl, post_json};
 #[cfg(feature = "http")]
 pub use net::proxy::{ProxyChoice, ProxyVariables};
 pub use net::scheme::FetchByScheme;
-// The repository tool uses some of the following items.
-pub use event::{Event, EventSink, Progress, Transfer};
-/// The crate that evaluates evidence against policies.
-#[cfg(feature = "attest")]
-pub use lastmile_attest as attest;
+// The repository tool uses this module.
 #[doc(hidden)]
 pub use lastmile_cli_support::text;
 /// The metadata formats and their verification.
@@ -64,7 +64,7 @@ pub use lastmile_metadata as metadata;
 pub use net::retry::RetryPolicy;
 #[cfg(feature = "attest")]
 pub use policies::Approve;
-/// The cryptography provider of rustls, an argument of [`HttpFetch::with_provider`].
+/// The type of the cryptography provider that [`HttpFetch::with_provider`] takes, re-exported from rustls.
 #[cfg(feature = "http")]
 pub use rustls::crypto::CryptoProvider;
 pub use session::Session;

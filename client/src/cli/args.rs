@@ -94,8 +94,8 @@ pub(super) struct Network {
     #[arg(long, global = true, hide_short_help = true, value_name = "N", default_value_t = 3)]
     pub(super) retries: u32,
 
-    /// The proxy for all requests (http, https, socks4, socks4a, socks5 or socks5h); `none` for no
-    /// proxy [default: $HTTPS_PROXY, $HTTP_PROXY, $ALL_PROXY, $NO_PROXY]
+    /// The proxy for all requests (http, https, socks4, socks4a, socks5 or socks5h); `none` for no proxy [default: as
+    /// set by $HTTPS_PROXY, $HTTP_PROXY, $ALL_PROXY and $NO_PROXY]
     #[arg(long, global = true, hide_short_help = true, value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) proxy: Option<String>,
 
@@ -103,9 +103,9 @@ pub(super) struct Network {
     #[arg(long, global = true, hide_short_help = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) ca_file: Vec<PathBuf>,
 
-    /// Set a limit on metadata (in bytes or as a count) or on redirects; can be repeated. Names: root_length,
-    /// timestamp_length, snapshot_length, targets_length, listed_length, root_updates, roles_visited, roles_listed,
-    /// list_steps, delegation_depth, signatures, keys, redirects
+    /// Set a limit; can be repeated. The limits whose names end in `length` are in bytes, and all others are counts.
+    /// Names: root_length, timestamp_length, snapshot_length, targets_length, listed_length, root_updates,
+    /// roles_visited, roles_listed, list_steps, delegation_depth, signatures, keys, redirects
     #[arg(long = "limit", global = true, hide_short_help = true, value_name = "NAME=VALUE", value_parser = limit)]
     pub(super) limits: Vec<Limit>,
 }
@@ -219,7 +219,7 @@ pub(super) enum Command {
     #[command(after_help = "Example: lastmile get docs/guide.pdf docs/notes.txt --output downloads --jobs 2")]
     Get(Get),
 
-    /// List the targets that `get` would find
+    /// List all targets that `get` can download
     List {
         /// List only targets whose path matches this pattern; `*` matches any characters except `/`, and `?` matches
         /// one character
@@ -234,8 +234,8 @@ pub(super) enum Command {
 
     /// Show the version, expiry and age of each trusted role
     ///
-    /// The exit code is 0 if all roles are good, 5 if a role has expired or cannot be trusted, 7 if a role expires
-    /// within the days given by `--within`, and 1 after any other failure.
+    /// The exit code is 5 if a role has expired or cannot be trusted, and 7 if a role expires within the number of days
+    /// given by `--within`. For the other exit codes, see `lastmile --help`.
     Status {
         /// Fail with exit code 7 if a role expires within this number of days
         #[arg(long, value_name = "DAYS", default_value_t = 0)]
@@ -299,8 +299,8 @@ pub(super) struct Add {
     #[arg(long = "metadata-url", value_name = "URL", required = true, value_hint = ValueHint::Url)]
     pub(super) metadata_urls: Vec<String>,
 
-    /// The base URL of the targets, once for each metadata URL [default: `targets/` next to a metadata URL that ends in
-    /// `/metadata/`, otherwise below the metadata URL]
+    /// The base URL of the targets, once for each metadata URL [default: the metadata URL with its final `/metadata/`
+    /// replaced by `/targets/`, or with `targets/` appended if it does not end in `/metadata/`]
     #[arg(long = "targets-url", value_name = "URL", value_hint = ValueHint::Url)]
     pub(super) targets_urls: Vec<String>,
 
@@ -313,8 +313,8 @@ pub(super) struct Add {
     #[arg(long)]
     pub(super) plain_target_names: bool,
 
-    /// Also enforce the local policy in this file (TOML or JSON), and allow its exceptions; the file is
-    /// read again by every command that uses it
+    /// Also enforce the local policy in this file (TOML or JSON), and allow the exceptions that it makes; every command
+    /// that evaluates policies reads the file again
     #[cfg(feature = "attest")]
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) policy: Option<PathBuf>,
@@ -378,7 +378,7 @@ pub(super) struct Get {
     pub(super) source: MetadataSource,
 }
 
-/// The arguments of `verify`. One of `--as`, `--explain` and `--below` determines the targets.
+/// The arguments of `verify`. Exactly one of `--as`, `--explain` and `--below` is required, and determines the targets.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("named").required(true))]
 pub(super) struct Verify {
@@ -410,8 +410,8 @@ pub(super) struct Verify {
 /// The option that sets the local policy for one run.
 #[derive(Debug, Args)]
 pub(super) struct PolicyFile {
-    /// Also enforce the local policy in this file (TOML or JSON), and allow its exceptions
-    /// [default: the file set with `trust set NAME --policy FILE`]
+    /// Also enforce the local policy in this file (TOML or JSON), and allow the exceptions that it makes [default: the
+    /// file set with `trust set NAME --policy FILE`]
     #[cfg(feature = "attest")]
     #[arg(long = "policy", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) path: Option<PathBuf>,

@@ -51,8 +51,8 @@ impl App<'_> {
         self.report(documents, results)
     }
 
-    /// Adds the verdict, the result of evaluating the policies, to the JSON document of the target. With `--verbose`,
-    /// also reports the rules that the target satisfies.
+    /// Adds the verdict on the policies to the JSON document of the target. With `--verbose`, also reports the rules
+    /// that the target satisfies.
     #[cfg(feature = "attest")]
     fn with_verdict(&self, mut document: Value, verdict: &lastmile_attest::Verdict) -> Value {
         if let Some(policy) = super::policy::document(verdict) {

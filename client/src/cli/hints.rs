@@ -22,7 +22,7 @@ pub(super) fn hint(error: &Error) -> Option<String> {
         }
         #[cfg(feature = "attest")]
         Error::EvidenceNotStored(_) => {
-            Some("run `lastmile get TARGET` for the target, which fetches and stores its evidence".to_owned())
+            Some("run `lastmile get TARGET`: it also fetches and stores the evidence for the target".to_owned())
         }
         #[cfg(not(feature = "attest"))]
         Error::PoliciesNotSupported(_) => Some("install a build of lastmile with the feature `attest`".to_owned()),
@@ -122,8 +122,8 @@ fn of_network(error: &NetworkError) -> Option<&'static str> {
         FetchError::TooManyRedirects { .. } => "allow more redirects with `--limit redirects=NUMBER`",
         FetchError::Tls { problem, .. } => match problem {
             TlsProblem::Expired | TlsProblem::NotYetValid => {
-                "the server's certificate is not valid at this time, or this machine's clock is wrong; check the clock; \
-                 if it is right, tell the operator of the server"
+                "the server's certificate has expired or is not valid yet, or this machine's clock is wrong; if the \
+                 clock is right, tell the operator of the server"
             }
             TlsProblem::OtherName => "check the URLs with `lastmile trust list`",
             TlsProblem::UnknownIssuer => "trust an additional certificate authority with `--ca-file`",

@@ -1,4 +1,4 @@
-//! The implementation of the program `lastmile`, as a function of its arguments and its environment.
+//! The implementation of the program `lastmile`: a function that takes the arguments and the environment as parameters.
 
 mod args;
 mod completions;
@@ -91,7 +91,7 @@ impl App<'_> {
     }
 }
 
-/// Waits for SIGINT or SIGTERM. The caller then drops the command, which removes unfinished files.
+/// Waits for SIGINT or SIGTERM. The caller then drops the future of the command, and the drop removes unfinished files.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };
@@ -106,7 +106,7 @@ fn show_requests(output: &Output) {
     let log = Mutex::new(output.log());
     let shown = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log).without_time().try_init();
     // An application that embeds this command may have set its own subscriber. Setting a second subscriber then fails,
-    // and the application's subscriber shows the requests.
+    // and the application's subscriber receives the messages about requests.
     drop(shown);
 }
 

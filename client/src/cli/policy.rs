@@ -1,4 +1,5 @@
-//! Reads the local policy from a file, and formats verdicts, the results of evaluating policies, as text and as JSON.
+//! Reads the local policy from a file, and formats verdicts as text and as JSON. A verdict is the result of evaluating
+//! the policies for a target.
 
 use std::path::{Path, PathBuf};
 
@@ -18,7 +19,7 @@ use crate::error::LocalError;
 const LONGEST_POLICY: u64 = 1024 * 1024;
 
 impl App<'_> {
-    /// Sets the local policy: the policy given on the command line, or else the policy in the settings of the
+    /// Sets the local policy. A policy file given on the command line replaces the file in the settings of the
     /// repository.
     pub(super) fn with_local_policy(
         &self,
@@ -105,7 +106,7 @@ pub(super) fn lines(verdict: &Verdict) -> Vec<String> {
         return vec![format!("{path}: no rule applies")];
     }
     let head = match (verdict.check(), verdict.exception()) {
-        (_, Some(reason)) => format!("{path}: refused, but the local policy makes an exception: {reason}"),
+        (_, Some(reason)) => format!("{path}: allowed only by an exception in the local policy; reason: {reason}"),
         (Ok(()), None) => format!("{path}: all rules are satisfied"),
         (Err(_), None) => format!("{path}: refused"),
     };
@@ -118,7 +119,7 @@ fn rule_lines(rule: &RuleVerdict) -> Vec<String> {
         Outcome::Satisfied(_) => "satisfied",
         Outcome::Refused(_) => "not satisfied",
         Outcome::NeedsNewer(_) => "needs a newer lastmile",
-        Outcome::AllowedUpgrade(_) => "needs a newer lastmile, but this target is allowed as an upgrade",
+        Outcome::AllowedUpgrade(_) => "needs a newer lastmile, but the policy lists this target under `upgrade`",
     };
     let mut lines = vec![format!("{} ({}): {outcome}", rule.name(), rule.kind), format!("  expected: {}", rule.wanted)];
     match &rule.outcome {
@@ -136,20 +137,16 @@ fn rule_lines(rule: &RuleVerdict) -> Vec<String> {
 fn proof_line(proof: &Proof) -> String {
     let mut line = format!("signed by {}, {}", proof.signer, proof.signed_by);
     if let Some((name, level)) = &proof.builder {
-        line.push_str(&format!(", built by {name} at level {level}"));
+        line.push_str(&format!(", built by {name} (SLSA level {level})"));
     }
     let times: Vec<_> = proof.times.iter().map(format_time).collect();
     line.push_str(&if times.is_empty() {
-        ", at an unknown time".to_owned()
+        "; signing time: unknown".to_owned()
     } else {
-        format!(", at {}", times.join(", "))
+        format!("; signing time: {}", times.join(", "))
     });
     let logs: Vec<_> = proof.logs.iter().map(|log| log.get(..8).unwrap_or(log)).collect();
-    line.push_str(&if logs.is_empty() {
-        ", in no log".to_owned()
-    } else {
-        format!(", in the log {}", logs.join(", "))
-    });
+    line.push_str(&if logs.is_empty() { "; log: none".to_owned() } else { format!("; log: {}", logs.join(", ")) });
     line.push_str(&format!("; evidence: item {} of {}", proof.number, proof.evidence));
     line
 }

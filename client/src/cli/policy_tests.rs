@@ -80,7 +80,7 @@ fn get_reports_the_rules_that_hold_and_explain_shows_the_proofs() {
     let ran = home.run(&["verify", "--explain", "x"]);
     let expected = format!(
         "x: all rules are satisfied\nrule `signed` of role `targets` (signature): satisfied\n  expected: a signature by release\n  \
-         proof: signed by release, key {id}, at an unknown time, in no log; evidence: item 1 of x.intoto.jsonl\n"
+         proof: signed by release, key {id}; signing time: unknown; log: none; evidence: item 1 of x.intoto.jsonl\n"
     );
     assert_eq!((ran.status, ran.stdout, ran.stderr.as_str()), (ExitStatus::Done, expected, ""));
     let file = home.path("out/x");
@@ -170,14 +170,15 @@ fn an_exception_of_a_local_policy_is_a_warning() {
     let file = local(&home, "local.toml", BREAK_GLASS);
     let ran = get(&home, &["--policy", &file]);
     assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
-    let warning = "warning: `x` does not satisfy a policy; the local policy makes an exception: the key is lost\n";
+    let warning = "warning: `x` does not satisfy a policy, but an exception in the local policy allows it; \
+                   reason: the key is lost\n";
     assert_eq!(ran.stderr, warning);
     let document = json(&get(&home, &["--policy", &file, "--json"]));
     let policy = &document["targets"][0]["policy"];
     assert_eq!((&policy["satisfied"], &policy["exception"]), (&json!(false), &json!("the key is lost")));
     let ran = home.run(&["verify", "--explain", "x", "--policy", &file]);
     assert_eq!(ran.status, ExitStatus::Done);
-    let start = "x: refused, but the local policy makes an exception: the key is lost\n";
+    let start = "x: allowed only by an exception in the local policy; reason: the key is lost\n";
     assert!(ran.stdout.starts_with(start), "{}", ran.stdout);
     assert_eq!(get(&home, &[]).status, ExitStatus::Refused);
 }

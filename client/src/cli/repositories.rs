@@ -159,8 +159,8 @@ impl Repositories {
         let Some(all) = self.folder()? else { return Ok(names) };
         for name in all.names()? {
             let name = name.to_str().and_then(RepositoryName::new);
-            // A folder without settings is incomplete: it was left behind when adding or removing the repository was
-            // interrupted. Settings that exist but cannot be read do not count as missing, because they may belong to
+            // Skip a folder without settings: it was left behind by an interrupted `trust add` or `trust remove`.
+            // Return an error if it is unknown whether the settings exist, for example because the folder belongs to
             // another user.
             if let Some(name) = name
                 && is_file(&self.path.join(name.as_str()).join(SETTINGS))?
@@ -198,7 +198,7 @@ impl Repositories {
         }
         let shipped_root = folder
             .read_unwritable(SHIPPED_ROOT, longest_root)?
-            .ok_or_else(|| unreadable(format!("`{SHIPPED_ROOT}` is missing from the same folder")))?;
+            .ok_or_else(|| unreadable(format!("`{SHIPPED_ROOT}` is missing from the folder of the settings")))?;
         Ok(Some(Repository {
             name: name.clone(),
             shipped_root,
@@ -240,8 +240,7 @@ impl Repositories {
         })
     }
 
-    /// Writes the settings of `repository`, which the caller has changed. The trusted metadata of the repository stays
-    /// unchanged.
+    /// Writes `repository.settings`. The trusted metadata of the repository stays unchanged.
     ///
     /// # Errors
     ///
@@ -255,7 +254,8 @@ impl Repositories {
         }
     }
 
-    /// Opens the directory, if it exists. Returns an error if its existence cannot be determined.
+    /// Opens the directory that contains all repositories. Returns `None` if it does not exist, and an error if its
+    /// existence cannot be determined.
     fn folder(&self) -> Result<Option<OpenDirectory>, LocalError> {
         let failed = |error| LocalError::new("open", &self.path, error).naming_the_owner();
         let is_there = self.path.try_exists().map_err(failed)?;

@@ -8,11 +8,11 @@ use lastmile_cli_support::scope::{Unused, hide_unused, refuse_unused};
 
 use super::args::Arguments;
 
-/// The common options that a command without network requests does not use.
+/// The common options that affect only network requests, which `verify` and `status` never make.
 const NETWORK: &[&str] = &["verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
 
-/// The common options that `trust` does not use. The subcommands of `trust` take the name of the repository as an
-/// argument instead.
+/// The common options that `trust` does not use: it makes no network requests, and its subcommands take the name of the
+/// repository as an argument.
 const ONE_REPOSITORY: &[&str] = &["repository", "verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
 
 /// All common options. Commands that print text about the program itself use none of these options.

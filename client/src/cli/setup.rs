@@ -87,7 +87,7 @@ impl App<'_> {
         self.updater_with(repository, repository.read_only_store()?)
     }
 
-    /// Refreshes the selected repository. With `--offline`, only verifies its stored metadata.
+    /// Refreshes the selected repository. With `--offline`, only verifies the stored metadata.
     pub(super) async fn session(&self, source: &args::MetadataSource) -> Result<Session, Failure> {
         let repository = self.repository()?;
         if source.offline {
@@ -120,7 +120,7 @@ impl App<'_> {
         Ok(self.with_local_policy(builder, repository, policy)?.build()?.offline_at(self.now).await?)
     }
 
-    /// Returns an error if the settings name a local policy, because this build cannot enforce it.
+    /// Returns an error if the settings specify a local policy, because this build cannot enforce it.
     #[cfg(not(feature = "attest"))]
     fn with_local_policy(
         &self,
@@ -133,7 +133,7 @@ impl App<'_> {
         }
         let name = &repository.name;
         Err(Failure::failed(format!(
-            "the settings of `{name}` name a local policy, but this program was built without the feature `attest`"
+            "the settings of `{name}` specify a local policy, but this program was built without the feature `attest`"
         ))
         .with_kind("config")
         .with_hint("install a build of lastmile with the feature `attest`"))

@@ -269,7 +269,7 @@ fn without_attest_policies_are_never_ignored_silently() {
     std::fs::write(&path, settings.to_string()).unwrap();
     for ran in [get("x"), home.run(&["verify", &home.path("out/x"), "--as", "x"])] {
         assert_eq!(ran.status, ExitStatus::Failed);
-        assert!(ran.stderr.contains("name a local policy, but this program was built without"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("specify a local policy, but this program was built without"), "{}", ran.stderr);
     }
 }
 

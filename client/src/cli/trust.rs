@@ -175,7 +175,7 @@ fn mirrors(metadata: &[String], targets: &[String]) -> Result<Vec<MirrorUrls>, F
     Ok(mirrors)
 }
 
-/// Parses a base URL. The hint of the error shows the expected form.
+/// Parses a base URL. If the URL is invalid, the error has a hint that shows the expected form.
 fn base_url(url: &str) -> Result<BaseUrl, Failure> {
     usable(url).map_err(|problem| {
         let hint = match BaseUrl::new(url).map_err(|error| error.problem) {

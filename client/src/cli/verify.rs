@@ -76,7 +76,7 @@ impl App<'_> {
         last.map_or(Ok(ExitStatus::Done), Err)
     }
 
-    /// Verifies the file, if there is one, and shows whether each rule of the policies is satisfied.
+    /// Verifies the file, if one is given, and shows whether each rule of the policies is satisfied.
     #[cfg(feature = "attest")]
     async fn explain(&self, session: &Session, target: &Target, file: Option<&Path>) -> Result<ExitStatus, Failure> {
         let (mut document, mut lines) = checked(target, file).await?;
@@ -88,7 +88,7 @@ impl App<'_> {
     }
 }
 
-/// Verifies a file, if there is one, and enforces the policies.
+/// Verifies the file, if one is given, and enforces the policies.
 async fn verified(session: &Session, target: &Target, file: Option<&Path>) -> Result<Verified, Failure> {
     let checked = checked(target, file).await?;
     #[cfg(feature = "attest")]
@@ -104,7 +104,7 @@ async fn verified(session: &Session, target: &Target, file: Option<&Path>) -> Re
     Ok(checked)
 }
 
-/// Compares a file, if there is one, with the listed length and hashes of a target.
+/// Compares the file, if one is given, with the listed length and hashes of a target.
 async fn checked(target: &Target, file: Option<&Path>) -> Result<Verified, Failure> {
     let mut document = described(target);
     let Some(file) = file else { return Ok((document, Vec::new())) };
@@ -120,7 +120,7 @@ fn add_policy(document: &mut Value, verdict: &lastmile_attest::Verdict) {
     }
 }
 
-/// Returns the path of the target that `get --output` with the folder `folder` saves as `file`.
+/// Returns the target path of a file that `get --output` saved below `folder`.
 fn path_below(folder: &Path, file: &Path) -> Result<TargetPath, Failure> {
     let outside = || Failure::usage(format!("`{}` is not below `{}`", printable_path(file), printable_path(folder)));
     let path = file.strip_prefix(folder).ok().and_then(Path::to_str).ok_or_else(outside)?;
@@ -142,10 +142,14 @@ async fn check_file(file: &Path, target: &TargetFile) -> Result<(), Failure> {
     let Err(error) = check(file, target).await? else { return Ok(()) };
     let refusal = Refusal::Target { path: target.path.clone(), error };
     let failure = Failure::from(Error::from(RefusedError::from(refusal)));
-    Err(failure.with_hint(format!("`{}` is not this target, or has been changed", printable_path(file))))
+    Err(failure.with_hint(format!(
+        "`{}` is not the target `{}`, or has been changed",
+        printable_path(file),
+        target.path
+    )))
 }
 
-/// Checks the length and the hashes of a file, and opens the file only once.
+/// Reads a file once, and checks its length and its hashes.
 async fn check(path: &Path, target: &TargetFile) -> Result<Result<(), FileError>, LocalError> {
     let failed = |error| LocalError::new("read", path, error);
     let mut file = std::fs::File::open(path).map_err(failed)?;

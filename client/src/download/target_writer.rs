@@ -16,7 +16,7 @@ use crate::open_directory::Temporary;
 /// KiB, so a download uses at most a few MiB of memory.
 const PARTS: usize = 8;
 
-/// The number of unsynced bytes after which a sync of the file starts, while the download continues.
+/// The number of bytes that are written before the next `fsync` starts. The download continues during the `fsync`.
 const SYNC_AFTER: usize = 32 * 1024 * 1024;
 
 enum WriterCommand {
@@ -98,25 +98,26 @@ impl<C: Content> TargetWriter<C> {
         TargetWriter { commands, worker }
     }
 
-    /// Appends the next bytes. Returns false if the disk failed; [`finish`](TargetWriter::finish) returns the error.
+    /// Appends the next bytes. Returns false if an earlier write failed; [`finish`](TargetWriter::finish) returns the
+    /// error.
     pub(crate) async fn append(&self, bytes: Bytes) -> bool {
         self.commands.send(WriterCommand::Append(bytes)).await.is_ok()
     }
 
-    /// Discards all bytes received so far. Returns false if the disk failed.
+    /// Discards all bytes received so far. Returns false if an earlier write failed.
     pub(crate) async fn restart(&self) -> bool {
         self.commands.send(WriterCommand::Restart).await.is_ok()
     }
 
     /// Verifies that the bytes received so far are the whole target, and removes them if they are not. Returns `None`
-    /// if the disk failed.
+    /// if a write failed.
     pub(crate) async fn verify(&self) -> Option<Result<(), FileError>> {
         let (answer, verdict) = oneshot::channel();
         self.commands.send(WriterCommand::Verify(answer)).await.ok()?;
         verdict.await.ok()
     }
 
-    /// Waits until everything has been written, and returns the content, or the error if the disk failed.
+    /// Waits until all bytes have been written, and returns the content. If a write failed, returns the error.
     pub(crate) async fn finish(self) -> Result<C, LocalError> {
         drop(self.commands);
         self.worker.await.unwrap_or_else(|error| Err(LocalError::new("write", "the target", io::Error::other(error))))
@@ -132,8 +133,8 @@ fn work<C: Content>(
     while let Some(command) = inbox.blocking_recv() {
         match command {
             WriterCommand::Append(bytes) => {
-                // An error needs no handling here: the download checks the length whenever bytes arrive, and the
-                // verifier reports the error again when it finishes.
+                // Ignore the error here: the download checks the length whenever bytes arrive, and
+                // `HashingVerifier::finish` returns the error again.
                 let _ = verifier.update(&bytes);
                 content.append(&bytes)?;
             }
@@ -146,7 +147,7 @@ fn work<C: Content>(
                 if verdict.is_err() {
                     content.empty()?;
                 }
-                // Sending fails only if the download was dropped. The result is then not needed.
+                // Sending fails only if the download was dropped and no longer needs the result.
                 let _ = answer.send(verdict);
             }
         }
@@ -155,7 +156,7 @@ fn work<C: Content>(
     Ok(content)
 }
 
-/// Syncs a large file while it is still growing, so that the final sync is fast.
+/// Calls `fsync` on a large file while the file is still growing, so that the final `fsync` is fast.
 #[derive(Default)]
 struct Syncing {
     unsynced: usize,
@@ -163,7 +164,8 @@ struct Syncing {
 }
 
 impl Syncing {
-    /// Records that `bytes` more bytes were written to `file`, and starts a sync if enough bytes are unsynced.
+    /// Records that `bytes` more bytes were written to `file`, and starts an `fsync` if at least [`SYNC_AFTER`] bytes
+    /// have been written since the last one started and no other `fsync` is running.
     fn wrote(&mut self, file: &NewFile, bytes: usize) -> io::Result<()> {
         self.unsynced += bytes;
         let is_running = self.running.as_ref().is_some_and(|running| !running.is_finished());
@@ -177,8 +179,8 @@ impl Syncing {
         Ok(())
     }
 
-    /// Waits for the running sync and returns its result. Callers must not ignore the result, because the system
-    /// reports a failed sync only once.
+    /// Waits for the `fsync` that was started last, if any, and returns its result. Callers must not ignore the result,
+    /// because the system reports a failed `fsync` only once.
     fn wait(&mut self) -> io::Result<()> {
         match self.running.take().map(std::thread::JoinHandle::join) {
             Some(Ok(synced)) => synced,

@@ -1,4 +1,4 @@
-//! Response headers in which caches between the client and the server describe a response. Nothing in these headers is
+//! Response headers that caches between the client and the server add to a response. Nothing in these headers is
 //! authenticated; they only help administrators find a cache that serves an outdated file.
 
 use std::collections::BTreeMap;
@@ -9,8 +9,7 @@ use reqwest::header::HeaderMap;
 /// The maximum number of characters that are recorded of each header.
 const LONGEST: usize = 200;
 
-/// The values of the headers in which caches describe a response. A value is `None` if the response does not have the
-/// header.
+/// The values of the headers that caches add to a response. A value is `None` if the response does not have the header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheReport {
     /// `Age`: the number of seconds since the response was fetched from the server (RFC 9111, 5.1).

@@ -52,8 +52,9 @@ impl Coding {
     }
 }
 
-/// Returns the maximum length of a compressed file. Incompressible content, such as a small file full of hashes, grows
-/// by some bytes per block and per file. The returned maximum allows more growth than gzip or zstd can cause.
+/// Returns the maximum length of a compressed file. When compressed, incompressible content, such as a small file full
+/// of hashes, grows by a few bytes per block and per file. The returned maximum allows more growth than gzip or zstd
+/// can cause.
 fn longest_encoding(max_length: u64) -> u64 {
     max_length.saturating_add(max_length / 256).saturating_add(256)
 }
@@ -101,7 +102,7 @@ fn undecodable(coding: Coding, problem: &str) -> FetchError {
 }
 
 /// Decodes until the body ends or an error occurs. Sends an empty part at the end, or the error if one occurred.
-/// Sending fails only if the body was dropped.
+/// Ignores a failure to send, because sending fails only if the body was dropped.
 fn work(coding: Coding, mut source: Source, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) {
     let outcome = match decode(coding, &mut source, outbox) {
         Ok(()) => Ok(Bytes::new()),
@@ -144,7 +145,7 @@ struct Source {
     /// The number of bytes that may still be read before the limit is exceeded.
     left: u64,
     max_length: u64,
-    /// The error that stopped reading before the end of the body.
+    /// The reason why the rest of the body cannot be read, if there is one.
     failure: Option<FetchError>,
 }
 

@@ -187,7 +187,7 @@ pub enum FetchError {
     /// The body has a transfer coding that the client did not request.
     #[error("the server used a transfer coding that was not requested: `{0}`")]
     Encoded(String),
-    /// The body is not valid in its content coding.
+    /// The body cannot be decoded from its content coding.
     #[error("cannot decode the body that the server sent as {coding}: {problem}")]
     Undecodable {
         /// The content coding, such as `gzip`.
@@ -224,7 +224,7 @@ pub enum TlsProblem {
     OtherName,
     /// No trusted certificate authority has issued the certificate, or the system has no certificate authorities.
     UnknownIssuer,
-    /// The certificate or the TLS handshake has another error.
+    /// There is another problem with the certificate or the TLS handshake.
     Other,
 }
 
