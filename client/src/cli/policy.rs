@@ -43,7 +43,7 @@ pub(super) fn checked(path: &Path) -> Result<PathBuf, Failure> {
 fn read(path: &Path) -> Result<LocalPolicy, LocalError> {
     let unusable = |problem: String| {
         LocalError::invalid("use the local policy", path, problem)
-            .with_hint("correct the file, or remove it from the settings with `lastmile trust set NAME --no-policy`")
+            .with_hint("correct the file; if the settings of a repository name it, `lastmile trust set NAME --no-policy` removes it there")
     };
     let json = to_json(&read_at_most(path, LONGEST_POLICY)?).map_err(|error| unusable(error.to_string()))?;
     LocalPolicy::parse(json.as_bytes()).map_err(|error| unusable(error.to_string()))
@@ -107,6 +107,9 @@ pub(super) fn lines(verdict: &Verdict) -> Vec<String> {
     }
     let head = match (verdict.check(), verdict.exception()) {
         (_, Some(reason)) => format!("{path}: allowed only by an exception in the local policy; reason: {reason}"),
+        (Ok(()), None) if verdict.rules().iter().any(|rule| matches!(rule.outcome, Outcome::AllowedUpgrade(_))) => {
+            format!("{path}: allowed as an upgrade, although some rules need a newer lastmile")
+        }
         (Ok(()), None) => format!("{path}: all rules are satisfied"),
         (Err(_), None) => format!("{path}: refused"),
     };

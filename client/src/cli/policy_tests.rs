@@ -90,6 +90,21 @@ fn get_reports_the_rules_that_hold_and_explain_shows_the_proofs() {
 }
 
 #[test]
+fn a_target_that_is_allowed_as_an_upgrade_does_not_count_as_satisfying_all_rules() {
+    let home = Home::new();
+    let mut newer = policy("release", "scanned");
+    newer["upgrade"] = json!(["x"]);
+    newer["require"][0]["kind"] = json!("new-kind");
+    home.repository.set_member("targets", "x-lastmile-policy", &newer);
+    home.publish();
+    assert_eq!(home.trust("example").status, ExitStatus::Done);
+    assert_eq!(get(&home, &[]).status, ExitStatus::Done);
+    let ran = home.run(&["verify", "--explain", "x"]);
+    let head = "x: allowed as an upgrade, although some rules need a newer lastmile\n";
+    assert!(ran.stdout.starts_with(head), "{}", ran.stdout);
+}
+
+#[test]
 fn a_verdict_has_a_json_document() {
     let home = home("release");
     let document = json(&get(&home, &["--json"]));

@@ -323,6 +323,22 @@ fn trust_reset_restores_a_damaged_repository() {
 }
 
 #[test]
+fn trust_list_shows_the_repositories_beside_a_damaged_one() {
+    let home = Home::trusting();
+    assert_eq!(home.trust("other").status, ExitStatus::Done);
+    std::fs::write(home.path("state/example/settings.json"), "x").unwrap();
+    let ran = home.run(&["trust", "list"]);
+    assert_eq!(ran.status, ExitStatus::Failed);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[0], "example: cannot be used");
+    assert!(lines[1].starts_with("other: shipped root version 1, file://"), "{lines:?}");
+    assert!(ran.stderr.contains("settings.json"), "{}", ran.stderr);
+    let listed = json(&home.run(&["trust", "list", "--json"]))["repositories"].clone();
+    assert_eq!((&listed[0]["repository"], &listed[0]["error"]["kind"]), (&"example".into(), &"local".into()));
+    assert_eq!((&listed[1]["repository"], &listed[1]["root"]["version"]), (&"other".into(), &1.into()));
+}
+
+#[test]
 fn without_a_home_directory_the_state_directory_must_be_given() {
     let ran = run_with(&["refresh"], now(), |_| None);
     assert_eq!(ran.status, ExitStatus::Failed);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::args::{Add, Change, Trust};
 use super::setup::{read_at_most, usable};
 use super::{App, ExitStatus, Failure};
-use crate::cli::repositories::{MirrorUrls, Repository, RepositoryName, RepositorySettings};
+use crate::cli::repositories::{MirrorUrls, Repositories, Repository, RepositoryName, RepositorySettings};
 use crate::error::Error;
 use crate::net::base_url::{BaseUrl, BaseUrlProblem};
 use crate::text::hide_possible_credentials;
@@ -95,19 +95,35 @@ impl App<'_> {
         let all = self.repositories()?;
         let mut text = Vec::new();
         let mut documents = Vec::new();
+        let mut failures = Vec::new();
         for name in all.names()? {
-            let repository = self.named(&all, name.as_str())?;
-            let root = verified(repository.shipped_root.clone())?;
-            let urls = repository.settings.mirrors.iter().map(|mirror| shown(&mirror.metadata_url));
-            let urls: Vec<_> = urls.collect();
-            text.push(format!("{name}: shipped root version {}, {}", root.version, urls.join(", ")));
-            documents.push(document(&repository, &root));
+            match self.trusted_root(&all, &name) {
+                Ok((repository, root)) => {
+                    let urls = repository.settings.mirrors.iter().map(|mirror| shown(&mirror.metadata_url));
+                    let urls: Vec<_> = urls.collect();
+                    text.push(format!("{name}: shipped root version {}, {}", root.version, urls.join(", ")));
+                    documents.push(document(&repository, &root));
+                }
+                // One damaged repository must not hide the others.
+                Err(failure) => {
+                    text.push(format!("{name}: cannot be used"));
+                    documents.push(json!({ "repository": name.as_str(), "error": failure.json()["error"] }));
+                    failures.push(failure);
+                }
+            }
         }
         if documents.is_empty() {
             self.output.note("no repository is trusted yet");
         }
         self.output.data(&json!({ "repositories": documents }), &text)?;
-        Ok(ExitStatus::Done)
+        let statuses = failures.iter().map(|failure| self.output.failure(failure));
+        Ok(statuses.last().unwrap_or(ExitStatus::Done))
+    }
+
+    fn trusted_root(&self, all: &Repositories, name: &RepositoryName) -> Result<(Repository, Verified<Root>), Failure> {
+        let repository = self.named(all, name.as_str())?;
+        let root = verified(repository.shipped_root.clone())?;
+        Ok((repository, root))
     }
 
     fn remove(&self, name: &str) -> Result<ExitStatus, Failure> {
