@@ -92,8 +92,8 @@ rules! {
     InterruptedPublication "interrupted-publication" Note;
     /// Some target files are not in this folder, so they were not checked.
     UncheckedTargetFiles "unchecked-target-files" Note;
-    /// Some target files are unlisted: no role lists them. Older files are kept, because clients may still be fetching
-    /// them.
+    /// Some target files are unlisted: no role lists them. The files of removed or replaced targets are kept, because
+    /// clients may still be fetching them.
     UnlistedFiles "unlisted-files" Note;
     /// Clients do not find a target that a role lists, because a role with a higher priority hides it or the
     /// delegations do not cover its path.
@@ -116,15 +116,15 @@ rules! {
     SharedKey "shared-key" Note;
     /// The metadata of a role is valid for so long that an attacker can hide newer versions for months or years.
     LongExpiry "long-expiry" Warning;
-    /// Clients shipped with the oldest root need more root updates than most clients follow in one refresh.
+    /// Clients that were shipped with the oldest root need more root updates than most clients perform in one refresh.
     LongRootChain "long-root-chain" Warning;
     /// The snapshot lists bins without a hash, so whoever steals the key of a bin can replace the content of the bin.
     BinsByVersionOnly "bins-by-version-only" Warning;
     /// A path pattern of a delegation cannot match any target.
     PatternWithoutMatch "pattern-without-match" Warning;
-    /// A listed key ID has no usable key, or is listed twice.
+    /// A role lists a key ID that has no usable key, or lists a key ID twice.
     UnusableKeyId "unusable-key-id" Warning;
-    /// The signed threshold of a role differs from the threshold in `repo.toml`.
+    /// The threshold of a role in the metadata differs from its threshold in `repo.toml`.
     ThresholdNotConfigured "threshold-not-configured" Warning;
     /// The private key of an offline role is stored unencrypted on this machine.
     UnencryptedKey "unencrypted-key" Warning;

@@ -264,7 +264,7 @@ fn publishing_a_change_from_another_machine_survives_every_fault_of_the_disk() {
     let draft = repository.staged().unwrap();
     repository.sign_staged(&draft, &repository.keys.clone(), &std::collections::BTreeSet::new()).unwrap();
     let change = other.layout().staged();
-    play("repository: publish a change from another machine", &base, false, &|world| {
+    play("repository: publish a change received from another machine", &base, false, &|world| {
         let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
         let draft = repository.receive(&change, Receipt::Copy)?;
         let plan = repository.plan(draft, Signing::Now)?;

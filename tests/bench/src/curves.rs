@@ -14,7 +14,7 @@ use xtask::say;
 const PLOTS: [(&str, &str, Unit); 3] = [
     ("curve-first-get", "First get", Unit::Seconds),
     ("curve-second-get", "Second get", Unit::Seconds),
-    ("curve-bytes", "Bytes of a first get", Unit::Bytes),
+    ("curve-bytes", "Bytes downloaded by the first get", Unit::Bytes),
 ];
 
 /// A repository of a certain size, and the clients to measure with it, each with its number of rounds.
@@ -109,10 +109,12 @@ fn page(curves: &Curves) -> String {
     let mut page = "# How costs grow\n\n\
         This page is written by `cargo xtask bench --curves`. python-tuf made the repositories and signed them with \
         ed25519. A repository has either one flat list of targets, or 16,384 bins by hash prefix. Each measurement \
-        runs in a new process, over HTTP on loopback (tough reads from the disk). The last column of each table shows \
-        the exponent e of the growth n^e, which is the slope of the least-squares line through the logarithms of the \
-        three largest sizes: with e = 1, costs grow in proportion to the size, and with e = 0, they do not grow. A \
-        curve ends before the size at which the program would take minutes or use all of the memory.\n"
+        runs in a new process, over HTTP on loopback (tough reads from the disk). The first get of a target starts \
+        with only the shipped root. The second get fetches the same target again, and uses the stored metadata. The \
+        last column of each table shows the exponent e of the growth n^e. With e = 1, costs grow in proportion to the \
+        size; with e = 0, they do not grow. The exponent is the slope of the least-squares line through the \
+        logarithms of the three largest sizes and their costs. A curve ends before the size at which the program \
+        would take minutes or use all of the memory.\n"
         .to_owned();
     for (number, (name, title, unit)) in PLOTS.into_iter().enumerate() {
         let _ = writeln!(page, "\n## {title}\n\n![{title}]({name}.svg)\n");
