@@ -70,15 +70,15 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
         "The programs verify the same Sigstore bundle for the same SHA-256, with the same trusted root and without a network: \
          `lastmile-conformance verify-bundle`, `cosign verify-blob` and `verify-blob-attestation`, `sigstore-go-verification` (which \
          has no option to compare the type of the statement), and scripts that call sigstore-python and @sigstore/verify from npm \
-         (which does not compare the statement with a file). For a verdict in one process, the program reads the bundle anew each \
-         time, but the trusted root only once.",
+         (which does not compare the statement with a file). In the rows about a repeated verification, a single process verifies \
+         the bundle many times. It reads the bundle anew each time, but the trusted root only once.",
     );
     report.table_head();
     for sample in &SAMPLES {
         verifiers.check(sample)?;
         let series = in_turns(verifiers.processes(sample));
         report.table_row(&Row::new(
-            &format!("a process that verifies {}", sample.what),
+            &format!("a process that verifies once: {}", sample.what),
             &PROCESS,
             Unit::Seconds,
             &series,
@@ -86,9 +86,9 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
         ));
         let series = in_turns(verifiers.loops(sample));
         let rate = series.first().and_then(|ours| ours.median()).map_or(0.0, |seconds| 1.0 / seconds);
-        let also = Some((format!("{rate:.0} verdicts a second"), rate > 0.0));
+        let also = Some((format!("{rate:.0} verifications a second"), rate > 0.0));
         report.table_row(&Row::new(
-            &format!("a verdict in one process on {}", sample.what),
+            &format!("a repeated verification of {}", sample.what),
             &LOOP,
             Unit::Seconds,
             &series,

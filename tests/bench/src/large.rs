@@ -87,10 +87,11 @@ pub(crate) fn gets_from_bins(
 /// stored file.
 fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.part(
-        "Limits of the second `get`",
+        "Lower bounds for the second `get`",
         "The client does not trust its disk, so it verifies the signatures of stored files again at each start. To verify a \
-         signature, the client hashes the whole file: with SHA-512 for an ed25519 key, and with SHA-256 for an ecdsa-p256 key. The \
-         table shows how long openssl takes to hash the same number of bytes, measured in the same run.",
+         signature, the client hashes the whole file: with SHA-512 for an ed25519 key, and with SHA-256 for an ecdsa-p256 key. \
+         Therefore no client that verifies the signature can be faster than the hash function. The table shows how long openssl \
+         takes to hash the same number of bytes, measured in the same run.",
     );
     report.line("| | bytes | hash | openssl | least time |");
     report.line("|---|---|---|---|---|");
@@ -137,7 +138,8 @@ pub(crate) fn returning(
     change()?;
     let bytes = |program: &&'static str| crate::row::Series::once(program, clients.bytes_of_refresh(program, &server));
     let series: Vec<_> = programs.iter().map(bytes).collect();
-    let work = format!("bytes of a refresh with a new snapshot, {} {what}", thousands(1 << setup.sizes.bits));
+    let work =
+        format!("bytes that a refresh downloads if the snapshot is new, {} {what}", thousands(1 << setup.sizes.bits));
     report.row(&Row::new(&work, &BAR, Unit::Bytes, &series, None));
     Ok(())
 }

@@ -15,7 +15,7 @@ const NAME: &str = "tuftool create";
 const BAR: Bar = Bar { text: "10× `tuftool create`", ratios: &[(NAME, 10.0)], most: None, memory: None };
 
 /// Measures the creation of a repository. lastmile-repo creates its keys, copies and signs the files, checks the result
-/// with the client, and syncs. tuftool already has its keys and its root. Neither encrypts its keys.
+/// with the client, and calls fsync. tuftool already has its keys and its root. Neither encrypts its keys.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let folder = setup.scratch.join("publish");
     let files = folder.join("files");
@@ -34,7 +34,7 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
         });
         contestants.push(Contestant { program: NAME, rounds: 3, turn });
     }
-    let work = format!("`init` + `add` of {} files of 1 KiB, with sync", thousands(setup.sizes.files));
+    let work = format!("`init` + `add` of {} files of 1 KiB, with fsync", thousands(setup.sizes.files));
     report.row(&Row::new(&work, &BAR, Unit::Seconds, &in_turns(contestants), None));
     let _ = fs::remove_dir_all(&folder);
     Ok(())

@@ -14,16 +14,17 @@ const HOW: &str = "
   the root. Before the second `get`, the client has all files that the first `get` fetched. python-tuf and tuf-js are called as in
   their own examples (`tests/perf/`). tough reads the repository from the disk, which is faster than HTTP.
 * Unless a row names lastmile-repo, python-tuf generated the repository (`tests/perf/make.py`).
-* Where tuf-js or tough would take minutes, the program has a short time limit. tuf-js is slow because it copies all earlier
+* Where tuf-js or tough would take minutes, they have a short time limit. tuf-js is slow because it copies all earlier
   targets for each target that it reads. tough is slow because it loads every bin.
 * The numbers of bytes include all bytes that the server sent, with headers. The server compresses metadata with gzip for clients
   that accept gzip. For repositories of lastmile-repo, the server sends the files that lastmile-repo compressed.
 * The slow network is a proxy on loopback that delays bytes by half a round trip in each direction. Opening a connection takes
   one more round trip. The measured refresh is the second one in the same process.
-* For the large target, `lastmile get` verifies the file, writes it to the disk and syncs. curl and openssl write nothing.
-* `lastmile-repo init` and `add` make keys, sign, copy every file, read the result with the client, and sync. `tuftool create`
-  uses existing keys and an existing root, and only signs and copies. The keys are never encrypted, because deriving a key from a
-  pass-phrase is slow by design.
+* For the large target, `lastmile get` verifies the file, writes it to the disk and calls fsync. The other program in
+  this row is a pipeline: curl downloads the file, and openssl hashes it. The pipeline writes nothing to the disk.
+* `lastmile-repo init` and `add` make keys, sign, copy every file, read the result with the client, and call fsync. `tuftool
+  create` uses existing keys and an existing root, and only signs and copies. The keys are never encrypted, because deriving a key
+  from a pass-phrase is slow by design.
 ";
 
 /// The content of the page so far.
@@ -37,10 +38,10 @@ pub(crate) struct Report {
 }
 
 /// An explanation of the rows about bins in repositories made by `lastmile-repo`.
-const BINS: &str = "\nThe bars in the rows about 16,384 succinct bins of lastmile-repo were set when snapshots listed \
-only the versions of these bins. Snapshots now also list a hash of each bin: the snapshot has 2.15 MB instead of 0.5 \
-MB, and hashes do not compress. lastmile-repo proposes at most 8,192 such bins; [scale.md](scale.md) has the figures \
-for them.\n";
+const BINS: &str = "\nFor the rows about 16,384 succinct bins of lastmile-repo, the bars date from a time when the \
+snapshot listed only the versions of these bins. The snapshot now also lists the length and the hash of each bin. It \
+therefore has 2.15 MB instead of 0.5 MB, and hashes do not compress. lastmile-repo proposes at most 8,192 succinct \
+bins; [scale.md](scale.md) has the figures for this number.\n";
 
 impl Report {
     pub(crate) fn new(load_before: f64) -> Self {
@@ -104,10 +105,12 @@ impl Report {
             "# Performance\n\n\
              This page is written by `cargo xtask bench --peers`. The release builds were measured on a machine with {cores} \
              cores{memory}. All \
-             numbers come from one run, in which the programs took turns. Times are medians, or single measurements if \
-             they are marked \"(once)\". Memory is the maximum of all \
-             turns (values below 11 MB cannot be measured). Measure again on your own machine before you quote a number.{busy} \
-             Plots of how costs grow are in [curves.md](curves.md).\n\n## Side by side\n\n{}{BINS}{}{HOW}",
+             numbers come from one run, in which the programs ran alternately. Times are medians, or single measurements if \
+             they are marked \"(once)\". Memory is the highest value in any run of the program (values below 11 MB cannot be \
+             measured). A ratio is the value of the other program divided by the value of lastmile. The bar is the performance \
+             that lastmile must reach: for example, \"20× python-tuf\" requires a ratio of at least 20. Measure again on your \
+             own machine before you quote a number.{busy} [curves.md](curves.md) shows how the costs grow with the number of \
+             targets.\n\n## Side by side\n\n{}{BINS}{}{HOW}",
             self.table(),
             self.parts
         )

@@ -44,13 +44,13 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
         thousands(1 << setup.sizes.bits)
     );
     scale.row(report, &work, &IMPORT, 3, Scale::import);
-    scale.row(report, "one release in that repository", &RELEASE, 11, Scale::release);
+    scale.row(report, "one release in the imported repository", &RELEASE, 11, Scale::release);
     scale.tool(&["push", "--to", "site", "--allow-missing-targets"])?;
     scale.row(report, "`push` of one release to a folder", &PUSH, 11, Scale::push);
-    scale.row(report, "`renew` of snapshot and timestamp in that repository", &RENEW, 11, |scale| {
+    scale.row(report, "`renew` of snapshot and timestamp in the imported repository", &RENEW, 11, |scale| {
         scale.tool(&["renew", "--force"])
     });
-    scale.row(report, "`renew` of all bins in that repository", &SIGN_ALL, 3, |scale| {
+    scale.row(report, "`renew` of all bins in the imported repository", &SIGN_ALL, 3, |scale| {
         scale.tool(&["renew", "--force", "bin-*"])
     });
     let first = scale.newest();

@@ -29,13 +29,13 @@ struct Loop {
 const LOOPS: [Loop; 9] = [
     Loop {
         name: "canonical-form",
-        does: "canonical form of an indented role of 10,000 targets",
+        does: "canonical form of an indented file with 10,000 targets",
         prepare: canonical_form,
     },
-    Loop { name: "verify-role", does: "verify a role of 10,000 targets (ed25519) and read it", prepare: verify_role },
+    Loop { name: "verify-role", does: "verify (ed25519) and parse a role with 10,000 targets", prepare: verify_role },
     Loop {
         name: "verify-snapshot",
-        does: "verify a snapshot of 16,384 bins (ed25519) and read it",
+        does: "verify (ed25519) and parse a snapshot of 16,384 bins",
         prepare: verify_snapshot,
     },
     Loop { name: "verify-ed25519", does: "verify ed25519 over 1 KiB", prepare: || verify(Scheme::Ed25519) },
