@@ -96,7 +96,8 @@ impl Access {
     }
 
     /// Checks that only the owner can change the file. If the group has the same ID as the owner, the group may also
-    /// change the file. On most systems, such a group has no other members, and the usual umask is 002.
+    /// change the file. Most systems give each user such a group, without other members. With the usual umask 002, this
+    /// group can write to the user's files.
     fn ensure_only_owner_writes(&self) -> Result<(), Exposure> {
         let others = if self.group == self.owner { 0o002 } else { 0o022 };
         match self.mode & others {
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn only_the_user_and_root_may_change_trusted_files() {
         let user = process::geteuid().as_raw();
-        // A group ID that differs from the owner's ID.
+        // The ID of a group that may have other members, because it differs from the owner's ID.
         let shared = user + 7;
         for (found, mode, is_safe) in [
             ((user, shared), 0o644, true),

@@ -27,7 +27,7 @@ pub use temporary::TemporaryFile;
 
 #[cfg(not(feature = "faults"))]
 #[inline]
-#[expect(clippy::unnecessary_wraps, reason = "fails only with the feature `faults`")]
+#[expect(clippy::unnecessary_wraps, reason = "this function fails only with the feature `faults`")]
 fn inject_fault(_: Syscall, _: Place<'_>) -> io::Result<()> {
     Ok(())
 }
@@ -44,7 +44,7 @@ impl NewFile {
     ///
     /// # Errors
     ///
-    /// Any I/O error. Some of the bytes may have been written.
+    /// Any I/O error. Some of the bytes may have been written before the error occurred.
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let injected = inject_fault(Syscall::Write, Place::from(&self.path));
         #[cfg(feature = "faults")]
@@ -236,9 +236,9 @@ pub fn rename<'a, 'b>(from: impl Into<Place<'a>>, to: impl Into<Place<'b>>) -> i
     Ok(fs::renameat(from.folder(), from.name(), to.folder(), to.name())?)
 }
 
-/// Creates a hard link to a regular file, or a copy if the link cannot be created. If `from` is a symbolic link, it is
-/// not followed. Because `to` may then become a hard link to the symbolic link itself, the caller must check for
-/// symbolic links.
+/// Creates a hard link to a regular file, or a copy if the link cannot be created. This function does not follow a
+/// symbolic link at `from`, but it may make `to` a hard link to the symbolic link itself. Therefore the caller must
+/// check for symbolic links.
 ///
 /// # Errors
 ///
@@ -307,7 +307,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// Any I/O error, for example if the file is a symbolic link, which is not followed.
+/// Any I/O error, for example if the path is a symbolic link.
 pub fn lock_file(place: Place<'_>) -> io::Result<File> {
     inject_fault(Syscall::Create, place)?;
     open_lock(place, OFlags::CREATE)
@@ -327,7 +327,7 @@ fn new_lock(place: Place<'_>) -> io::Result<File> {
 ///
 /// # Errors
 ///
-/// Any I/O error, for example if the file is a symbolic link, which is not followed.
+/// Any I/O error, for example if the path is a symbolic link.
 pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::empty())?))
@@ -336,9 +336,9 @@ pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
 /// The maximum number of attempts to open and lock a file that other processes keep removing.
 const MOST_OPENS: usize = 16;
 
-/// Takes the exclusive lock on the file that `open` opens at `place`. If the file was removed or replaced before it was
-/// locked, its lock has no effect, so this function calls `open` again. Returns `None` if another process holds the
-/// lock, or if other processes keep replacing the file.
+/// Opens the file at `place` with `open`, and takes the exclusive lock on the file. If the file was removed or replaced
+/// before it was locked, its lock has no effect, so this function calls `open` again. Returns `None` if another process
+/// holds the lock, or if other processes keep replacing the file.
 ///
 /// # Errors
 ///

@@ -19,7 +19,7 @@ pub enum Fault {
     Die,
     /// The process crashes during the call. If the call is a write, half of its bytes are written.
     Torn,
-    /// Power is lost before the call. Files that were not synced lose half of their bytes.
+    /// Power is lost before the call. Each file with content that was not made durable (fsync) loses half of its bytes.
     Power,
     /// The call fails with the given error number, and later calls succeed. If the call is a write, half of its bytes
     /// are written.
@@ -60,8 +60,8 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts the calls that this process makes on files below the folder `below`, starting at 0, and arms `fault` for the
-/// call with the number `at`.
+/// Arms `fault` for the files below the folder `below`. The fault occurs at the call with the number `at`, counted from
+/// 0, among the calls that this process makes on these files from now on.
 #[must_use]
 pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
     let state = State { below: below.to_owned(), at, fault, calls: Vec::new(), unsynced: Vec::new() };

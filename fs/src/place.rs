@@ -58,7 +58,7 @@ impl<'a> Place<'a> {
         self.folder
     }
 
-    /// Returns the name relative to the open folder. The name can be a whole path.
+    /// Returns the name to look up in the open folder. This may be a path with several components.
     pub(crate) fn name(&self) -> &'a Path {
         self.name
     }

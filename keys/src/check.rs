@@ -1,6 +1,6 @@
-//! Verifies one or more signatures over a message (TUF specification 4.2.2), which the caller may pass in parts. The
-//! message is hashed once for each digest algorithm. The exception is ed25519, for which RFC 8032 requires one hash for
-//! each signature.
+//! Verifies one or more signatures over a message (TUF specification 4.2.2). The caller may pass the message in parts.
+//! The message is hashed once for each digest algorithm. The exception is ed25519, for which RFC 8032 requires one hash
+//! for each signature.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -81,8 +81,8 @@ impl SignatureChecks {
 }
 
 impl PublicKey {
-    /// Returns whether `signature` is a valid signature by this key over `message`. The key alone determines the
-    /// algorithm.
+    /// Returns whether `signature` is a valid signature by this key over `message`. The algorithm depends only on the
+    /// key, never on the signature.
     ///
     /// A signature has 64 bytes for ed25519, is in DER (RFC 3279) for ecdsa, and is as long as the modulus for rsa.
     #[must_use]

@@ -59,7 +59,7 @@ impl EcdsaKey {
             .map_err(|_| KeyError::invalid("the elliptic curve of the key must be given by its name"))?;
         if found != wanted {
             return Err(KeyError::Invalid(alloc::format!(
-                "the key does not match its scheme {}: its algorithm is {}",
+                "the key does not match the scheme {}: the algorithm of the key is {}",
                 curve.scheme(),
                 found.1.unwrap_or(found.0),
             )));

@@ -40,7 +40,7 @@ impl Ed25519Key {
         self.0.to_public_key_der()
     }
 
-    /// Starts to verify a signature. Returns `None` if the signature is malformed.
+    /// Starts the verification of a signature. Returns `None` if the signature is malformed.
     ///
     /// Verification is strict, so that all verifiers agree: S must be below the group order, and R must be a point that
     /// is not of small order. Keys of small order were already refused when the key was read.

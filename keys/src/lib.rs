@@ -1,8 +1,9 @@
 //! Public keys and signers (TUF specification 4.2.2). Other crates of this project use signature libraries only through
 //! this crate.
 //!
-//! A [`PublicKey`] is read from the members of a key in TUF metadata. The key alone determines the signature algorithm.
-//! Two keys are equal if their key material is equal, even if metadata encodes them differently.
+//! A [`PublicKey`] is read from the members of a key in TUF metadata. The signature algorithm depends only on the key,
+//! never on the signature. Two keys are equal if their key material is equal, even if metadata encodes them
+//! differently.
 //!
 //! The feature `sign` adds private keys ([`PrivateKey`]) and the trait [`Signer`] for anything that can sign, such as a
 //! hardware token. An update client does not need this feature.

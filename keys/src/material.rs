@@ -24,8 +24,8 @@ pub struct KeyMaterial(Form);
 enum Form {
     /// The modulus of an RSA key, without leading zeros.
     Rsa(Vec<u8>),
-    /// A point on an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because keys on different
-    /// curves are never equal by chance.
+    /// A point on an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because it is practically
+    /// impossible that keys on different curves have the same bytes by chance.
     Point(Vec<u8>),
     /// The bytes of a key of another kind, such as ed25519.
     Bytes(Vec<u8>),

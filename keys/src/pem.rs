@@ -63,7 +63,7 @@ pub(crate) fn public_info(der: &[u8]) -> Result<SubjectPublicKeyInfoRef<'_>, Key
         .map_err(|error| KeyError::Invalid(format!("the PEM block does not contain a public key: {error}")))
 }
 
-#[expect(clippy::expect_used, reason = "only a label that is not ASCII or a length beyond the address space fails")]
+#[expect(clippy::expect_used, reason = "fails only if the label is not ASCII or if the text does not fit in memory")]
 pub(crate) fn encode_public(der: &[u8]) -> String {
     encode_string("PUBLIC KEY", LineEnding::LF, der).expect("the label is ASCII, and `der` is in memory")
 }

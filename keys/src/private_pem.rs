@@ -30,8 +30,8 @@ const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
 
-/// The largest accepted key derivation parameters in a file. These limits prevent a damaged file from using too much
-/// memory or time.
+/// Upper limits of the key derivation parameters in a file. They prevent a damaged file from making the program use too
+/// much memory or time.
 pub(crate) const MOST_SCRYPT_BYTES: u64 = 1 << 30;
 pub(crate) const MOST_SCRYPT_P: u16 = 16;
 const MOST_PBKDF2_ROUNDS: u32 = 10_000_000;
@@ -46,7 +46,7 @@ pub enum PemError {
     /// The pass-phrase does not decrypt the key. A damaged file causes the same error.
     #[error("wrong pass-phrase, or the file is damaged")]
     WrongPassPhrase,
-    /// The kind of key, file or encryption is not supported.
+    /// The algorithm of the key, the format of the file, or the encryption is not supported.
     #[error("{0}")]
     Unsupported(String),
     /// The text is not a private key in PEM.

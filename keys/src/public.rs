@@ -47,7 +47,7 @@ impl PublicKey {
     /// [`KeyError`] if the keytype and the scheme are not supported, or if `public` is not a valid key.
     pub fn from_tuf(keytype: &str, scheme: &str, public: &str) -> Result<PublicKey, KeyError> {
         // Spec 4.2.2: the specification defines the schemes `ed25519`, `ecdsa-sha2-nistp256` and `rsassa-pss-sha256`.
-        // Existing repositories also use the remaining schemes, and the names of the ecdsa schemes as keytypes.
+        // Existing repositories also use the other schemes below, and the names of the ecdsa schemes as keytypes.
         let algorithm = match (keytype, scheme) {
             ("ed25519", "ed25519") => Algorithm::Ed25519(Ed25519Key::from_hex(public)?),
             ("ecdsa" | "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp256") => {
@@ -105,8 +105,8 @@ impl PublicKey {
         }
     }
 
-    /// Returns the key material, which is the SubjectPublicKeyInfo in DER (RFC 5280). A point on a curve is not
-    /// compressed.
+    /// Returns the key material, which is the SubjectPublicKeyInfo in DER (RFC 5280). The point of an ecdsa key
+    /// is not compressed.
     #[must_use]
     pub fn material(&self) -> &[u8] {
         &self.0.material
@@ -133,7 +133,7 @@ impl PublicKey {
 
     /// Returns whether `signature` is a valid signature by this key over the message with the digest `digest`. Returns
     /// `false` if [`PublicKey::message_digests`] does not list `algorithm`. TUF metadata is verified with
-    /// [`PublicKey::verify`], for which the key alone determines the algorithm.
+    /// [`PublicKey::verify`], which takes the algorithm from the key.
     #[must_use]
     pub fn verify_digest(&self, algorithm: MessageDigest, digest: &[u8], signature: &[u8]) -> bool {
         if !self.message_digests().contains(&algorithm) || digest.len() != algorithm.length() {

@@ -63,7 +63,7 @@ impl RsaKey {
         let der = info
             .subject_public_key
             .as_bytes()
-            .ok_or_else(|| KeyError::invalid("the rsa key is not a whole number of bytes"))?;
+            .ok_or_else(|| KeyError::invalid("the length of the rsa key is not a whole number of bytes"))?;
         let numbers = RsaPublicKeyRef::from_der(der)
             .map_err(|error| KeyError::Invalid(alloc::format!("the rsa key is invalid: {error}")))?;
         check_sizes(&numbers)?;
@@ -115,9 +115,9 @@ fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
         (RSASSA_PSS, _) => Err(KeyError::invalid(
             "the key has the algorithm RSASSA-PSS; it must have the algorithm rsaEncryption, because the scheme determines the padding",
         )),
-        (oid, _) => {
-            Err(KeyError::Invalid(alloc::format!("the key does not match its keytype rsa: its algorithm is {oid}")))
-        }
+        (oid, _) => Err(KeyError::Invalid(alloc::format!(
+            "the key does not match the keytype rsa: the algorithm of the key is {oid}"
+        ))),
     }
 }
 

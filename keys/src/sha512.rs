@@ -2,9 +2,9 @@
 //! large messages, hashing takes most of the verification time.
 //!
 //! `ed25519-dalek` has a streaming verifier, but it always uses `sha2`, which reaches only two thirds of the speed of
-//! AWS-LC. So this module hashes the message, and [`Precomputed`] passes the result to the library. `Precomputed` does
-//! not depend on the order or number of the library's calls: it returns the result only for the bytes that RFC 8032
-//! hashes, and hashes all other input. A test records the library's input to the hash, and fails if that input changes.
+//! AWS-LC. So this module hashes the message, and [`Precomputed`] passes the result to the library. The library may
+//! pass the input to `Precomputed` in any number of calls. A test records this input, and fails if it is not the input
+//! that RFC 8032 specifies.
 
 use alloc::vec::Vec;
 
@@ -47,12 +47,13 @@ impl FixedOutput for Sha512 {
 #[cfg(feature = "fast-sha512")]
 impl HashMarker for Sha512 {}
 
-/// The digest of R, the key and the message (RFC 8032, 5.1.7), computed before the library verifies the signature.
+/// A hash function that returns the digest of R, the key and the message (RFC 8032, 5.1.7), which was computed before
+/// the library verifies the signature.
 ///
-/// The library hashes R (32 bytes), the key (32 bytes) and, in place of the message, the 64 bytes of that digest. If
-/// the input consists of exactly these 128 bytes, in any number of parts, the result is that digest. Any other input is
-/// hashed with SHA-512. No signature is valid for the resulting hash, so other input cannot be used to forge a
-/// signature.
+/// The input is R (32 bytes), the key (32 bytes) and, in place of the message, the 64 bytes of the precomputed digest.
+/// If the input has 128 bytes, the output is the last 64 bytes of the input, the precomputed digest. Input of any other
+/// length is hashed with SHA-512. Genuine signatures are then refused, and forging a signature is as hard as for any
+/// other SHA-512 hash.
 #[derive(Default)]
 pub(crate) struct Precomputed(Vec<u8>);
 

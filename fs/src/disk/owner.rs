@@ -17,8 +17,8 @@ use crate::{Place, Syscall};
 
 impl NewFile {
     /// If root runs this program, gives the new file the owner and the group of the file at `to`, which it will
-    /// replace. If there is no file at `to`, the new file gets the owner and the group of the folder. Without this
-    /// change, the user who owns the folder could not access the file.
+    /// replace. If there is no file at `to`, the new file gets the owner and the group of the folder. If the
+    /// file still belonged to root, the user who owns the folder could not access it.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::R
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = fs::openat(place.folder(), place.name(), flags, Mode::empty())?;
         let is_empty = |name: &[u8]| matches!(name, b"." | b"..");
-        // If the folder has entries, it is not the new folder: another folder has taken its place.
+        // The new folder is empty. If this folder has entries, somebody has put it in the place of the new folder.
         if fs::Dir::read_from(&folder)?.all(|entry| entry.is_ok_and(|entry| is_empty(entry.file_name().to_bytes()))) {
             give(&folder, place, folder_of(place))?;
         }
@@ -125,7 +125,7 @@ fn give(file: impl AsFd, place: Place<'_>, like: Option<Stat>) -> io::Result<()>
     let owner = fs::Uid::from_raw(like.st_uid);
     let group = fs::Gid::from_raw(like.st_gid);
     match fs::fchown(&file, Some(owner), Some(group)) {
-        // Some file systems do not let even root change owners. The file then still belongs to root.
+        // On some file systems, not even root can change owners. The file then still belongs to root.
         Err(rustix::io::Errno::PERM | rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INVAL) => Ok(()),
         given => Ok(given?),
     }

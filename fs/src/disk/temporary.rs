@@ -33,7 +33,7 @@ impl TemporaryFile {
     ///
     /// # Errors
     ///
-    /// Any I/O error. Some of the bytes may have been written.
+    /// Any I/O error. Some of the bytes may have been written before the error occurred.
     pub fn write_all_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
         inject_fault(Syscall::Write, Place::from(&self.path))?;
         self.file.write_all_at(bytes, position)

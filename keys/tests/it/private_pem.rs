@@ -232,7 +232,7 @@ fn encrypted(kdf: Vec<u8>) -> String {
 fn a_key_file_cannot_exhaust_memory_or_time() {
     let small = || integer(&[1]);
     let n = |log: usize| integer(&[&[1 << (log % 8)][..], &vec![0; log / 8]].concat());
-    // With moderate parameters, the files are well formed and only the pass-phrase is wrong.
+    // Files with moderate parameters are accepted, so the only error is the wrong pass-phrase.
     for good in [with_scrypt(n(4), integer(&[8]), small()), with_rounds(small())] {
         let key = PrivateKey::from_pem(&good, Some(b"x"));
         assert!(matches!(key, Err(PemError::WrongPassPhrase)), "{key:?}");
