@@ -99,7 +99,8 @@ impl Root {
     /// Returns a text that identifies the keys and thresholds of the timestamp and snapshot roles. If a new root
     /// changes this text, the change counts as a key rotation (TUF specification 5.3.11).
     #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not list the four roles")]
-    pub(crate) fn online_keys(&self) -> String {
+    #[must_use]
+    pub fn online_keys(&self) -> String {
         let ring = |role| self.key_ring(&role).expect("a role that every root lists");
         // Clients store this text in their records of trusted versions, so the order of the roles must not change.
         [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|role| hex::encode(ring(role).fingerprint())).concat()

@@ -4,9 +4,8 @@
 use std::path::{Path, PathBuf};
 
 use lastmile_client::BaseUrl;
-use lastmile_metadata::{RoleName, Root, TrustedMetadata};
+use lastmile_metadata::{RoleName, TrustedMetadata};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::Error;
 use crate::files::own;
@@ -19,8 +18,8 @@ pub(crate) struct Versions {
     pub(crate) timestamp: u64,
     pub(crate) snapshot: u64,
     pub(crate) targets: u64,
-    /// A digest of the key IDs of timestamp and snapshot. After these keys have been replaced, versions may be lower
-    /// than before (TUF specification 5.3.11).
+    /// The keys and thresholds of timestamp and snapshot, as in [`lastmile_metadata::Root::online_keys`]. After a change,
+    /// versions may be lower than before (TUF specification 5.3.11).
     online_keys: String,
 }
 
@@ -31,7 +30,7 @@ impl Versions {
             timestamp: trusted.timestamp().version.get(),
             snapshot: trusted.snapshot().version.get(),
             targets: trusted.targets().version().get(),
-            online_keys: online_keys(trusted.root()),
+            online_keys: trusted.root().online_keys(),
         }
     }
 
@@ -42,7 +41,7 @@ impl Versions {
             timestamp: published.timestamp.version.get(),
             snapshot: published.snapshot.version.get(),
             targets: published.targets()?.version.get(),
-            online_keys: online_keys(&published.root),
+            online_keys: published.root.online_keys(),
         })
     }
 
@@ -79,18 +78,6 @@ impl Versions {
             online_keys: self.online_keys.clone(),
         }
     }
-}
-
-fn online_keys(root: &Root) -> String {
-    let mut digest = Sha256::new();
-    for role in RoleName::ONLINE {
-        for id in root.roles.get(&role).iter().flat_map(|keys| &keys.keyids) {
-            digest.update(id.as_str());
-            digest.update([0]);
-        }
-        digest.update([1]);
-    }
-    hex::encode(digest.finalize())
 }
 
 /// The content of the file that stores the versions at one URL.

@@ -215,7 +215,18 @@ fn a_repository_that_went_back_since_the_last_look_is_reported_until_it_is_ahead
     site.done(&["status", &site.url(), "--quiet", "--dry-run"]);
     assert!(fs::read_to_string(seen.path()).unwrap().contains("\"timestamp\":9"));
     site.done(&["status", &site.url(), "--quiet"]);
-    assert!(!fs::read_to_string(seen.path()).unwrap().contains("\"timestamp\":9"));
+    let after = fs::read_to_string(seen.path()).unwrap();
+    assert!(!after.contains("\"timestamp\":9"));
+    // For clients, a new threshold counts as a replacement of the keys.
+    let inflated = after.replace("\"timestamp\":3", "\"timestamp\":9");
+    assert_ne!(inflated, after);
+    fs::write(seen.path(), inflated).unwrap();
+    site.done(&["rotate", "timestamp", "--add", "file:keys/timestamp-1.pem", "--quiet", "--skip-served-check"]);
+    site.upload();
+    fs::write(seen.path(), fs::read_to_string(seen.path()).unwrap().replace("\"timestamp\":4", "\"timestamp\":9")).unwrap();
+    site.done(&["set-threshold", "timestamp", "2", "--quiet", "--skip-served-check"]);
+    site.upload();
+    site.done(&["status", &site.url(), "--quiet"]);
 }
 
 /// A header with characters that chat services read as mark-up.
