@@ -1,13 +1,13 @@
-//! Canonical JSON (TUF specification 4.1). In one pass, this module converts received text to the bytes that signatures
-//! cover.
+//! Canonical JSON (TUF specification 4.1), which is the text that signatures cover. This module converts received text
+//! to canonical JSON in one pass.
 //!
-//! Files that are already canonical need no conversion. Whether or not a file was converted, the module `reader` then
-//! reads the values from the canonical bytes.
+//! Files that are already canonical are not converted. In both cases, the module `reader` reads the values from the
+//! canonical text.
 //!
-//! serde_json tokenizes the text, and this module decides which text is accepted. In canonical text, there is no
-//! whitespace, members are sorted by code point, all numbers are integers, and only `"` and `\` are escaped. Duplicate
-//! members, numbers that are not integers, and deep nesting are refused. Canonical text may contain unescaped control
-//! characters, so it is not always valid JSON.
+//! serde_json tokenizes the text. This module refuses duplicate members, numbers that are not integers, and deep
+//! nesting. In canonical text, there is no whitespace, members are sorted by code point, all numbers are integers, and
+//! only `"` and `\` are escaped. Canonical text may contain unescaped control characters, so it is not always valid
+//! JSON.
 
 use alloc::borrow::Cow;
 use alloc::collections::BTreeMap;
@@ -25,10 +25,10 @@ use crate::{ErrorKind, Location};
 /// The maximum nesting depth of arrays and objects.
 pub(crate) const DEPTH: u8 = 64;
 
-// The requirements on the text, as error messages describe them.
-/// The description of the limit [`DEPTH`].
+// Descriptions of the expected text, for error messages.
+/// Describes the limit [`DEPTH`].
 pub(crate) const NESTING: &str = "at most 64 levels of nesting";
-const MEMBERS: &str = "each member of an object once";
+const MEMBERS: &str = "no duplicate members";
 const INTEGERS: &str = "an integer of at most 64 bits";
 const LENGTH: &str = "less than 4 GiB";
 const ESCAPES: &str = "a valid escape";
@@ -82,7 +82,7 @@ pub(crate) fn canonicalize(text: &str) -> Result<String, ErrorKind> {
     Ok(out)
 }
 
-/// The beginnings of serde_json's error messages, each with a description of the text that was expected.
+/// Maps the beginning of each error message of serde_json to a description of the expected text.
 const MESSAGES: [(&str, &str); 16] = [
     (NESTING, NESTING),
     (MEMBERS, MEMBERS),
@@ -106,7 +106,7 @@ const MESSAGES: [(&str, &str); 16] = [
 #[cold]
 fn not_canonical(text: &str, error: &serde_json::Error) -> ErrorKind {
     let line = error.line();
-    // serde_json reports column 0 for an empty text.
+    // serde_json reports column 0 for empty text.
     let column = error.column().max(1);
     let message = error.to_string();
     let expected = MESSAGES.iter().find(|(begin, _)| message.starts_with(begin)).map(|(_, expected)| *expected);
@@ -156,8 +156,8 @@ impl<'de> Visitor<'de> for Canonical<'_> {
         Ok(())
     }
 
-    // Spec 4.1: each integer has exactly one spelling. serde_json passes every number that is not written as a plain
-    // 64-bit integer to `visit_f64`.
+    // Spec 4.1: each integer has exactly one spelling. serde_json passes all other numbers to `visit_f64`, which
+    // refuses them: `1.0`, `1e3`, `-0` and integers of more than 64 bits.
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
         self.out.push_str(&value.to_string());
         Ok(())
@@ -262,8 +262,8 @@ impl<'de> Visitor<'de> for MemberName<'_> {
     }
 }
 
-/// The start and the end of a member in a text, and the length of its name, in bytes. The struct takes only 12 bytes,
-/// because an object may have millions of members.
+/// The start and the end of a member in a text, and the length of its name. All three are in bytes. They have the type
+/// `u32` to save memory, because an object may have millions of members.
 struct Member {
     start: u32,
     name: u32,
@@ -349,8 +349,8 @@ pub(crate) fn array(elements: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", elements.join(","))
 }
 
-/// Returns the canonical form of an object whose values are canonical. `members` take precedence over `unknown` members
-/// with the same name.
+/// Returns the canonical form of an object whose values are canonical. If `members` and `unknown` contain the same
+/// name, the value from `members` is used.
 pub(crate) fn object<'m>(members: impl IntoIterator<Item = (&'m str, String)>, unknown: &'m Unknown) -> String {
     let mut sorted: BTreeMap<&str, Cow<'_, str>> =
         unknown.iter().map(|(name, value)| (name.as_str(), Cow::Borrowed(value.canonical()))).collect();

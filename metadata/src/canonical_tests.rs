@@ -76,7 +76,8 @@ fn escaped_names_sort_by_their_unescaped_text() {
 
 #[test]
 fn member_names_sort_without_their_quotes() {
-    // `!` (0x21) sorts before the closing quote (0x22), but the quote is not part of the name. A name may be empty.
+    // `!` (0x21) sorts before the closing quote (0x22). The quote is not part of the name, so `a` sorts before `a!`. A
+    // name may be empty.
     assert_eq!(canonical(r#"{"a!":1,"a":2}"#).unwrap(), r#"{"a":2,"a!":1}"#);
     assert_eq!(canonical(r#"{"":1,"a":2}"#).unwrap(), r#"{"":1,"a":2}"#);
 }
@@ -121,8 +122,8 @@ fn an_error_says_where_the_text_is_wrong_and_what_was_expected() {
         ("{\n\"a\": x1, \"b\": 2}", "line 2 column 6: expected a JSON value, found `x1`"),
         ("[1,\n\n,2]", "line 3 column 1: expected a JSON value, found `,`"),
         ("{} x", "line 1 column 4: expected the end of the text"),
-        ("{\"a\":1,\"a\":2}", "line 1 column 10: expected each member of an object once"),
-        ("{\"b\":1,\"a\":1,\"b\":2}", "line 1 column 19: expected each member of an object once"),
+        ("{\"a\":1,\"a\":2}", "line 1 column 10: expected no duplicate members"),
+        ("{\"b\":1,\"a\":1,\"b\":2}", "line 1 column 19: expected no duplicate members"),
         ("[1,]", "line 1 column 4: expected another member or element after the comma"),
         ("{1:2}", "line 1 column 2: expected a member name in quotes"),
         ("{\"a\" 1}", "line 1 column 6: expected a colon"),

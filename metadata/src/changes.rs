@@ -55,7 +55,7 @@ impl fmt::Display for Pointer {
 }
 
 /// A changed value. Changes within objects and arrays are reported individually. An object or array is reported as a
-/// whole only if it was added or removed while empty, or if the type of the value changed.
+/// whole in only two cases: it is empty and was added or removed, or the type of the value changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'t> {
     /// The location of the value.
@@ -220,10 +220,10 @@ impl<'t> Walk<'t, '_> {
     }
 }
 
-/// An iterator over the members of an object. The iterator is empty if there is no object.
+/// Reads the members of an object one by one. There are no members if [`Members::of`] receives `None`.
 struct Members<'t> {
     reader: Option<Reader<'t>>,
-    /// The name of the member whose value is read next.
+    /// The name of the current member, or `None` after the last member. The value of the current member is read next.
     name: Option<Cow<'t, str>>,
 }
 
@@ -244,14 +244,14 @@ impl<'t> Members<'t> {
         Ok(())
     }
 
-    /// Returns the next value and moves to the member after it.
+    /// Returns the value of the current member, and moves to the next member.
     fn value(&mut self) -> Result<&'t str, ErrorKind> {
         let text = self.reader.as_mut().map_or(Ok(""), Reader::skip)?;
         self.next(Item::Later)?;
         Ok(text)
     }
 
-    /// Skips the next value if it equals `value`. Returns whether it was skipped.
+    /// Skips the current member if its value equals `value`. Returns whether it was skipped.
     fn skip_same(&mut self, value: &str) -> Result<bool, ErrorKind> {
         let is_same = self.reader.as_mut().is_some_and(|reader| reader.skip_same(value));
         if is_same {
@@ -363,8 +363,8 @@ mod tests {
         }
     }
 
-    /// Compares every pair in a large set of small values. Two different values must have changes in both directions, and two
-    /// equal values must have no changes.
+    /// Compares every pair in a large set of small values. If two values differ, changes must be reported in both
+    /// directions. If they are equal, there must be no changes.
     #[test]
     fn no_difference_goes_unnoticed() {
         let leaves = ["1", "\"a\"", "\"a\\\"b\"", "{}", "[]", "{\"name\":\"a\"}"];

@@ -38,10 +38,10 @@ impl fmt::Debug for Received {
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
-    /// The canonical form of the file. This is the received text itself if that text is canonical, or if it has not
-    /// been checked yet.
+    /// The canonical form of the file. If `is_canonical` is `false`, this is the received text, which may not be
+    /// canonical.
     canonical: Arc<String>,
-    /// Whether `canonical` is known to be canonical. Otherwise, this is checked when `signed` is parsed.
+    /// Whether `canonical` is known to be canonical. If `false`, the text is checked when `signed` is parsed.
     is_canonical: bool,
     /// The range of `signed` in the canonical form.
     signed: Range<usize>,
@@ -62,10 +62,11 @@ impl<R> Envelope<R> {
     }
 
     /// Reads a file in the usual published form, in which the signatures come first and `signed` comes last. Assumes
-    /// that the text is canonical; later steps check this. Returns `None` if the file has a different form.
+    /// that the text is canonical. `ensure_canonical` or `Verified::of` checks this later. Returns `None` if the file
+    /// has a different form.
     fn read_published(received: &Arc<String>, most_signatures: u32) -> Result<Option<Self>, ErrorKind> {
-        // JSON does not allow unescaped control characters, but canonical text may contain them, and the reader of
-        // canonical text accepts them.
+        // The reader accepts unescaped control characters, because canonical text may contain them. JSON does not allow
+        // them in strings, so leave every file that contains control characters to `read_any`.
         let has_controls = |part: &[u8]| part.iter().fold(false, |any, byte| any | (*byte < 0x20));
         if !received.ends_with('}') || received.as_bytes().chunks(4096).any(has_controls) {
             return Ok(None);
@@ -99,7 +100,7 @@ impl<R> Envelope<R> {
                     value.skip()?;
                     signed = Some(start..value.position());
                 }
-                // POUF A21: no signature covers any other member of the envelope.
+                // POUF A21: no signature covers the other members of the envelope, so they are preserved, but not used.
                 _ => value.keep(name, &mut unknown)?,
             }
             Ok(())
@@ -119,8 +120,8 @@ impl<R> Envelope<R> {
         })
     }
 
-    /// Reads the same file again from a canonical copy. Returns `None` if the text is already known to be canonical, or
-    /// if `signed` is the same in the copy.
+    /// Reads the file again, from a canonical copy. Returns `None` if this does not change `signed`: either the text is
+    /// already known to be canonical, or the copy contains the same `signed`.
     pub(crate) fn into_canonical(self) -> Result<Option<Self>, ErrorKind> {
         if self.is_canonical {
             return Ok(None);
@@ -129,7 +130,8 @@ impl<R> Envelope<R> {
         Ok(if other.signed() == self.signed() { None } else { Some(other) })
     }
 
-    /// Returns the number of signatures, for use as the limit when the same file is read again.
+    /// Returns the number of signatures. It is the limit when the same file is read again, because the original limit
+    /// is not stored.
     fn signatures_limit(&self) -> u32 {
         u32::try_from(self.signatures.len()).unwrap_or(u32::MAX)
     }

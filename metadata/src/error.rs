@@ -1,4 +1,4 @@
-//! Errors about metadata. They name the role and the check that failed, in the terms of the TUF specification.
+//! Errors about metadata. Each error names the role and the check that failed, in the terms of the TUF specification.
 
 use alloc::string::{String, ToString as _};
 use core::fmt;
@@ -74,8 +74,8 @@ pub enum ErrorKind {
         /// The value of the limit.
         value: u64,
     },
-    /// The version that the file lists for another role is lower than the version of that role that is already trusted
-    /// (TUF specification 5.4.3.2, 5.5.5).
+    /// The file lists another role with a lower version than the one that is already trusted (TUF specification
+    /// 5.4.3.2, 5.5.5).
     #[error("rollback: lists version {found} of {}, but version {trusted} is already trusted", Quoted(listed.as_str()))]
     ListedRollback {
         /// The listed role.

@@ -17,8 +17,8 @@ const CHECKSUM: &str = "checksum ";
 /// A line that marks a record as damaged. For such a record, [`Floors::from_text`] returns [`StoredFloors::Lost`].
 const LOST: &str = "what was trusted before is lost";
 
-/// The characters that are percent-encoded in names: the percent sign and all control characters, because some of them
-/// end a line.
+/// The characters that are percent-encoded in names: the percent sign and all control characters, some of which end a
+/// line.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The record of trusted versions. It contains the lowest versions that the client still accepts, so that versions
@@ -30,7 +30,7 @@ pub struct Floors {
     pub(crate) lost: bool,
     /// The version of the root that was trusted when the other versions were accepted.
     pub(crate) root: Version,
-    /// A text that identifies the timestamp and snapshot keys that version `root` of the root lists.
+    /// The text that [`Root::online_keys`] returned for that root. It identifies the timestamp and snapshot keys.
     pub(crate) online_keys: String,
     /// The version of the timestamp, and the version of the snapshot that this timestamp lists.
     pub(crate) timestamp: Option<(Version, Version)>,
@@ -42,8 +42,8 @@ pub struct Floors {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RoleFloors {
     pub(crate) version: Version,
-    /// The SHA-256 of the snapshot, in hexadecimal. If an update finds the same snapshot again, it need not compare
-    /// versions.
+    /// The SHA-256 of the signed text of the snapshot, in hexadecimal. If an update finds the same snapshot again, it
+    /// need not compare versions.
     digest: String,
     /// The lines `role VERSION NAME` of the record, in the order in which the snapshot lists the roles. The lines are
     /// kept as text, because there may be millions of roles.
@@ -177,7 +177,7 @@ impl RoleFloors {
     /// `snapshot`.
     pub(crate) fn of(snapshot: &Snapshot, digest: String) -> Self {
         let mut lines = String::new();
-        // POUF A17: old snapshots also list the root, whose version is recorded separately.
+        // POUF A17: old snapshots also list the root. Only the versions of targets roles are recorded here.
         let others = [RoleName::ROOT, RoleName::TIMESTAMP, RoleName::SNAPSHOT];
         let is_targets = |role: &str| others.iter().all(|other| other.as_str() != role);
         for (role, version) in snapshot.versions().filter(|(role, _)| is_targets(role)) {
@@ -198,7 +198,8 @@ impl RoleFloors {
         let mut found = new.lines.lines();
         for line in self.lines.lines() {
             let (trusted, name) = split_role(line).ok_or(ErrorKind::StateLost)?;
-            // Both lists are sorted by name, so every line that the search skips belongs to a new role.
+            // Both records list the roles in the order of their file names, so every line that `find_map` skips belongs
+            // to a new role.
             match found.find_map(|line| split_role(line).filter(|(_, other)| *other == name)) {
                 // First compare the versions as text, because most versions have not changed and need not be parsed.
                 Some((found, _)) if found == trusted => {}
@@ -214,8 +215,8 @@ fn split_role(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("role ")?.split_once(' ')
 }
 
-/// Checks that a version was found for the role with the escaped name `name`, and that it is not lower than the version
-/// `trusted`.
+/// Checks the version that the new snapshot lists for a role with the escaped name `name`. `found` must not be `None`
+/// or lower than `trusted`.
 fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), ErrorKind> {
     let decoded = percent_decode_str(name).decode_utf8().ok();
     let role = decoded.and_then(|name| RoleName::listed(&name).ok());

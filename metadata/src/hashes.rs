@@ -201,7 +201,8 @@ pub enum FileError {
     Length {
         /// The listed length, in bytes.
         expected: u64,
-        /// The number of bytes received. A file that is too long is refused before all of its bytes are received.
+        /// The number of bytes received. This may be less than the length of the file, because verification stops as
+        /// soon as the file is too long.
         found: u64,
     },
     /// A hash of the file differs from the listed hash.

@@ -38,7 +38,7 @@ impl<E> Default for Index<E> {
 }
 
 impl<E: Entry> Index<E> {
-    /// Checks and indexes the object at the position of `reader`, which reads `text`.
+    /// Checks and indexes the object at the position of `reader`, which must be a reader of `text`.
     pub(crate) fn read(text: &Arc<String>, reader: &mut Reader<'_>) -> Result<Self, ErrorKind> {
         let mut starts = Vec::new();
         reader.members(|start, name, value| {
@@ -124,8 +124,8 @@ impl<E: Entry> Index<E> {
         self.merged(|start| self.member(start), Clone::clone).map(|(name, entry)| (name.into_owned(), entry))
     }
 
-    /// Returns the name of each member with a part of its value, in the order of the names. `read` reads the part from
-    /// the text of an unchanged value, and `changed` takes it from a changed value.
+    /// Returns the names of all members in order, each with a part of its value. For unchanged members, `read` reads
+    /// this part from the text. For changed members, `changed` returns it.
     pub(crate) fn each<'a, V>(
         &'a self,
         read: impl Fn(&mut Reader<'_>) -> Result<V, ErrorKind> + 'a,

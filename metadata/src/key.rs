@@ -1,4 +1,4 @@
-//! Keys in metadata (TUF specification 4.2.2), and the verification of signature thresholds. Only this module counts
+//! Keys in metadata (TUF specification 4.2.2), and the verification of signature thresholds. No other module counts
 //! signatures.
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -56,8 +56,8 @@ impl Key {
         self.public.as_ref()
     }
 
-    /// Returns the key material, which does not depend on the key type or the scheme. Even unsupported keys have key
-    /// material.
+    /// Returns the key material. The same key has the same material under every key type, scheme and encoding.
+    /// Unsupported keys also have key material.
     #[must_use]
     pub fn material(&self) -> KeyMaterial {
         if let Ok(key) = &self.public {
@@ -153,8 +153,8 @@ pub(crate) fn write_keys(keys: &BTreeMap<KeyId, Key>) -> String {
     canonical::object(keys.iter().map(|(id, key)| (id.as_str(), key.write())), &BTreeMap::new())
 }
 
-/// Reads an array of key IDs. Duplicate IDs are kept. An ID that equals the ID at the same index of `like` shares its
-/// allocation, because many delegations may list the same few IDs.
+/// Reads an array of key IDs. Duplicate IDs are kept. If an ID equals the ID at the same index of `like`, both share
+/// one allocation. This saves memory if many delegations list the same few IDs.
 pub(crate) fn read_keyids(reader: &mut Reader<'_>, like: &[KeyId]) -> Result<Vec<KeyId>, ErrorKind> {
     let mut keyids = Vec::with_capacity(like.len());
     reader.array(|id| {
@@ -268,8 +268,8 @@ impl RingCheck {
         self.signatures.update(part);
     }
 
-    /// Returns one key ID for each public key that made a valid signature. Only this function counts signatures, and it
-    /// counts public keys, not key IDs (TUF specification 5.3.4, POUF A3, TAP 12).
+    /// Returns one key ID for each public key that made a valid signature. No other function counts signatures. A
+    /// public key counts once, even if it is listed under several key IDs (TUF specification 5.3.4, POUF A3, TAP 12).
     fn signers(self) -> Vec<KeyId> {
         let mut counted: BTreeSet<PublicKey> = BTreeSet::new();
         let valid = self.keys.into_iter().zip(self.signatures.finish()).filter(|(_, is_valid)| *is_valid);
@@ -309,7 +309,7 @@ mod tests {
                 (known.material(), keytype.into(), "of tomorrow".into())
             );
         }
-        // If `keyval` has no text member `public`, the text of `keyval` is the key material.
+        // If `public` is missing or is not a string, the text of `keyval` is the key material.
         let without = ["{}", r#"{"public":1}"#, r#"{"identity":"a"}"#].map(|keyval| with("x", keyval).material());
         assert!(without.iter().all(|material| *material != known.material()) && without[0] != without[1]);
         assert!(Key::parse("{}").is_err());

@@ -26,9 +26,9 @@ pub struct Limits {
     pub roles_visited: u32,
     /// The maximum number of delegated roles that a listing of all targets reads.
     pub roles_listed: u32,
-    /// The maximum number of steps that a listing of all targets takes. Each of the following takes one step: listing a
-    /// target, listing a delegation, visiting a role in the search for a target, comparing a path with a pattern, and
-    /// verifying 256 bytes of a role. Long paths and roles with many keys take more steps.
+    /// The maximum number of steps that a listing of all targets takes. Each of the following takes at least one step:
+    /// listing a target, listing a delegation, visiting a role in the search for a target, comparing a path with a
+    /// pattern, and verifying 256 bytes of a role. Long paths and roles with many keys take additional steps.
     pub list_steps: u64,
     /// The maximum number of delegations in a chain from the top-level targets role to a delegated role.
     pub delegation_depth: u32,
@@ -90,7 +90,7 @@ impl Limits {
     }
 }
 
-/// Returns an error if `found` exceeds `most`, which is the value of `limit`.
+/// Returns an error if `found` exceeds the limit `limit`, whose value is `most`.
 fn at_most(limit: Limit, most: u32, found: usize) -> Result<(), ErrorKind> {
     if found > most as usize {
         return Err(ErrorKind::LimitReached { limit, value: most.into() });
@@ -98,7 +98,7 @@ fn at_most(limit: Limit, most: u32, found: usize) -> Result<(), ErrorKind> {
     Ok(())
 }
 
-/// Counts the remaining steps of an operation with a limited number of steps.
+/// The number of steps that an operation may still take.
 #[derive(Clone, Debug)]
 pub(crate) struct Budget {
     limit: Limit,
@@ -111,7 +111,7 @@ impl Budget {
         Self { limit, value, left: value }
     }
 
-    /// Returns an error if no steps are left.
+    /// Returns an error if no steps are left. Does not use a step.
     pub(crate) fn check(&self) -> Result<(), ErrorKind> {
         if self.left == 0 {
             return Err(ErrorKind::LimitReached { limit: self.limit, value: self.value });
@@ -124,7 +124,7 @@ impl Budget {
         usize::try_from(self.left).unwrap_or(usize::MAX)
     }
 
-    /// Uses one step. Returns an error if no steps are left.
+    /// Uses one step, or returns an error if no steps are left.
     pub(crate) fn spend(&mut self) -> Result<(), ErrorKind> {
         self.spend_many(1)
     }

@@ -55,7 +55,7 @@ impl fmt::Display for Version {
 pub struct NameError {
     /// The name.
     pub name: String,
-    /// The reason, as a phrase that follows the name in a message.
+    /// Why the name cannot be used, such as `is empty`. In messages, this phrase follows the name.
     pub reason: &'static str,
 }
 
@@ -95,7 +95,7 @@ impl RoleName {
         }
         // POUF A13: a delegated role must not have the name of a top-level role.
         if reserved.iter().any(|reserved| name.eq_ignore_ascii_case(reserved)) {
-            return Err(NameError::new(name, "belongs to a top-level role"));
+            return Err(NameError::new(name, "is reserved for a top-level role"));
         }
         Ok(Self(Cow::Owned(name.to_string())))
     }
@@ -205,8 +205,8 @@ impl TargetPath {
     ///
     /// # Errors
     /// [`NameError`] if the path is absolute, or contains a control character, a bidirectional character or one of the
-    /// characters `\ : < > " | ? *`. The same error is returned if a segment is empty, `.`, `..`, longer than 255 bytes
-    /// or a reserved device name, or if a segment ends in a dot or a space.
+    /// characters `\ : < > " | ? *`. The same error is returned if a segment is empty, is `.` or `..`, has more than
+    /// 255 bytes, names a reserved device, or ends in a dot or a space.
     pub fn file_path(&self) -> Result<&str, NameError> {
         // POUF D8: each segment is a safe file name.
         for segment in self.0.split('/') {
@@ -224,8 +224,8 @@ impl fmt::Display for TargetPath {
     }
 }
 
-/// Returns the reason why a path segment is not a safe file name, as a phrase that follows the name in a message.
-/// Returns `None` if the segment is safe.
+/// Returns why a path segment is not a safe file name, as a phrase for [`NameError::reason`]. Returns `None` if the
+/// segment is safe.
 fn refusal(segment: &str) -> Option<&'static str> {
     let stem = segment.split('.').next().unwrap_or_default().trim_end();
     match segment {
@@ -244,8 +244,8 @@ fn refusal(segment: &str) -> Option<&'static str> {
 
 /// Returns whether a character is refused in file names because it is a control or bidirectional character.
 ///
-/// Refuses fewer characters than [`is_unprintable`](crate::is_unprintable), because unusual spaces and invisible
-/// characters occur in real file names and are harmless there.
+/// Fewer characters are refused than those for which [`is_unprintable`](crate::is_unprintable) returns `true`, because
+/// unusual spaces and invisible characters occur in real file names and are harmless there.
 fn is_refused_in_files(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -91,7 +91,8 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
 }
 
 /// The maximum length, in bytes, of a piece that contains `?` and is between two stars. To keep the matching time
-/// linear, a longer piece matches nothing. Common file systems do not allow longer file names.
+/// linear, a longer piece matches nothing. This affects no real target, because common file systems do not allow longer
+/// file names.
 const LONGEST_PIECE: usize = 255;
 
 /// Returns the text after the leftmost match of `piece` in `text`.
@@ -191,8 +192,8 @@ pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
     Sha256::digest(path.as_str().as_bytes()).into()
 }
 
-/// Returns the first 64 bits of the SHA-256 of a path, which determine the hash bin of the path (TUF specification 4.5,
-/// TAP 15).
+/// Returns the first 64 bits of the SHA-256 of a path. [`Router::bin`](crate::Router::bin) finds the hash bin of the
+/// path from these bits (TUF specification 4.5, TAP 15).
 #[must_use]
 pub fn hash_start(path: &str) -> u64 {
     let digest = Sha256::digest(path.as_bytes());

@@ -55,19 +55,20 @@ impl<'a> Reader<'a> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the text")) }
     }
 
-    /// Returns the error that `expected` was expected at the current position.
+    /// Returns the error for wrong text at the current position. `expected` describes the text that was expected.
     #[cold]
     pub(crate) fn expected(&self, expected: &'static str) -> ErrorKind {
         self.expected_at(self.at, expected)
     }
 
-    /// Returns the error that `expected` was expected at `start`.
+    /// Returns the error for wrong text at `start`. `expected` describes the text that was expected.
     #[cold]
     pub(crate) fn expected_at(&self, start: usize, expected: &'static str) -> ErrorKind {
         ErrorKind::expected(expected).but_found_next(self.text.get(start..).unwrap_or_default())
     }
 
-    /// Reads an object. Calls `member` with the name of each member; `member` must read or skip the value.
+    /// Reads an object. For each member, calls the closure `member` with the name. The closure must read or skip the
+    /// value.
     pub(crate) fn object(
         &mut self,
         mut member: impl FnMut(&str, &mut Self) -> Result<(), ErrorKind>,
@@ -75,8 +76,8 @@ impl<'a> Reader<'a> {
         self.members(|_, name, value| member(&name, value).map_err(|error| error.within(&name)))
     }
 
-    /// Like [`Reader::object`], but also passes the position of each member to `member`, and does not add the name of
-    /// the member to errors.
+    /// Like [`Reader::object`], but also passes the position of each member to the closure, and does not add the name
+    /// of the member to errors.
     pub(crate) fn members(
         &mut self,
         mut member: impl FnMut(usize, Cow<'a, str>, &mut Self) -> Result<(), ErrorKind>,
@@ -97,7 +98,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reads an array. Calls `element` for each element; `element` must read or skip the value.
+    /// Reads an array. Calls the closure `element` for each element. The closure must read or skip the value.
     pub(crate) fn array(
         &mut self,
         mut element: impl FnMut(&mut Self) -> Result<(), ErrorKind>,
@@ -169,8 +170,7 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
-    /// Reads the next value, and adds it to `unknown` as the member `name`, which this crate does not know
-    /// (row F-4-1 in `tests/spec-rows.txt`).
+    /// Reads the value of the unknown member `name`, and adds both to `unknown` (row F-4-1 in `tests/spec-rows.txt`).
     pub(crate) fn keep(&mut self, name: &str, unknown: &mut Unknown) -> Result<(), ErrorKind> {
         unknown.insert(name.to_string(), Json::from_canonical(self.skip()?));
         Ok(())
@@ -201,7 +201,7 @@ impl<'a> Reader<'a> {
             _ if sign == 0 => number.parse::<u64>().is_ok(),
             _ => number.parse::<i64>().is_ok(),
         };
-        // Spec 4.1: each integer has exactly one spelling.
+        // Spec 4.1: each integer has exactly one spelling, so leading zeros and `-0` are refused.
         let padded = digits.starts_with('0') && length > 1;
         if !is_in_range || padded {
             return Err(self.expected("an integer"));

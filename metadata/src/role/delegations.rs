@@ -46,7 +46,8 @@ pub struct Delegation {
     pub keyids: Vec<KeyId>,
     /// The number of distinct keys that must sign.
     pub threshold: Threshold,
-    /// Whether a search for a path that this delegation covers ends after the delegated role and its descendants.
+    /// Whether the delegation is terminating. If a terminating delegation covers a path, the search for this path ends
+    /// after the delegated role and its descendants.
     pub terminating: bool,
     /// The target paths for which the role is trusted.
     pub paths: Paths,
@@ -88,8 +89,8 @@ impl Delegations {
         Self { keys: BTreeMap::new(), roles: DelegatedRoles::Listed(Vec::new()), unknown: Unknown::new() }
     }
 
-    /// Returns the keys and the threshold of the delegated role `role`. The error names `delegator`, which must be the
-    /// role that contains these delegations.
+    /// Returns the keys and the threshold of the delegated role `role`. `delegator` must be the role that contains
+    /// these delegations. It is named in the error.
     ///
     /// # Errors
     /// [`ErrorKind::NotDelegated`] if there is no delegation to `role`.
@@ -200,7 +201,7 @@ impl Delegations {
         let roles = match (listed, succinct) {
             (Some(listed), None) => DelegatedRoles::Listed(listed),
             (None, Some(succinct)) => DelegatedRoles::Succinct(succinct),
-            _ => return Err(ErrorKind::expected("exactly one of the members roles and succinct_roles")),
+            _ => return Err(ErrorKind::expected("exactly one of `roles` and `succinct_roles`")),
         };
         let keys = keys.ok_or_else(|| ErrorKind::missing("keys"))?;
         Ok(Self { keys, roles, unknown })
@@ -278,7 +279,7 @@ impl Delegation {
             (None, Some(prefixes)) => Paths::HashPrefixes(prefixes),
             // Spec 4.5: a delegation has either paths or hash prefixes.
             (Some(_), Some(_)) => {
-                return Err(ErrorKind::expected("at most one of the members paths and path_hash_prefixes"));
+                return Err(ErrorKind::expected("at most one of `paths` and `path_hash_prefixes`"));
             }
             // Spec 4.5: a delegation without paths covers nothing.
             (None, None) => Paths::Patterns(Vec::new()),
@@ -324,7 +325,7 @@ fn read_roles(reader: &mut Reader<'_>) -> Result<Vec<Delegation>, ErrorKind> {
         names.sort_unstable();
     }
     match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[_]>::first) {
-        Some(name) => Err(ErrorKind::expected("each role name once").but_found_text(name.as_str())),
+        Some(name) => Err(ErrorKind::expected("no duplicate role names").but_found_text(name.as_str())),
         None => Ok(roles),
     }
 }

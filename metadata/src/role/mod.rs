@@ -31,7 +31,7 @@ pub trait Role: Sized + DerefMut<Target = Header> + sealed::Sealed {
     /// Returns the canonical form of `signed`.
     fn write(&self) -> String;
 
-    /// Reads the canonical form of `signed` at the position of `reader`, which reads `text`.
+    /// Reads the canonical form of `signed` at the position of `reader`, which must be a reader of `text`.
     #[doc(hidden)]
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind>;
 

@@ -2,9 +2,9 @@
 //! path with every pattern.
 //!
 //! A pattern matches only paths that begin with the text before its first wildcard and end with the text after its last
-//! wildcard. The index first looks up patterns by the text before the first wildcard. Among the patterns found, it then
-//! looks up the patterns with wildcards by the text after the last wildcard. Only the patterns that these lookups find
-//! are compared with the path.
+//! wildcard. The index groups the patterns by the text before the first wildcard. Within a group, it finds the patterns
+//! with wildcards by the text after the last wildcard. A path is compared only with patterns for which both texts
+//! match.
 
 use alloc::vec::Vec;
 
@@ -143,7 +143,8 @@ impl<T> Prefixes<T> {
     /// Creates a map from sorted, distinct strings.
     fn of(sorted: Vec<(Vec<u8>, T)>) -> Self {
         let mut all: Vec<(Vec<u8>, T, usize)> = Vec::with_capacity(sorted.len());
-        // The indices in `all`, each plus 1, of the last string and of the strings that are prefixes of it.
+        // The last string and the strings that are prefixes of it, shortest first. Each is given as 1 plus its index in
+        // `all`.
         let mut open: Vec<usize> = Vec::new();
         for (text, value) in sorted {
             let begins = |after: &usize| {

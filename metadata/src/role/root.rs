@@ -89,20 +89,20 @@ impl Root {
         has_version.then_some(version)
     }
 
-    /// Returns how target files are named. In a repository with consistent snapshots, they are named as `configured`
-    /// says. In any other repository, their names have no hash prefixes.
+    /// Returns how target files are named. In a repository with consistent snapshots, this is `configured`. In any
+    /// other repository, the names of target files have no hash prefixes.
     #[must_use]
     pub fn target_names(&self, configured: TargetNames) -> TargetNames {
         if self.consistent_snapshot { configured } else { TargetNames::Plain }
     }
 
-    /// Returns a text that identifies the keys and thresholds of the timestamp and snapshot roles. If a new root
-    /// changes this text, the change counts as a key rotation (TUF specification 5.3.11).
+    /// Returns a string that identifies the keys and thresholds of the timestamp and snapshot roles. If a new root
+    /// changes this string, the change counts as a key rotation (TUF specification 5.3.11).
     #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not list the four roles")]
     #[must_use]
     pub fn online_keys(&self) -> String {
         let ring = |role| self.key_ring(&role).expect("a role that every root lists");
-        // Clients store this text in their records of trusted versions, so the order of the roles must not change.
+        // Clients store this string in their records of trusted versions, so the order of the roles must not change.
         [RoleName::TIMESTAMP, RoleName::SNAPSHOT].map(|role| hex::encode(ring(role).fingerprint())).concat()
     }
 }

@@ -61,8 +61,8 @@ impl Router {
         Self(Shape::Listed { names, prefixes, lengths, patterns })
     }
 
-    /// Returns `true` if the role delegates to hash bins, and the [`hash_start`](crate::hash_start) of a path is enough
-    /// to determine its bin.
+    /// Returns `true` if the role delegates to hash bins and no hash prefix has more than 16 digits. In this case, the
+    /// [`hash_start`](crate::hash_start) of a path is enough to determine its bin.
     #[must_use]
     pub fn has_bins(&self) -> bool {
         match &self.0 {
@@ -71,9 +71,9 @@ impl Router {
         }
     }
 
-    /// Returns the index, among the delegated roles, of the hash bin of a path with the given
-    /// [`hash_start`](crate::hash_start). The bin is the role of the first delegation that covers the path by a hash
-    /// prefix. Prefixes of more than 16 digits are ignored.
+    /// Returns the hash bin of a path, as an index into the delegated roles. `hash_start` is the result of
+    /// [`hash_start`](crate::hash_start) for the path. The bin is the role of the first delegation that covers the path
+    /// by a hash prefix. Prefixes of more than 16 digits are ignored.
     #[must_use]
     pub fn bin(&self, hash_start: u64) -> Option<usize> {
         match &self.0 {
@@ -97,7 +97,8 @@ impl Router {
         }
     }
 
-    /// Returns the indices of the first `most` listed delegations that cover `path`, in order of priority.
+    /// Returns the indices of the listed delegations that cover `path`, in order of priority. Stops after `most`
+    /// delegations.
     fn covering(&self, path: &TargetPath, most: usize, steps: &mut Budget) -> Result<Vec<usize>, ErrorKind> {
         let Shape::Listed { prefixes, lengths, patterns, .. } = &self.0 else { return Ok(Vec::new()) };
         // Each list of indices is in ascending order.

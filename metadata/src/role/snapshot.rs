@@ -164,7 +164,7 @@ impl Snapshot {
     }
 }
 
-/// Reads only the version from a value that has already been read as a [`MetaFile`].
+/// Reads only the version, and skips the other members, which were already checked when the snapshot was read.
 fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
     let mut version = None;
     reader.members(|_, name, value| {
@@ -179,7 +179,7 @@ fn read_version_alone(reader: &mut Reader<'_>) -> Result<Version, ErrorKind> {
 
 impl RoleName {
     /// Returns the name under which a snapshot lists the role (TUF specification 4.4, 6.2.1). The name consists of the
-    /// raw role name and `.json`, without a version.
+    /// role name, without percent-encoding, and `.json`. It contains no version.
     fn as_listed(&self) -> String {
         self.as_str().to_string() + ".json"
     }
