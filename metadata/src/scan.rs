@@ -1,5 +1,5 @@
 //! Scans the text of a large targets role in one pass. The scan checks that the text is canonical and well formed, and
-//! records the position of each target. In memory, it keeps only the text of one target at a time, and the parts of the
+//! records the position of each target. It holds in memory only the text of one target at a time, and the parts of the
 //! role that are not targets.
 
 use alloc::string::String;
@@ -38,8 +38,8 @@ pub(crate) struct Scan {
     /// The bytes of `signed` that have been received but not yet parsed. They start at position `read` of the file.
     window: Vec<u8>,
     read: u64,
-    /// The minimum length of the window for the next attempt to parse it. Without this minimum, a long value would be
-    /// parsed again whenever another part is received.
+    /// The window is not parsed again before it has this length. Without this minimum, a long value would be parsed
+    /// again whenever another part is received.
     retry_at: usize,
     state: ScanState,
     /// The parsed text of `signed`, without the targets.
@@ -60,9 +60,9 @@ struct Found {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ScanState {
     Start,
-    /// The scan is before a member of `signed`. The [`Item`] tells whether this is the first member.
+    /// The scan is before a member of `signed`. The [`Item`] is `First` if this is the first member.
     Members(Item),
-    /// The scan is before a target. The [`Item`] tells whether this is the first target.
+    /// The scan is before a target. The [`Item`] is `First` if this is the first target.
     Targets(Item),
     End,
 }
@@ -97,8 +97,8 @@ impl Scan {
         let after = within(part, self.taken, &(self.signed.end..u64::MAX));
         self.failed |= !after.is_empty() && after != b"}";
         self.taken += part.len() as u64;
-        // JSON does not allow unescaped control characters, but canonical text may contain them, and the reader of
-        // canonical text accepts them.
+        // JSON does not allow unescaped control characters. Check for them here, because the reader accepts them:
+        // canonical text may contain them.
         self.failed |= signed.iter().fold(false, |any, byte| any | (*byte < 0x20));
         self.window.extend_from_slice(signed);
         if self.window.len() >= self.retry_at {

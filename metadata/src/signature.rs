@@ -33,7 +33,7 @@ impl Signature {
         reader.object(|name, value| {
             match name {
                 "keyid" => keyid = Some(KeyId::new(value.string()?)),
-                // Spec 4.2.1: text that is not hexadecimal is an invalid signature, but not an error.
+                // Spec 4.2.1: a signature that is not hexadecimal is invalid, but it does not make the file malformed.
                 "sig" => sig = Some(hex::decode(value.string()?.as_bytes()).unwrap_or_default()),
                 _ => value.keep(name, &mut unknown)?,
             }

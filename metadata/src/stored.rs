@@ -1,10 +1,10 @@
 //! Files from a store or a server. Small files are held in memory. A very large targets role is read from its file in
 //! parts.
 //!
-//! Every update reads the whole file of such a role once, without holding it in memory, and makes the same checks as
-//! for other roles. During this pass, the position of each target and a digest of each block are recorded. When a
-//! target is later read from the file, the blocks that contain it are checked against the recorded digests. Therefore a
-//! change to these blocks since the first pass is detected. There is no index on disk that an attacker could forge.
+//! Every update reads the whole file of such a role once, without holding it in memory, and verifies it like any other
+//! role. During this pass, the position of each target and a digest of each block are recorded. When a target is later
+//! read from the file, the blocks that contain it are checked against the recorded digests. Therefore a change to these
+//! blocks since the first pass is detected. There is no index on disk that an attacker could forge.
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -53,8 +53,8 @@ pub trait RandomAccess: Send + Sync + fmt::Debug {
     #[must_use]
     fn read(&self, offset: u64, into: &mut [u8]) -> bool;
 
-    /// Passes the whole file, in order, to both functions, which may run in parallel. Returns `false` if the file
-    /// cannot be read.
+    /// Reads the whole file once, in order, and passes each part to `one` and to `other`, which may run in parallel.
+    /// Returns `false` if the file cannot be read.
     #[must_use]
     fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
         let mut block = vec![0; BLOCK];
@@ -111,7 +111,7 @@ pub(crate) struct StoredTargets {
 }
 
 impl StoredTargets {
-    /// Verifies the file in one pass. Refuses a file whose received text is not canonical.
+    /// Verifies the file in one pass. Refuses a file that is not in canonical form, even if it is valid.
     pub(crate) fn verify(file: &Arc<dyn RandomAccess>, required: &Required<'_>) -> Result<Self, ErrorKind> {
         let mut listed = required.listed_hashes(file.length())?;
         let (signatures, start) = read_file_head(&**file, required.limits.signatures)?;
@@ -158,8 +158,8 @@ impl StoredTargets {
         self.starts.len()
     }
 
-    /// Returns the target that the role itself lists for `path`. Returns an error if the file has changed since it was
-    /// verified.
+    /// Returns the target that the role itself lists for `path`. Returns an error if a block that the lookup reads has
+    /// changed since the file was verified.
     pub(crate) fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, ErrorKind> {
         let mut low = 0;
         let mut high = self.starts.len();
@@ -194,7 +194,8 @@ impl StoredTargets {
         String::from_utf8(bytes).map_err(|_| ErrorKind::StoredFileChanged)
     }
 
-    /// Returns the bytes of a range of the file. Returns `None` if a block in the range differs from the verified file.
+    /// Returns the bytes of a range of the file. Returns `None` if a block in the range cannot be read or differs from
+    /// the verified file.
     fn read(&self, range: Range<u64>) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut number = usize::try_from(range.start).ok()? / BLOCK;

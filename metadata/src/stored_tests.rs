@@ -1,5 +1,5 @@
-//! Tests of targets roles that are read from a file in parts. For parts of any length, the results must be the same as
-//! for roles in memory. Changes to the file during use must be detected.
+//! Tests of targets roles that are read from a file in parts. Whatever the length of the parts, the results must be the
+//! same as for roles in memory. If the file changes while it is in use, the change must be detected.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -49,7 +49,7 @@ impl RandomAccess for Disk {
     }
 }
 
-/// A file that [`RandomAccess::pass`] passes in parts of a given length.
+/// A file whose method [`RandomAccess::pass`] splits the content into parts of the given length.
 #[derive(Debug)]
 struct Cut(Disk, usize);
 
@@ -193,8 +193,8 @@ fn a_role_refused_in_memory_is_also_refused_in_a_file() {
         let in_memory = held(&bytes);
         let in_file = verify(&disk(&bytes));
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        // Unsorted members are sorted when a role is read from memory, but a role that is read from a file must already
-        // be canonical.
+        // A role whose members are not sorted (`9.bin`) is accepted only in memory, where its members are sorted first.
+        // A role that is read from a file must already be canonical.
         assert!(in_file.is_err(), "{text}");
         assert!(in_memory.is_err() || text.contains("9.bin"), "{text}");
     }

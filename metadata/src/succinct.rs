@@ -80,7 +80,8 @@ impl SuccinctRoles {
         })
     }
 
-    /// Returns the name of the bin `number`. The number is hexadecimal and padded, so all names have the same length.
+    /// Returns the name of the bin `number`. The number is written in hexadecimal and padded with zeros, so that all
+    /// names have the same length.
     #[must_use]
     pub fn bin(&self, number: u32) -> RoleName {
         let digits = self.bit_length.div_ceil(4) as usize;

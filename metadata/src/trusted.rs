@@ -23,7 +23,8 @@ pub struct TrustedMetadata {
     pub(crate) targets: VerifiedTargets,
     /// The delegated roles, by name and trusted keys. Two delegators may trust different keys for the same role.
     pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
-    /// An index of the delegations of each role, if a large number of searches is expected.
+    /// The router of each role, or `None` before [`TrustedMetadata::expect_many_searches`] is called. A [`Router`] is
+    /// an index of the delegations of one role.
     routers: Option<BTreeMap<TrustedWith, Arc<Router>>>,
 }
 
@@ -61,8 +62,8 @@ impl TrustedMetadata {
         &self.targets
     }
 
-    /// Returns the top-level targets role for reuse by later updates in this process, or `None` if the role is read
-    /// from a file.
+    /// Returns the top-level targets role in a form that later updates in this process can reuse. Returns `None` if the
+    /// role is read from a file.
     #[must_use]
     pub fn reusable_targets(&self) -> Option<ReusableTargets> {
         let ring = self.update.root.key_ring(&RoleName::TARGETS).ok()?;
@@ -75,8 +76,8 @@ impl TrustedMetadata {
         self.delegated.iter().map(|((role, _), targets)| (role, targets))
     }
 
-    /// Returns a delegated role, verified with the keys that the top-level targets role lists, or `None` if the role
-    /// has not been loaded.
+    /// Returns a role to which the top-level targets role delegates. The role was verified with the keys that the
+    /// top-level role lists for it. Returns `None` if the role has not been loaded.
     #[must_use]
     pub fn delegated_by_targets(&self, role: &RoleName) -> Option<&VerifiedTargets> {
         let ring = self.targets.delegations()?.key_ring(&RoleName::TARGETS, role).ok()?;
@@ -101,18 +102,18 @@ impl TrustedMetadata {
         self.routers = Some(routers.collect());
     }
 
-    /// Returns the router of the top-level targets role, if there is one.
+    /// Returns the router of the top-level targets role, if it has been created.
     pub(crate) fn top_level_router(&self) -> Option<&Router> {
         self.routers.as_ref()?.get(&top_level()).map(|router| &**router)
     }
 
-    /// Returns the router of a delegated role, if there is one.
+    /// Returns the router of a delegated role, if it has been created.
     pub(crate) fn router(&self, edge: &Edge) -> Option<&Router> {
         self.routers.as_ref()?.get(&edge.trusted_with()).map(|router| &**router)
     }
 
-    /// Returns a copy of the metadata for repository maintenance. Roles loaded later are accepted even if they have
-    /// expired, and `limits` replaces the limits of the client.
+    /// Returns a copy of the metadata for repository tools. The copy accepts expired delegated roles when it loads
+    /// them, and `limits` replaces the limits of the client.
     #[must_use]
     pub fn for_maintenance(&self, limits: Limits) -> Self {
         let mut trusted = self.clone();
@@ -121,7 +122,8 @@ impl TrustedMetadata {
         trusted
     }
 
-    /// Returns the role, verified with the keys that its delegator lists, or `None` if the role has not been loaded.
+    /// Returns the delegated role, which was verified with the keys that its delegator lists. Returns `None` if the
+    /// role has not been loaded.
     pub(crate) fn role(&self, edge: &Edge) -> Option<&VerifiedTargets> {
         self.delegated.get(&edge.trusted_with())
     }
@@ -144,7 +146,7 @@ fn router_of(role: &VerifiedTargets) -> Option<Arc<Router>> {
     role.delegations().map(|delegations| Arc::new(Router::of(delegations)))
 }
 
-/// The name of a role, and a digest of the keys with which it is trusted.
+/// The name of a role, and a digest of the key ring with which the role was verified.
 pub(crate) type TrustedWith = (RoleName, Fingerprint);
 
 /// A delegation from one role to another, as an edge of the delegation graph.
@@ -153,13 +155,13 @@ pub(crate) struct Edge {
     delegator: RoleName,
     role: RoleName,
     ring: KeyRing,
-    /// The number of delegations from the top-level targets role to the delegated role.
+    /// The length of the delegation chain from the top-level targets role to the delegated role.
     pub(crate) depth: u32,
 }
 
 impl Edge {
-    /// Creates the edge from `delegator` to `role`, which is trusted with `ring`. There are `depth` delegations between
-    /// the top-level targets role and `role`.
+    /// Creates the edge from `delegator` to `role`. The delegator trusts the keys in `ring` for the role. `depth` is
+    /// the length of the delegation chain from the top-level targets role to `role`.
     pub(crate) fn new(delegator: &RoleName, role: RoleName, ring: KeyRing, depth: u32) -> Self {
         Self { delegator: delegator.clone(), role, ring, depth }
     }
@@ -176,7 +178,8 @@ impl Edge {
         (self.role.clone(), self.ring.fingerprint())
     }
 
-    /// Returns an error if more than `most` delegations lead from the top-level targets role to the delegated role.
+    /// Returns an error if the delegation chain from the top-level targets role to the delegated role is longer than
+    /// `most`.
     pub(crate) fn check_depth(&self, most: u32) -> Result<(), ErrorKind> {
         if self.depth > most {
             return Err(ErrorKind::LimitReached { limit: Limit::DelegationDepth, value: most.into() });

@@ -24,9 +24,10 @@ enum Backing {
 }
 
 impl VerifiedTargets {
-    /// Verifies the file against the listed length and hashes, and with the key ring (TUF specification 5.6.2, 5.6.3).
-    /// If the bytes are the same as before, reuses parsed content: either `known` from an earlier update, or `same`,
-    /// which was verified with other keys.
+    /// Checks the listed length and hashes of the file, and verifies its signatures (TUF specification 5.6.2, 5.6.3).
+    /// Does not parse the file again if `known` or `same` has the same bytes. `known` comes from an earlier update, and
+    /// is reused only if it was verified with the same keys. `same` was verified with other keys in this update, so its
+    /// signatures are verified again.
     pub(crate) fn verify(
         known: Option<&ReusableTargets>,
         same: Option<&Arc<Verified<Targets>>>,
@@ -87,7 +88,8 @@ impl VerifiedTargets {
     /// trusted for `path`. [`TrustedMetadata::search`](crate::TrustedMetadata::search) does.
     ///
     /// # Errors
-    /// [`ErrorKind::StoredFileChanged`] if the role is read from a file that has changed.
+    /// Returns [`ErrorKind::StoredFileChanged`] if the role is read from a file, and the part that is read has changed
+    /// since the file was verified.
     pub fn target(&self, path: &TargetPath) -> Result<Option<TargetFile>, ErrorKind> {
         match &self.0 {
             Backing::Held(targets) => Ok(targets.target(path)),
@@ -145,7 +147,7 @@ pub struct ReusableTargets {
 }
 
 impl ReusableTargets {
-    /// Creates the reusable form of `targets`, which was verified with `ring`.
+    /// Makes `targets`, which was verified with `ring`, available for reuse.
     pub(crate) fn new(targets: Arc<Verified<Targets>>, ring: &KeyRing) -> Self {
         Self { targets, ring: ring.fingerprint() }
     }

@@ -19,8 +19,9 @@ pub(crate) struct Required<'a> {
     pub(crate) role: &'a RoleName,
     /// The keys and the threshold that the delegator lists for the role.
     pub(crate) ring: &'a KeyRing,
-    /// The version, length and hashes that trusted metadata lists for the file, or `None` to skip the comparison with
-    /// the listed values. No metadata lists the root or the timestamp.
+    /// The version, length and hashes that trusted metadata lists for the file. If this is `None`, the file is not
+    /// compared with listed values: no metadata lists the root or the timestamp, and a stored snapshot may be older
+    /// than the listed one.
     pub(crate) listed: Option<&'a MetaFile>,
     /// The limits of the client.
     pub(crate) limits: &'a Limits,
@@ -33,8 +34,8 @@ impl Required<'_> {
     }
 
     fn judge<R: Role>(&self, bytes: Vec<u8>) -> Result<Verified<R>, ErrorKind> {
-        // Spec 1.5, 4.1: whether the file is trusted depends only on these checks of the received bytes, not on the
-        // connection.
+        // Spec 1.5, 4.1: only these checks of the received bytes decide whether the file is trusted. The connection
+        // does not matter.
         self.check_listed(&bytes)?;
         Verified::of(Envelope::read(bytes, self.limits.signatures)?, self.ring)
     }
@@ -56,8 +57,9 @@ impl<R: Role> Envelope<R> {
     /// root must also be signed by a threshold of its own keys (TUF specification 5.3.4).
     ///
     /// # Errors
-    /// [`ErrorKind::ThresholdNotMet`] if too few keys have signed. Otherwise [`ErrorKind::Malformed`],
-    /// [`ErrorKind::WrongType`] or [`ErrorKind::UnsupportedSpecVersion`] if the signed content is invalid.
+    /// Returns [`ErrorKind::ThresholdNotMet`] if too few keys have signed. Returns [`ErrorKind::Malformed`],
+    /// [`ErrorKind::WrongType`] or [`ErrorKind::UnsupportedSpecVersion`] if the signatures are valid but the signed
+    /// content is not.
     pub fn verify(self, role: &RoleName, ring: &KeyRing) -> Result<Verified<R>, Error> {
         Verified::of(self, ring).map_err(|kind| kind.of(role))
     }
@@ -68,7 +70,7 @@ impl Verified<Root> {
     /// another reason, for example because it was shipped with the application.
     ///
     /// # Errors
-    /// Returns the errors of [`Envelope::parse`] and [`Envelope::verify`].
+    /// Returns an error if the file cannot be parsed ([`Envelope::parse`]) or verified ([`Envelope::verify`]).
     pub fn of_itself(bytes: Vec<u8>, limits: &Limits) -> Result<Self, Error> {
         let role = &RoleName::ROOT;
         let file: Envelope<Root> = Envelope::read(bytes, limits.signatures)
@@ -79,7 +81,8 @@ impl Verified<Root> {
     }
 }
 
-/// Metadata that was verified with the keys and the threshold of its role. It dereferences to the signed content.
+/// Metadata that was verified with the keys and the threshold of its role. [`Deref`] gives access to the signed
+/// content.
 pub struct Verified<R> {
     file: Envelope<R>,
     content: R,
@@ -95,8 +98,8 @@ impl<R: Role> Verified<R> {
                 content.own_key_ring()?.map_or(Ok(()), |own| check(&file, &own))?;
                 Ok(Self { file, content })
             }
-            // The file was assumed to be canonical. If it is not, the signatures cover different bytes, so read the
-            // file again from a canonical copy.
+            // The first attempt verifies the signatures over the bytes of the file as received. If the file is not
+            // canonical, the signatures cover other bytes, so try again with a canonical copy.
             Err(kind) => match file.into_canonical()? {
                 Some(canonical) => Self::of(canonical, ring),
                 None => Err(kind),
@@ -108,7 +111,7 @@ impl<R: Role> Verified<R> {
     /// `role`.
     ///
     /// # Errors
-    /// Returns the errors of [`Envelope::parse`] and [`Envelope::verify`].
+    /// Returns an error if the file cannot be parsed ([`Envelope::parse`]) or verified ([`Envelope::verify`]).
     pub fn of_file(role: &RoleName, bytes: Vec<u8>, ring: &KeyRing, limits: &Limits) -> Result<Self, Error> {
         Required { role, ring, listed: None, limits }.verify(bytes)
     }
@@ -134,7 +137,7 @@ impl<R: Role> Verified<R> {
     /// Verifies the signatures of the file with a different key ring.
     ///
     /// # Errors
-    /// [`ErrorKind::ThresholdNotMet`] if too few of these keys have signed.
+    /// Returns [`ErrorKind::ThresholdNotMet`] if too few of these keys have signed.
     pub fn verify(&self, role: &RoleName, ring: &KeyRing) -> Result<(), Error> {
         check(&self.file, ring).map_err(|kind| kind.of(role))
     }

@@ -60,8 +60,8 @@ fn b1_the_steps_of_a_list_grow_with_targets_and_patterns_and_not_with_their_prod
         let mut patterns = numbered(patterns, make);
         patterns.push("product-*/x".to_owned());
         let mut repository = repository(&["d".to_owned()], &patterns, &paths);
-        // Each target takes one step to list, two steps for the roles that its search visits, and a few steps for
-        // comparisons with patterns.
+        // For each target, one step is needed to read its path, two steps to visit both roles in the search, and a few
+        // steps to compare the path with patterns.
         assert_eq!(list(&mut repository, 12 * targets as u64 + 1_000).unwrap(), targets, "{}", patterns[1]);
     }
 }

@@ -15,7 +15,7 @@ use repository::{Repository, targets};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// Each test holds this lock, because the tests in this file share the allocator and must run one after the other.
+/// A lock that each test holds while it runs. The tests share the allocator, so they must not run in parallel.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {
@@ -85,8 +85,8 @@ fn a_role_trusted_with_many_sets_of_keys_is_held_once() {
             r#"{{"keys":{{"{id}":{key}}},"roles":[{{"keyids":["{id}"],"name":"{name}","paths":["*"],"terminating":false,"threshold":1}}]}}"#
         )
     };
-    // Each delegator lists the same key twice: under the ID that is used in the signature, and under an ID that differs
-    // for each delegator.
+    // Each delegator lists the same key under two IDs. The signature uses the first ID. The second ID is different for
+    // each delegator, so that no two delegators have the same key ring.
     let own = repository.keyid();
     for name in &names {
         let two =

@@ -5,8 +5,9 @@
 //! the token signed 2 files; app-1.2.tar.gz is published
 //! ```
 //!
-//! `packages` is the folder of the repository, and `config.toml` is the user's configuration file. `Token` stands in
-//! for a hardware token, a key service or an agent: implement `Signer` for the device that holds your key.
+//! `packages` is the folder of the repository, and `config.toml` is the user's configuration file. In this example,
+//! `Token` takes the place of a hardware token, a key management service or an agent. In your program, implement
+//! `Signer` for the device that holds your key.
 
 #![expect(clippy::disallowed_methods, reason = "an example uses the clock and the file system")]
 #![expect(clippy::print_stdout, reason = "an example prints its result")]
@@ -49,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let token = Arc::new(Token { key: PrivateKey::generate(Scheme::EcdsaP256)?, signed: AtomicUsize::new(0) });
     let signer = NamedSigner::new("token:timestamp", token.clone());
 
-    // Pass the signer with the invocation, because `repo.toml` cannot name it.
+    // Add the signer to `Invocation::signers`. `repo.toml` cannot name a signer that exists only in this program.
     let mut invocation = Invocation::new(Utc::now(), UserConfig::at(Path::new(config)));
     invocation.signers.push(signer.clone());
 

@@ -1,11 +1,12 @@
 //! Measures how many bytes clients fetch, for the tables in docs/scale.md: `cargo run --release -p lastmile-repo-tool
 //! --example scale`.
 //!
-//! The example makes signed metadata for 10⁴ to 10⁷ targets, or for the numbers of targets given as arguments. It lists
-//! the targets once in a single file and once in bins. It adds up the sizes of the files that a client fetches:
-//! uncompressed and, if the programs are installed, compressed with `gzip -9` and with `zstd -19`. It also compares the
-//! measured sizes with the results of the formula that recommends the number of bins. For more than 10⁶ targets in a
-//! single file, only the formula is evaluated. The bins of 10⁷ targets take 1.75 GB of memory.
+//! The example makes signed metadata for 10⁴, 10⁵, 10⁶ and 10⁷ targets. The arguments, if any, replace these numbers.
+//! The targets are listed in a single file, and then in 2⁸, 2¹⁰, 2¹², 2¹⁴ and 2¹⁶ bins. For each case, the example adds
+//! up the sizes of the files that a client fetches, before and after compression with `gzip -9` and with `zstd -19`. If
+//! one of these programs is not installed, the compressed size is 0. The last column shows how far the formula that
+//! recommends the number of bins is off. For more than 10⁶ targets in a single file, only the formula is evaluated. The
+//! bins of 10⁷ targets take 1.75 GB of memory.
 
 #![expect(clippy::disallowed_methods, reason = "examples are not part of the library")]
 
@@ -27,7 +28,7 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// The number of targets for which a new client searches.
 const LOOKED_FOR: usize = 10;
-/// The maximum number of targets for which a single file with all targets is made and measured.
+/// With more targets than this, the single file with all targets is not made. Only the formula is evaluated.
 const LARGEST_FILE: usize = 1_000_000;
 const SHAPES: [Option<u8>; 6] = [None, Some(8), Some(10), Some(12), Some(14), Some(16)];
 

@@ -1,4 +1,4 @@
-//! Targets roles (TUF specification 4.5). The module `delegations` contains their delegations.
+//! Targets roles (TUF specification 4.5). The module `delegations` contains the delegations of targets roles.
 
 use alloc::string::{String, ToString};
 use alloc::sync::Arc;
@@ -16,7 +16,7 @@ use crate::{Delegations, ErrorKind, Hashes, HashingVerifier, Json, NameError, Ta
 pub enum TargetNames {
     /// The name is the target path.
     Plain,
-    /// The name is the target path, with one of the listed hashes and a dot inserted before the last segment (TUF
+    /// The name is the target path in which the last segment is prefixed with one of the listed hashes and a dot (TUF
     /// specification 6.2.1). Only repositories with consistent snapshots use such names.
     HashPrefixed,
 }
@@ -53,7 +53,7 @@ impl TargetFile {
     /// Returns the path of the file, relative to the targets URL (TUF specification 5.7.3).
     ///
     /// # Errors
-    /// Returns the errors of [`TargetPath::url_path`].
+    /// Returns an error if [`TargetPath::url_path`] does.
     pub fn url_path(&self, names: TargetNames) -> Result<String, NameError> {
         let prefix = match names {
             // Spec 3.1.1: the name has no hash.
@@ -66,7 +66,7 @@ impl TargetFile {
 
 const PATH: &str = "a target path that is not empty";
 
-/// The members of a target that have been read from the text.
+/// The parsed members of a target.
 struct TargetFields<'a, H> {
     length: u64,
     hashes: H,
@@ -177,8 +177,8 @@ impl Targets {
         self.len() == 0
     }
 
-    /// Returns whether the two roles are clones of each other, and no targets have changed in either role since. The
-    /// targets are not compared, so they may be equal even if the result is `false`.
+    /// Returns whether the targets of both roles are unchanged clones of the same list. This function does not compare
+    /// the targets, so they may be equal even if the result is `false`. It ignores the header and the delegations.
     #[must_use]
     pub fn is_clone_of(&self, other: &Self) -> bool {
         self.targets.is_clone_of(&other.targets)
@@ -190,11 +190,11 @@ impl Targets {
         self.targets.insert(path.as_str(), target);
     }
 
-    /// Adds or replaces the entries of many targets, which must be sorted by path, without duplicates. All targets are
-    /// written to one text, so each target needs little more memory than its text.
+    /// Adds or replaces the entries of many targets, which must be sorted by path, without duplicates. Each target
+    /// needs little more memory than its serialized text, because the texts of all targets are stored in one string.
     ///
     /// # Errors
-    /// [`ErrorKind::Malformed`] if the text would exceed 4 GiB.
+    /// Returns [`ErrorKind::Malformed`] if the serialized targets would exceed 4 GiB.
     pub fn extend_sorted(&mut self, targets: impl Iterator<Item = TargetFile>) -> Result<(), ErrorKind> {
         self.targets.extend_sorted(targets.map(|target| (String::from(target.path.as_str()), target)))
     }
@@ -281,11 +281,11 @@ mod tests {
         let names = ["b", "c", "d", "e"];
         let mut base = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         base.extend_sorted(names.iter().map(|name| target(name, "x"))).unwrap();
-        // The entries of `alike` differ from the entries of `base`, but have the same positions.
+        // `alike` has different targets from `base`, but each target starts at the same position in the text.
         let mut alike = Targets::new(Version::ONE, DateTime::UNIX_EPOCH);
         alike.extend_sorted(names.iter().map(|name| target(name, "y"))).unwrap();
         assert!(!alike.is_clone_of(&base) && base.is_clone_of(&base));
-        // Try every combination of keeping, replacing and removing members, with and without new members between them.
+        // Keep, replace or remove each target, in every combination. Try each combination with and without new targets.
         for combination in 0..3_u32.pow(4) {
             for new in [&[][..], &["a"], &["f"], &["a", "bb", "cc", "f"]] {
                 let mut changed = base.clone();

@@ -14,7 +14,7 @@ use crate::{
     VerifiedTargets,
 };
 
-/// The number of bytes of a role that are verified in one step.
+/// Verifying this number of bytes of a role costs one step of the budget.
 const BYTES_PER_STEP: u64 = 256;
 
 /// A [`Stage`] that lists all targets that a search would find.
@@ -26,8 +26,8 @@ const BYTES_PER_STEP: u64 = 256;
 pub struct Listing<'t> {
     trusted: &'t mut TrustedMetadata,
     to_visit: Vec<Edge>,
-    /// The visited delegations, identified by delegator and role. The keys are not part of the identification, because
-    /// a role could delegate to itself with many different keys.
+    /// The delegator and the role of each visited delegation. The keys are left out: otherwise, a role that delegates
+    /// to itself with many different keys would be visited once for each set of keys.
     visited: BTreeSet<(RoleName, RoleName)>,
     visits: Budget,
     steps: Budget,
@@ -66,8 +66,8 @@ impl<'t> Listing<'t> {
         listing
     }
 
-    /// If all roles are loaded, searches for at most `most` of the remaining targets, and returns whether targets still
-    /// remain after that. Otherwise, or if the listing has failed, does nothing and returns `false`.
+    /// Searches for at most `most` of the remaining targets, and returns whether targets still remain after that. Does
+    /// nothing and returns `false` if not all roles are loaded yet, or if the listing has failed.
     pub fn search_some(&mut self, most: usize) -> bool {
         for _ in 0..most {
             if self.failed.is_some() || !self.to_visit.is_empty() {
@@ -92,8 +92,8 @@ impl<'t> Listing<'t> {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
         let Some(delegations) = role.delegations() else { return Ok(()) };
-        // There may be 2³² bins. Take at most one more bin than there are roles in the snapshot, because the first bin
-        // that the snapshot does not list ends the listing.
+        // There may be 2³² bins. Take no more than the number of roles in the snapshot, plus one. That is enough,
+        // because the listing ends at the first bin that the snapshot does not list.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
@@ -118,8 +118,8 @@ impl<'t> Listing<'t> {
 
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
-        // If several roles delegate to the same large role, the role is verified once for each delegator, so the steps
-        // of every verification must be counted.
+        // If several roles delegate to the same large role, the role is verified once for each delegator. Count the
+        // steps of each verification, so that the limit on steps also limits this work.
         let steps = usize::try_from(file.length() / BYTES_PER_STEP).unwrap_or(usize::MAX);
         self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()))?;
         let role = self.trusted.verify(&edge, file)?;

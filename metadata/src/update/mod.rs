@@ -37,8 +37,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Returns the request for the timestamp. The file name of a timestamp has no version, and no metadata lists its
-    /// length (TUF specification 5.4.1).
+    /// Returns the request for the timestamp. The file name contains no version, and a limit determines the maximum
+    /// length, because no metadata lists the length of a timestamp (TUF specification 5.4.1).
     #[must_use]
     pub fn timestamp(limits: &Limits) -> Self {
         Self {
@@ -78,15 +78,16 @@ pub trait Stage {
     /// Returns the next request, or `None` if the stage needs no more files.
     fn request(&self) -> Option<Request>;
 
-    /// Returns at most `most` of the requests that will follow the next request if no file is refused. Callers use
-    /// these requests to fetch files in parallel. A stage that knows only the next request returns an empty list.
+    /// Returns the requests that will follow the next request if no file is refused, but at most `most` of them.
+    /// Callers use these requests to fetch files in parallel. A stage that knows only the next request returns an empty
+    /// list.
     fn upcoming(&self, most: usize) -> Vec<Request> {
         let _ = most;
         Vec::new()
     }
 
-    /// Returns whether [`Stage::recall`] would accept the copy `stored` for `request`, which is one of the
-    /// [`Stage::upcoming`] requests. Does not change the stage.
+    /// Returns whether [`Stage::recall`] would accept the stored copy `stored` for `request`. `request` must be one of
+    /// the [`Stage::upcoming`] requests. Does not change the stage.
     fn would_recall(&self, request: &Request, stored: FileContent) -> bool {
         let _ = (request, stored);
         false
@@ -94,8 +95,8 @@ pub trait Stage {
 
     /// Offers the stored copy of the requested file to the stage. Returns whether the copy satisfies the request.
     /// Always offer the stored copy: even if it does not satisfy the request, its version may prevent a rollback. If
-    /// the record of trusted versions is damaged, `UpdateTimestamp` and `UpdateSnapshot` refuse fetched files until
-    /// they have been offered a valid stored copy.
+    /// the record of trusted versions is damaged, `UpdateTimestamp` and `UpdateSnapshot` refuse every fetched file
+    /// unless a valid stored copy has been offered first.
     fn recall(&mut self, stored: FileContent) -> bool;
 
     /// Verifies a fetched file. Pass `None` only if the server reports that the file does not exist. For other
@@ -107,8 +108,8 @@ pub trait Stage {
     /// be tried.
     fn apply(&mut self, fetched: Option<FileContent>) -> Result<Option<Accepted>, Error>;
 
-    /// Returns the record of trusted versions, or `None` if the stage never changes the record. Store the record
-    /// whenever it has changed.
+    /// Returns the record of trusted versions, which the caller must store whenever it has changed. Returns `None` for
+    /// stages that never change the record.
     fn floors(&self) -> Option<&Floors>;
 
     /// Performs the final checks and returns the next stage.

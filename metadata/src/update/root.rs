@@ -27,7 +27,8 @@ impl UpdateRoot {
     /// counts as expired if it expires at or before `start_time`.
     ///
     /// # Errors
-    /// Returns an error if the shipped root is malformed or not signed by its own keys.
+    /// Returns an error if the shipped root is malformed, is not signed by its own keys, or lists keys that `limits`
+    /// does not allow.
     pub fn start(
         shipped: Vec<u8>,
         floors: StoredFloors,
@@ -43,8 +44,8 @@ impl UpdateRoot {
             StoredFloors::FirstRun => Floors::under(&root),
             StoredFloors::Lost => Floors { lost: true, ..Floors::under(&root) },
         };
-        // A new release of the application may ship a root that is newer than the recorded root and lists different
-        // keys.
+        // A new release of the application may ship a root that is newer than the recorded root. If that root lists
+        // different timestamp or snapshot keys, this counts as a key rotation.
         let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
         let fetches = Budget::new(Limit::RootUpdates, u64::from(limits.root_updates));
         let update = Update { root, start_time, limits, floors, forgets_stored, known: None };
@@ -82,8 +83,9 @@ impl UpdateRoot {
             return Err(kind.of(role));
         }
         // Spec 5.3.6: a root that is not the newest may have expired.
-        // Spec 5.3.11, POUF A4: compare the timestamp and snapshot keys of each root with those of the previous root.
-        // An earlier update has already handled the key rotations up to the recorded root.
+        // Spec 5.3.11, POUF A4: if the timestamp or snapshot keys of a root differ from those of the previous root,
+        // they were rotated. Consider only roots that are newer than the recorded root, because an earlier update has
+        // handled the others.
         let is_new = next.version > self.update.floors.root;
         self.update.forgets_stored |= is_new && next.online_keys() != trusted.online_keys();
         self.update.root = next;
@@ -113,8 +115,9 @@ impl Stage for UpdateRoot {
         let answers = stored.into_bytes().is_some_and(|bytes| self.accept(bytes).is_ok());
         if self.update.floors.lost {
             // Without the record, assume that an earlier update has handled the key rotations up to the newest stored
-            // root. If a stored timestamp or snapshot is valid under this root, lower versions are refused. If a stored
-            // copy is not valid, the update fails.
+            // root. The following stages then use the stored timestamp and snapshot to detect rollbacks. If either file
+            // is missing or not signed with the keys of this root, the update fails, unless a fetched root rotates the
+            // keys.
             self.update.forgets_stored = forgets_stored;
             self.state_lost = !answers;
         }

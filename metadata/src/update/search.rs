@@ -1,9 +1,9 @@
 //! The search for a target (TUF specification 5.6.7): a pre-order, depth-first traversal of the delegations in order of
 //! priority.
 //!
-//! The search ends at the first role that lists the target, at a role that is missing or invalid, after a terminating
-//! delegation that covers the path, or at the limit of visited roles. Each role is visited at most once. If several
-//! visited roles delegate to the same role, the search uses the keys that the first of these delegators lists.
+//! The search ends when a role lists the target, when a role is missing or invalid, or when the limit on visited roles
+//! is reached. It also ends after a terminating delegation that covers the path. Each role is visited at most once. If
+//! several visited roles delegate to the same role, the search uses the keys that the first of these delegators lists.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -56,7 +56,7 @@ impl<'t> TargetSearch<'t> {
         Self::start_within(Budget::new(Limit::ListSteps, u64::MAX), trusted, path)
     }
 
-    /// Starts a search that takes at most as many steps as `steps` allows.
+    /// Starts a search that fails if it needs more steps than are left in `steps`.
     fn start_within(steps: Budget, trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, steps, &trusted.update.limits);
         let end = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.top_level_router());
@@ -75,8 +75,8 @@ impl<'t> TargetSearch<'t> {
         search.finish()
     }
 
-    /// Returns the terminating role, if the search has reached one. After this role and its descendants, the search
-    /// visits no other roles.
+    /// Returns the role of the terminating delegation that the search has reached, if any. The search visits this role
+    /// and the roles below it, and then ends.
     #[must_use]
     pub fn terminated_by(&self) -> Option<&RoleName> {
         self.walk.terminated_by.as_ref()
@@ -123,8 +123,8 @@ impl Stage for TargetSearch<'_> {
     fn finish(self) -> Result<Option<Found>, Error> {
         match self.state {
             State::Ended(result) => result.map(|found| found.map(|found| *found)),
-            // Spec 5.6.7, POUF A10: a required role is missing or invalid. The search ends with an error instead of
-            // skipping to a later role.
+            // Spec 5.6.7, POUF A10: a required role is missing or invalid. The search ends with an error. It does not
+            // continue with the next role.
             State::Needs(edge) => Err(missing_targets(&self.trusted.update, &self.trusted.snapshot, edge.role())),
         }
     }
@@ -139,11 +139,11 @@ struct Walk {
     to_visit: Vec<Edge>,
     visited: BTreeSet<RoleName>,
     visits: Budget,
-    /// The terminating role, if the search has reached one. After this role and its descendants, the search visits no
-    /// other roles.
+    /// The role of the terminating delegation that the search has reached, if any. The search visits this role and the
+    /// roles below it, and then ends.
     terminated_by: Option<RoleName>,
-    /// The remaining steps of the listing to which this search belongs. A search that does not belong to a listing has
-    /// no limit on steps.
+    /// If the search is part of a listing, the steps that the listing has left. Otherwise, the number of steps is not
+    /// limited.
     steps: Budget,
     most_depth: u32,
 }
@@ -161,7 +161,7 @@ impl Walk {
     /// Visits roles until a role must be loaded or the search ends.
     fn advance(&mut self, trusted: &TrustedMetadata) -> State {
         while let Some(edge) = self.to_visit.pop() {
-            // Spec 5.6.7.1, POUF A8: visit no role twice. Roles are remembered by name.
+            // Spec 5.6.7.1, POUF A8: visit no role twice, even if a second delegation lists other keys for it.
             if self.visited.contains(edge.role()) {
                 continue;
             }
@@ -187,8 +187,8 @@ impl Walk {
         State::Ended(Ok(None))
     }
 
-    /// Searches one role for the target. If the role does not list the target, adds the role's delegations that cover
-    /// the path to the list of delegations to visit.
+    /// Looks up the target in one role. If the role does not list it, adds those delegations of the role that cover the
+    /// path to `to_visit`.
     fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, router: Option<&Router>) -> Option<State> {
         if let Err(kind) = self.steps.spend() {
             return Some(State::Ended(Err(kind.of(name))));
@@ -224,8 +224,8 @@ impl Walk {
         None
     }
 
-    /// Returns how many delegations of one role to consider. This is one more than the number that can be skipped or
-    /// visited, so that exceeding the limit is noticed.
+    /// Returns how many delegations of one role to consider: those to roles that were already visited, those that the
+    /// limit still allows, and one more. The additional delegation makes the search fail if the limit is exceeded.
     fn most_delegations(&self) -> usize {
         self.visited.len().saturating_add(self.visits.left()).saturating_add(1)
     }
@@ -235,8 +235,8 @@ impl Walk {
         let mut next = Vec::new();
         for (role, ring, terminating) in covering {
             next.push(Edge::new(name, role, ring, depth.saturating_add(1)));
-            // Spec 5.6.7.2.1, POUF A7: after this role and its descendants, visit no other role. Spec 5.6.7.2.2:
-            // otherwise, the next delegation follows.
+            // Spec 5.6.7.2.1, POUF A7: after a terminating delegation, visit only its role and the roles below it.
+            // Spec 5.6.7.2.2: after any other delegation, continue with the next one.
             if terminating {
                 self.to_visit.clear();
                 self.terminated_by = next.last().map(|edge| edge.role().clone());
@@ -272,8 +272,8 @@ mod tests {
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), steps, &limits);
         let covering = delegating(10_000).rings_covering(&walk.path).take(walk.most_delegations()).collect();
         walk.push_delegations(&RoleName::TARGETS, 0, covering);
-        // Six delegations are considered: four because of the limit, one for the role that was already visited, and one
-        // so that exceeding the limit is noticed.
+        // Six delegations are considered. Four can be visited, one could lead to the role that was already visited, and
+        // the last one makes the search fail if the limit is exceeded.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
     }

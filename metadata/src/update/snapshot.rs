@@ -61,10 +61,10 @@ impl Stage for UpdateSnapshot {
         if self.update.forgets_stored {
             return false;
         }
-        // Spec 5.5.5, POUF A5: if the current keys have signed the stored snapshot, no lower versions are accepted,
-        // even if the stored snapshot has expired or is superseded.
+        // Spec 5.5.5, POUF A5: a stored snapshot that the current keys have signed is used to detect rollbacks, even if
+        // it has expired or the timestamp lists a newer snapshot.
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(None, bytes)) else { return false };
-        // Ignore an older copy that somebody has put back into the store.
+        // Ignore a copy that is older than the recorded versions. Somebody may have replaced the stored file.
         let Ok(floors) = self.update.floors.check_snapshot(&stored) else { return false };
         self.update.floors.raise_snapshot(floors);
         // The stored timestamp and the stored snapshot are both valid, so the record can be rebuilt.

@@ -33,7 +33,8 @@ impl UpdateTargets {
     }
 
     fn verified(&self, file: FileContent) -> Result<VerifiedTargets, Error> {
-        // Spec 1.5: the root lists the targets keys, so an attacker who has only the online keys cannot add targets.
+        // Spec 1.5: verify with the keys that the root lists for targets. An attacker who has only the online keys
+        // cannot add targets.
         let role = &RoleName::TARGETS;
         verify_targets(&self.update, &self.snapshot, role, &self.update.root.key_ring(role)?, file, None)
     }
@@ -78,8 +79,8 @@ impl TrustedMetadata {
     /// [`TrustedMetadata::verify_delegated`] verifies the fetched file.
     ///
     /// # Errors
-    /// [`ErrorKind::NotListed`] if the snapshot does not list the role, or [`ErrorKind::ListedTooLong`] if the listed
-    /// length exceeds a limit.
+    /// Returns [`ErrorKind::NotListed`] if the snapshot does not list the role, or [`ErrorKind::ListedTooLong`] if the
+    /// listed length exceeds a limit.
     pub fn delegated_request(&self, role: &RoleName) -> Result<Request, Error> {
         let request = request_targets(&self.update, &self.snapshot, role);
         request.ok_or_else(|| missing_targets(&self.update, &self.snapshot, role))
@@ -109,8 +110,8 @@ impl TrustedMetadata {
     }
 }
 
-/// Returns the request for the file of a targets role (TUF specification 5.6.1), or `None` if the snapshot does not
-/// list the role, or lists a length that exceeds a limit.
+/// Returns the request for the file of a targets role (TUF specification 5.6.1). Returns `None` if the snapshot does
+/// not list the role, or if the listed length exceeds a limit.
 pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Option<Request> {
     let listed = snapshot.meta(role)?;
     update.limits.check_listed(role, listed.length).ok()?;
@@ -118,7 +119,7 @@ pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     Some(Request { role: role.clone(), version: update.prefix(listed.version), max_length, limit })
 }
 
-/// Returns the error for a required targets role that could not be requested or was not received.
+/// Returns the error for a required targets role that has not been loaded.
 pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Error {
     match snapshot.meta(role) {
         Some(listed) => {
@@ -129,8 +130,7 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
 }
 
 /// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted (TUF
-/// specification 4.5). `same` is the result of an earlier verification of the same role with other keys, if there is
-/// one.
+/// specification 4.5). If the role was verified before with other keys, `same` is the result.
 fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,

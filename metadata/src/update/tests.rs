@@ -247,7 +247,7 @@ fn first_record() -> Floors {
     start.floors().unwrap().clone()
 }
 
-/// Updates all four roles. The update may reuse `known`, the targets role of an earlier update.
+/// Updates all four top-level roles with a new client. `known` is the targets role of an earlier update, for reuse.
 fn trust(
     known: Option<ReusableTargets>,
     online: u8,

@@ -14,8 +14,8 @@ pub struct UpdateTimestamp {
     answered: bool,
     /// Whether the record of trusted versions is damaged and no valid stored timestamp has been found.
     state_lost: bool,
-    /// If the update stopped at the limit on new roots, the error to return for a timestamp without enough valid
-    /// signatures. In this case, the trusted root may not list the keys that signed the newest timestamp.
+    /// The error that replaces [`ErrorKind::ThresholdNotMet`] if the update stopped at the limit on new roots. In this
+    /// case, the trusted root may not list the keys that signed the newest timestamp.
     behind: Option<Error>,
 }
 
@@ -25,9 +25,9 @@ impl UpdateTimestamp {
         Self { update, trusted: None, answered: false, state_lost, behind }
     }
 
-    /// Returns whether the keys of timestamp or snapshot were rotated (TUF specification 5.3.11). If so, the caller
-    /// must delete the stored copies of both roles, and store the record that [`Stage::floors`] returns, before it
-    /// continues with this stage. The stage ignores a stored copy that is offered anyway.
+    /// Returns whether the keys of timestamp or snapshot were rotated (TUF specification 5.3.11). If so, before using
+    /// this stage, the caller must delete the stored copies of both roles and store the record that [`Stage::floors`]
+    /// returns. This stage and the next one ignore the stored copies in any case.
     #[must_use]
     pub fn forgets_stored(&self) -> bool {
         self.update.forgets_stored
@@ -57,10 +57,10 @@ impl Stage for UpdateTimestamp {
         if self.update.forgets_stored {
             return false;
         }
-        // POUF A5: a stored timestamp counts only if the current keys have signed it, but it may have expired.
+        // POUF A5: use a stored timestamp only if the current keys have signed it. It may have expired.
         let Some(Ok(stored)) = stored.into_bytes().map(|bytes| self.verified(bytes)) else { return false };
         let floor = self.update.floors.timestamp;
-        // Ignore an older copy that somebody has put back into the store.
+        // Ignore a copy that is older than the recorded versions. Somebody may have replaced the stored file.
         if floor.is_none_or(|(version, snapshot)| version <= stored.version && snapshot <= stored.snapshot.version) {
             self.update.floors.raise_timestamp(&stored);
             self.trusted = Some(stored);

@@ -1,9 +1,10 @@
 //! Checks that clients find the targets of a change that adds many targets at once. A simulated client fetches and
 //! verifies every role with new targets, and searches for one target in each of these roles. Searching for every target
-//! would be slow, so the check looks up the other targets directly in the metadata that the client trusts. A lookup in
-//! the top-level role is reliable, because every search starts there. A lookup in a bin is reliable only if the
-//! top-level role delegates to nothing but bins, and does not list the path itself. The search for the path then always
-//! ends in the bin for that path. If a lookup does not find a target, the client searches for the target.
+//! would be slow, so the check looks up the other targets directly in the metadata that the client trusts. In the
+//! top-level role, a lookup gives the same result as a search, because every search starts there. In a bin, it gives
+//! the same result only if the top-level role delegates to nothing but bins, and does not list the path itself. The
+//! search for the path then always ends in the bin for that path. If a lookup cannot be used, or does not find the
+//! target, the client searches for the target.
 
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
@@ -11,11 +12,13 @@ use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, Ver
 use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
 use crate::{Error, parallel};
 
-/// The maximum number of roles that one simulated client reads. A client keeps in memory every role that it has read.
+/// The maximum number of roles that one simulated client reads. A new client reads the next roles, because a client
+/// holds in memory every role that it has read.
 const ROLES: usize = 256;
 
 impl Check<'_> {
-    /// Checks that clients find the new targets in the roles to which the change adds many targets at once.
+    /// Checks that clients find the new targets in the roles that `Draft::bulk_filled` lists. The change adds many
+    /// targets at once to each of these roles.
     pub(crate) fn find_filled(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let bulk_filled: Vec<&RoleName> = self.draft.bulk_filled.iter().collect();
         let parts: Vec<&[&RoleName]> = bulk_filled.chunks(ROLES).collect();
@@ -66,7 +69,8 @@ struct RoleView<'s> {
 }
 
 impl<'s> RoleView<'s> {
-    /// Returns `None` if a search for a target in `role` might end in another role.
+    /// Returns the view of `role`, which lists the target `first`. Returns `None` if lookups in the role do not give
+    /// the same results as searches: the role is neither the top-level role nor one of `bins`.
     fn of(
         session: &'s blocking::Session,
         role: &RoleName,

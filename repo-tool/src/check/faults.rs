@@ -43,12 +43,12 @@ pub(crate) fn faults(role: &RoleName, signed: &str) -> BTreeSet<Finding> {
 }
 
 /// Returns the format faults in the parts of a metadata file that the signatures do not cover. `is_listed` returns
-/// whether the delegating role lists a key ID for this role.
+/// whether the delegating role lists the given key ID for this role.
 pub(super) fn file_faults(file: &[u8], is_listed: &dyn Fn(&str) -> bool) -> BTreeSet<Finding> {
     let mut faults = Faults::default();
     let found = match std::str::from_utf8(file) {
-        // In a file on disk, characters that could harm a terminal may be written as JSON escapes. Canonical JSON has
-        // no such escapes, so the file is converted to canonical JSON first.
+        // In a file on disk, unprintable characters may be written as JSON escapes. Canonical JSON has no such escapes,
+        // so convert the file to canonical JSON first.
         Ok(file) if members(file).is_ok() => faults.file(file, is_listed),
         Ok(file) => Json::parse(file).and_then(|file| faults.file(file.canonical(), is_listed)),
         Err(_) => Err(ErrorKind::Malformed { at: Location::Document, expected: "UTF-8 text", found: None }),

@@ -1,7 +1,7 @@
 //! Findings: the results of the checks of a repository. Each finding has a rule, a severity and a message.
 //!
-//! `status` and `verify` report findings. Before a change is signed or published, a check for format faults
-//! ([`crate::check::faults`]) returns findings as well.
+//! `status` and `verify` report findings. The check for format faults ([`crate::check::faults`]), which runs before a
+//! change is signed or published, also returns findings.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -76,7 +76,7 @@ macro_rules! rules {
 }
 
 rules! {
-    /// A client that was shipped with a root of this repository cannot update to the newest metadata.
+    /// A client that was shipped with one of the roots of this repository cannot update to the newest metadata.
     ClientFails "client-fails" Problem;
     /// A file that the repository needs cannot be read.
     UnreadableFile "unreadable-file" Problem;
@@ -100,7 +100,7 @@ rules! {
     HiddenTarget "hidden-target" Warning;
     /// A target has a name that some platforms cannot store, or that leads out of the download folder.
     DangerousTargetName "dangerous-target-name" Warning;
-    /// Two targets have names that refer to the same file on file systems that ignore case.
+    /// The names of two targets refer to the same file on file systems that ignore case.
     NamesDifferByCase "names-differ-by-case" Note;
     /// One stolen key is enough to sign for a role.
     ThresholdOfOne "threshold-of-one" Note;
@@ -165,9 +165,9 @@ rules! {
 /// A problem, a warning or a note that a check reports.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    /// The rule to which the finding belongs.
+    /// The rule that the repository violates.
     pub rule: Rule,
-    /// The role that the finding is about; `None` if it is about the whole repository.
+    /// The role that the finding is about, or `None` if the finding is about the whole repository.
     pub role: Option<RoleName>,
     /// The message for people, without the severity.
     pub text: String,

@@ -30,8 +30,9 @@ pub(crate) fn explain(layout: &Layout, error: Error) -> Error {
     PublicationError::Damaged { folder: layout.metadata(), files, error: error.into() }.into()
 }
 
-/// Returns the metadata files that are missing, that cannot be parsed, or that do not match their entries in the
-/// timestamp or the snapshot of the folder.
+/// Returns the metadata files that are missing or damaged. A file is damaged if it cannot be read, or if its length or
+/// hashes differ from those that the timestamp or the snapshot in the folder lists. A root or a timestamp is also
+/// damaged if it cannot be parsed.
 pub(crate) fn damaged_files(layout: &Layout) -> Vec<DamagedFile> {
     let mut state = FolderState { layout, damaged: Vec::new() };
     state.compare();
@@ -65,8 +66,8 @@ impl FolderState<'_> {
         }
     }
 
-    /// Records the root versions that are missing between the oldest and the newest root file. Returns the newest root,
-    /// or `None` if it cannot be read.
+    /// Adds the root versions that are missing between the oldest and the newest root file to the damaged files.
+    /// Returns the newest root, or `None` if it cannot be read.
     fn compare_roots(&mut self) -> Option<Root> {
         let versions: BTreeSet<Version> = roots::root_versions(self.layout).ok()?.into_iter().collect();
         let oldest = versions.first()?;
@@ -86,8 +87,8 @@ impl FolderState<'_> {
         root
     }
 
-    /// Reads a metadata file and compares it with its listed length and hashes. If the file is damaged or missing,
-    /// records this and returns `None`.
+    /// Reads a metadata file and compares it with its listed length and hashes. If the file is damaged or missing, adds
+    /// it to the damaged files and returns `None`.
     fn read(&mut self, name: &str, listed: Option<&MetaFile>) -> Option<Vec<u8>> {
         let path = self.layout.metadata().join(name);
         let Ok(bytes) = access::read_small(&path, LONGEST_METADATA) else {

@@ -25,7 +25,7 @@ const VISITED: usize = 32;
 /// Refuses new metadata of a role if it has a format fault that the published metadata of the role does not have.
 ///
 /// # Errors
-/// [`Error::Draft`] with all new faults.
+/// Returns [`Error::Draft`], which lists all new faults.
 pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     let role = &document.role;
     let after = document.faults()?;
@@ -43,8 +43,8 @@ pub(crate) fn admit(published: Option<&Published>, document: &Document) -> Resul
 /// Like [`admit`], but also checks the signatures and the other unsigned parts of the file.
 ///
 /// # Errors
-/// [`Error::Draft`] with the new faults in the signed part or, if there are none, with all faults in the rest of the
-/// file.
+/// Returns [`Error::Draft`]. If the signed part has new faults, the error lists only those. Otherwise, it lists all
+/// faults in the rest of the file.
 pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> Result<(), Error> {
     admit(published, document)?;
     // A malformed key ID that the delegating role lists is not reported here, because it is a fault in the delegating
@@ -61,8 +61,8 @@ pub(crate) fn admit_file(published: Option<&Published>, document: &Document) -> 
     Err(DraftError::FileFaults { role: document.role.clone(), version: document.version, faults }.into())
 }
 
-/// Returns findings about published metadata that other clients refuse, and about metadata that exceeds the default
-/// limits of other clients. Covers root, timestamp, snapshot and every targets role that has been read.
+/// Returns a finding for each part of the published metadata that other clients refuse, or that exceeds their default
+/// limits. Covers root, timestamp, snapshot and every targets role that has been read.
 pub(crate) fn findings(published: &Published) -> Vec<Finding> {
     let mut found = Vec::new();
     for (role, text) in published.signed_texts() {

@@ -166,7 +166,7 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
     }
 }
 
-/// Returns the finding that the snapshot lists `bins` by version only, without a hash.
+/// Returns the finding about `bins`, which the snapshot lists by version only, without a hash.
 fn version_only_bins(bins: &Bins) -> Finding {
     let prefix = printable(&bins.name_prefix);
     let bits = bins.bit_length;

@@ -40,8 +40,8 @@ use crate::{DraftError, Error, NotFoundReason, parallel};
 /// also the maximum number of searches by one simulated client.
 const MANY: usize = 1000;
 
-/// In a repository with more than this number of roots, a root with the same keys and roles as its predecessor is not
-/// tested separately.
+/// If a repository has more roots than this, a root is tested only if its keys or roles differ from those of the root
+/// before it.
 pub(crate) const MANY_ROOTS: u64 = 64;
 
 /// Returns whether both roots have the same keys and roles. If so, clients shipped with either root take the same
@@ -72,10 +72,9 @@ pub(crate) struct Checked {
 }
 
 impl Check<'_> {
-    /// Returns the time at which the simulated clients update. This is normally the current time. However, if the draft
-    /// only renews online roles, and a top-level role that it does not renew has expired, this is the last second at
-    /// which clients accept the expired role. A role that its owner did not renew must not prevent the renewal of the
-    /// timestamp.
+    /// Returns the time at which the simulated clients update. This is normally the current time. There is one
+    /// exception, because an expired role must not prevent the renewal of the timestamp: if the draft only renews
+    /// online roles, and another top-level role has expired, the time is the last second before that role expired.
     pub(crate) fn time(now: DateTime<Utc>, published: Option<&Published>, plan: &Plan) -> Result<DateTime<Utc>, Error> {
         let (Some(published), true) = (published, plan.draft.renews_only_online_roles()) else { return Ok(now) };
         let expiries = [
@@ -89,7 +88,8 @@ impl Check<'_> {
     }
 
     /// Runs a new client and, if a state is published, a client that trusts that state. Both clients must update to the
-    /// draft, and the new client must find the added targets. Meanwhile, runs `beside` on the current thread.
+    /// draft, and the new client must find the added targets. The clients run on other threads. At the same time,
+    /// `beside` runs on the current thread.
     pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
         thread::scope(|scope| {
             let checking = scope.spawn(|| self.run_both());
@@ -207,9 +207,9 @@ impl Check<'_> {
         })
     }
 
-    /// Verifies the changed roles that no search has visited. Such a role lists no targets, or only targets that roles
-    /// with a higher priority also list. Also verifies the changed roles whose signatures must satisfy several key
-    /// rings, because a search verifies a role with only one key ring.
+    /// Verifies the changed roles that no search has visited. These roles list no targets, or only targets that roles
+    /// with a higher priority also list. Also verifies each changed role whose signatures must satisfy more than one
+    /// key ring, for example because several roles delegate to it. A search verifies a role with only one key ring.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {
@@ -239,7 +239,7 @@ impl VisitedRoles {
     }
 }
 
-/// Converts the error of a simulated client that refuses a draft.
+/// Converts the error of a simulated client into the error of the draft that the client refuses.
 pub(crate) fn refused(error: ClientError) -> Error {
     DraftError::Client(error.into()).into()
 }

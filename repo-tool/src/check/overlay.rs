@@ -31,19 +31,20 @@ pub struct Overlay {
 }
 
 impl Overlay {
-    /// Serves the published files only.
+    /// Creates an overlay that serves only the published files.
     #[must_use]
     pub fn published(layout: &Layout) -> Self {
         Self { layout: layout.clone(), files: Arc::default(), hidden: Arc::default() }
     }
 
-    /// Serves the metadata files in `files`, which maps names to files. Serves the published files for all other names.
+    /// Creates an overlay that serves the metadata files in `files`, which maps names to files, and the published files
+    /// for all other names.
     #[must_use]
     pub(crate) fn new(layout: &Layout, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         Self::published(layout).with(files)
     }
 
-    /// Also serves the metadata files in `files`, which take precedence over other files with the same names.
+    /// Returns an overlay that also serves the metadata files in `files`. They replace other files with the same names.
     #[must_use]
     pub(crate) fn with(mut self, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         let files = files.into_iter().map(|(name, file)| (name, file.into()));
@@ -56,8 +57,8 @@ impl Overlay {
         &self.layout
     }
 
-    /// Reads the metadata file of a role from the new files, or else from the folder. A file in the folder may have at
-    /// most `most` bytes. Returns `None` if the file does not exist.
+    /// Reads the metadata file of a role from the new files. If it is not there, reads it from the folder, where it may
+    /// have at most `most` bytes. Returns `None` if the file does not exist.
     pub(crate) fn metadata(
         &self,
         role: &RoleName,
@@ -78,7 +79,7 @@ impl Overlay {
             || path.symlink_metadata().map_or_else(|error| error.kind() != io::ErrorKind::NotFound, |_| true)
     }
 
-    /// Treats the metadata files named in `files` as missing.
+    /// Returns an overlay that does not serve the metadata files named in `files`.
     #[must_use]
     pub fn without(mut self, files: impl IntoIterator<Item = String>) -> Self {
         self.hidden = Arc::new(files.into_iter().collect());
@@ -109,8 +110,7 @@ impl Fetch for Overlay {
     }
 }
 
-/// Reads a file as a web server would. Percent-decodes each segment of the path, unless the decoded segment would not
-/// be a file name.
+/// Reads a file as a web server would. Percent-decodes each segment of the path if the result is a file name.
 fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
     let mut path = base;
     for segment in url_path.split('/') {
