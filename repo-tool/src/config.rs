@@ -55,8 +55,8 @@ impl RoleConfig {
         Self { threshold, expires_days, renew_days, keys: Vec::new() }
     }
 
-    /// Sets the number of days from signing to expiry; 0 counts as 1. If `renew_days` is not less than this number,
-    /// sets it to a third of the number.
+    /// Sets the number of days from signing to expiry; 0 counts as 1. If `renew_days` is not less than the new number,
+    /// reduces `renew_days` to a third of that number.
     pub fn set_expires_days(&mut self, days: u32) {
         self.expires_days = days.max(1);
         if self.renew_days >= self.expires_days {
@@ -161,10 +161,11 @@ struct ConfigFileRole {
 }
 
 const HEAD: &str = "\
-# The configuration of this repository. You can edit it: lastmile-repo keeps comments and order.
+# The configuration of this repository. You can edit this file: lastmile-repo preserves comments and
+# the order of the entries.
 # Versions, dates, hashes and file names are computed and are not listed here.
-# A new value of `expires_days` takes effect at the next signature. Change thresholds with
-# `lastmile-repo set-threshold`, which also signs them.
+# A new value of `expires_days` takes effect when the role is next signed. Change thresholds with
+# `lastmile-repo set-threshold`, which also changes them in the signed metadata.
 
 ";
 
@@ -255,13 +256,13 @@ impl Config {
         })
     }
 
-    /// Turns off consistent snapshots. The names of snapshot and targets metadata files then contain no version.
+    /// Turns off consistent snapshots, so that the names of snapshot and targets metadata files contain no version.
     pub(crate) fn disable_consistent_snapshot(&mut self) {
         self.document.insert("consistent_snapshot", value(false));
         self.consistent_snapshot = false;
     }
 
-    /// Turns off hash prefixes. The names of target files then contain no hash.
+    /// Turns off hash prefixes, so that the names of target files contain no hash.
     pub(crate) fn disable_hash_prefixes(&mut self) {
         self.document.insert("hash_prefixed_targets", value(false));
         self.hash_prefixed_targets = false;
@@ -347,8 +348,8 @@ impl Config {
         }
     }
 
-    /// Returns this configuration with the role entries that only `other` has, and with the key URIs of `other` added
-    /// to the entries that both have.
+    /// Returns this configuration, merged with `other`. Role entries that only `other` has are added. If both
+    /// configurations have an entry for a role, only the key URIs of `other` are added to the entry.
     #[must_use]
     pub fn with_keys_of(mut self, other: &Self) -> Self {
         for (name, role) in &other.roles {
@@ -382,7 +383,8 @@ impl Config {
     }
 }
 
-/// Sets a value. If an earlier value is replaced, keeps the comment that follows it on the same line.
+/// Sets the value of `key`. If `key` already has a value, keeps the comment that follows the old value on the same
+/// line.
 fn put(table: &mut dyn toml_edit::TableLike, key: &str, mut new: Value) {
     if let Some(old) = table.get(key).and_then(Item::as_value) {
         if old.to_string().trim() == new.to_string().trim() {

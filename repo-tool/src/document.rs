@@ -47,8 +47,8 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// Describes the missing signatures. The description contains the first 8 digits of each key ID, and the name of
-    /// the key if `name_of` returns one.
+    /// Describes the missing signatures. Identifies each key by the first 8 digits of its ID, and also by its name if
+    /// `name_of` returns one.
     #[must_use]
     pub fn describe(&self, name_of: impl Fn(&KeyId) -> Option<String>) -> String {
         let described = |id: &KeyId| {
@@ -81,7 +81,7 @@ enum SignedText {
     Spooled(SpooledText),
 }
 
-/// The file of a document, which is either in memory or assembled on each read.
+/// The file of a document. The file is either in memory, or is assembled each time that it is read.
 #[derive(Clone, Debug)]
 pub(crate) enum DocumentFile {
     Held(Bytes),
@@ -241,7 +241,7 @@ impl Document {
         }
     }
 
-    /// Returns the faults because of which other TUF clients refuse the text. See [`faults::faults`].
+    /// Returns the faults in the text that make other TUF clients refuse it. See [`faults::faults`].
     ///
     /// # Errors
     /// [`Error::File`] if the text is on disk and cannot be read.
@@ -275,7 +275,8 @@ impl Document {
         let missing = lacking.filter(|(_, count)| *count > 0);
         let mut missing: Vec<_> =
             missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
-        // The key rings of the old and the new root usually lack the same signatures. Report such signatures only once.
+        // The key rings of the old and the new root usually lack the same signatures. Report these signatures only
+        // once.
         missing.dedup();
         missing
     }
@@ -310,8 +311,8 @@ impl Document {
         if missing.is_empty() { Ok(()) } else { Err(DraftError::NotSigned { role: self.role.clone() }.into()) }
     }
 
-    /// Returns whether clients that still use the previous root would also trust the document. This is true if the root
-    /// does not change.
+    /// Returns whether clients that still use the previous root would also trust the document. Also returns true if the
+    /// root does not change.
     #[must_use]
     pub fn holds_before(&self) -> bool {
         self.rings.wanted.as_ref().is_none_or(|ring| self.lacking(ring) == 0)

@@ -37,11 +37,11 @@ pub struct Draft {
     pub(crate) again: BTreeSet<RoleName>,
     /// The new target files.
     pub(crate) files: Vec<NewTargetFile>,
-    /// The targets that were added, changed or removed. The simulated clients must find each of them that the draft
-    /// still lists.
+    /// The targets that were added, changed or removed. Before publication, [`crate::check`] checks that clients find
+    /// the added and changed targets.
     pub(crate) touched: BTreeSet<TargetPath>,
-    /// The roles to which many targets were added at once. `touched` does not contain these targets, but the simulated
-    /// clients must find each new target of these roles.
+    /// The roles to which many targets were added at once. These targets are not in `touched`. Before publication,
+    /// [`crate::check`] checks that clients find every new target of these roles.
     pub(crate) bulk_filled: BTreeSet<RoleName>,
     /// Partly signed documents from the pending change, or from a change that was made on another machine. This draft
     /// does not change these documents.
@@ -52,8 +52,9 @@ pub struct Draft {
     pub(crate) config: Option<Config>,
     /// The names of the requests in the queue (`publish/queue.rs`) whose changes are published with this draft.
     pub(crate) requests: Vec<String>,
-    /// The key rings that roles will have after a pending change that is not part of this draft. These key rings must
-    /// also sign the roles. Otherwise, the pending change could no longer be published.
+    /// If the pending change is not part of this draft: the key rings that roles get from the pending change. Keys of
+    /// these key rings must also sign the documents of this draft. Otherwise, the pending change could no longer be
+    /// published.
     pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 

@@ -450,7 +450,7 @@ fn an_unusable_key_is_revoked_by_the_start_of_its_id() {
     assert_eq!(run(&folder, &["revoke", "ffff0000ffff"]), ExitStatus::NoSuchName as i32);
     let stderr = said(&folder, &["revoke", &id[..6]]);
     assert!(
-        stderr.contains("targets (listed by root)") && stderr.contains("cannot test whether clients refuse"),
+        stderr.contains("targets (key listed in root)") && stderr.contains("cannot test whether clients refuse"),
         "{stderr}"
     );
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();

@@ -29,11 +29,11 @@ const PUBLIC_WAIT: u64 = 60;
 /// `push`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Verifies this folder from the root that you pinned, and the destination in the same way. Refuses to
-push if the destination has a state that this folder never had. Uploads only files that the metadata
-lists and the destination lacks: targets first, timestamp.json last. Then waits until clients get
-the new state from the public URL. If a push is interrupted, clients keep working; run the command
-again to finish the push.
+Verifies this folder and the destination, both from the root that you pinned. Refuses to push if the
+destination has a state that this folder never had. Uploads only files that the metadata lists and
+the destination lacks: targets first, timestamp.json last. Then waits until clients get the new
+state from the public URL. If a push is interrupted, clients keep working; run the command again to
+finish the push.
 
 For an ssh URL, the command runs `ssh`, or the program in the environment variable LASTMILE_SSH. The
 program must not ask for a password or anything else.
@@ -66,19 +66,19 @@ pub(crate) struct Push {
     /// Region of the bucket; stored in your configuration [default: $AWS_REGION]
     #[arg(long, value_name = "NAME")]
     pub(crate) region: Option<String>,
-    /// Allow a store that lacks conditional writes. No other machine may push to this store; stored in your
+    /// Allow a store that lacks conditional writes, if no other machine pushes to this store; stored in your
     /// configuration
     #[arg(long)]
     pub(crate) single_writer: bool,
-    /// Seconds to wait until clients get the new state from the public URL
+    /// Maximum number of seconds to wait until clients get the new state from the public URL
     #[arg(long, value_name = "SECONDS", default_value_t = PUBLIC_WAIT)]
     pub(crate) public_wait: u64,
     /// If another machine has pushed, copy the state of the destination into this folder, publish the changes of this
     /// folder on top of that state, and push the result
     #[arg(long)]
     pub(crate) catch_up: bool,
-    /// Push even if target files are missing both here and at the destination, because another server stores them
-    /// (`add --from-list`)
+    /// Push even if target files are missing both here and at the destination. Use this if another server has these
+    /// files (`add --from-list`)
     #[arg(long)]
     pub(crate) allow_missing_targets: bool,
 }
@@ -123,8 +123,8 @@ pub(super) fn push(context: &Context<'_>, args: &Push, output: &Output) -> Resul
     push_once(context, args, output)
 }
 
-/// Publishes the changes of the folder on top of the state of the destination. Returns [`ExitStatus::Pending`] if
-/// signatures are missing, so that there is nothing to push yet, or else `None`.
+/// Publishes the changes of the folder on top of the state of the destination. If signatures are missing, returns
+/// [`ExitStatus::Pending`], because nothing can be pushed yet. Otherwise returns `None`.
 fn merge(context: &Context<'_>, args: &Push, output: &Output) -> Result<Option<ExitStatus>, Error> {
     let repository = Repository::open(&context.global.repository, &context.invocation)?;
     let name = name(&repository, args.destination.as_deref())?;
@@ -213,7 +213,7 @@ fn name(repository: &Repository, given: Option<&str>) -> Result<String, Error> {
     Ok(name.unwrap_or_else(|| DEFAULT.to_string()))
 }
 
-/// Returns the name of the stored destination that is used if the user names none: the only destination, or else the one
+/// Returns the name of the stored destination to use if the user gives no name: the only destination, or else the one
 /// with the name `default`. Returns `None` if no destination is stored.
 ///
 /// # Errors
@@ -238,7 +238,7 @@ fn settings(repository: &Repository, name: &str, args: &Push) -> Result<Destinat
     let url = args.to.as_deref().map(push::parse).transpose()?;
     let public_url = args.public_url.as_deref().map(metadata_url).transpose()?;
     let mut settings = match (stored, url) {
-        // The stored settings record an interrupted merge with the old destination. It must be finished first.
+        // An interrupted `push --catch-up` to the old destination must be finished before the destination is changed.
         (Some(stored), Some(url)) if stored.url != url && stored.unpushed.is_some() => {
             return Err(PushError::Unfinished { url: stored.url }.into());
         }
@@ -296,7 +296,7 @@ fn report(
     output.report(&document, pushed.sent.iter().map(|(name, length)| format!("{name} ({length} bytes)")))?;
     let files = counted(pushed.sent.len(), "file");
     if pushed.is_unchanged() {
-        output.note(&format!("Nothing to push: {url} has timestamp version {}.", pushed.after.timestamp));
+        output.note(&format!("Nothing to push: {url} already has timestamp version {}.", pushed.after.timestamp));
     } else if is_dry {
         output.note(&format!("{files} ({bytes} bytes) would be uploaded to {url}. Nothing was changed (--dry-run)."));
     } else {
@@ -373,7 +373,7 @@ pub(super) fn stored(
 }
 
 /// Returns the name of the repository's stored destination, its settings, and the digest of the repository's oldest
-/// root. `option` is the option that needs the destination.
+/// root. The error message names `option`, the option that needs the destination.
 ///
 /// # Errors
 /// [`Error::Usage`] if no destination is stored, or if several are stored, but none has the name `default`.

@@ -14,9 +14,9 @@ use crate::{Error, names};
 /// `remove`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Clients no longer trust the removed targets. The target files stay in the folder for clients that
-are updating at this moment. An evidence file is removed together with the package that lists it, if
-the name of the evidence file begins with the name of the package.
+Clients no longer trust the removed targets. The target files stay in the folder, because clients
+may be in the middle of an update. An evidence file is removed together with the package that lists
+it, if the name of the evidence file begins with the name of the package and a dot.
 
 Example: lastmile-repo remove app-1.1.tar.gz")]
 pub(crate) struct Remove {

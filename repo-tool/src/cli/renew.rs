@@ -43,8 +43,7 @@ pub(crate) struct Renew {
     pub(crate) push: bool,
 }
 
-/// The maximum number of roles in the snapshot with which the command still reads all delegated roles, to report when
-/// they expire.
+/// If the snapshot lists at most this many roles, the command reads all delegated roles, to report when they expire.
 const MOST_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
@@ -58,8 +57,8 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     }
     let now = repository.now();
     let config = repository.config.clone();
-    // Start from an empty draft, because a renewal is separate from the pending change and cannot include the roles of
-    // the pending change.
+    // Start from an empty draft, because a renewal is published separately from the pending change. A renewal cannot
+    // include roles that the pending change changes.
     let mut edit = repository.edit(Draft::default());
     let mut renewed = BTreeSet::new();
     for role in RoleName::ONLINE.iter().chain(&further) {
@@ -88,8 +87,8 @@ struct NotRenewed {
     ring: KeyRing,
 }
 
-/// Returns the roles that are not in `renewed`. If the snapshot lists more than [`MOST_READ`] roles, returns only roles
-/// that have already been read.
+/// Returns the roles that are not in `renewed`. If the snapshot lists more than [`MOST_READ`] roles, leaves out the
+/// roles that have not been read.
 fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Result<Vec<NotRenewed>, Error> {
     if repository.published.snapshot.len() <= MOST_READ {
         repository.published.read_all()?;

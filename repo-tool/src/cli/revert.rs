@@ -23,10 +23,10 @@ use crate::{Error, Repository};
 /// `revert`
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Publishes, with new version numbers, the targets and delegations of all roles as they were before
-the last publication that changed them. A second `revert` undoes the first. Does not revert the
-root, which contains the keys and thresholds of the top-level roles: use `rotate` and
-`set-threshold`. Clients keep targets that they have downloaded.
+Undoes the last publication that changed targets or delegations: publishes the earlier targets and
+delegations of all roles with new version numbers. A second `revert` undoes the first. Does not
+revert the root, which contains the keys and thresholds of the top-level roles. To change those, use
+`rotate` and `set-threshold`. Clients keep targets that they have downloaded.
 
 Examples:
   lastmile-repo revert --dry-run
@@ -35,10 +35,10 @@ pub(crate) struct Args {
     /// Trust again the keys that the last publication removed from delegated roles.
     #[arg(long)]
     trust_removed_keys: bool,
-    /// List targets again even if this folder lacks their files, because another server has the files.
+    /// List targets again even if this folder lacks their files. Use this if another server has the files.
     #[arg(long, alias = "elsewhere")]
     allow_missing_targets: bool,
-    /// Publish even if a policy will make clients refuse packages that are already published.
+    /// Publish even if the change makes clients refuse published packages because of a policy.
     #[arg(long)]
     even_so: bool,
 }
@@ -80,7 +80,7 @@ impl Delegated {
         Ok(Self { rings, bins })
     }
 
-    /// Returns whether an entry of the configuration belongs to one of these roles.
+    /// Returns whether an entry of the configuration belongs to one of the delegated roles.
     fn has(&self, entry: &str) -> bool {
         let fits = |role: &RoleName| match entry.strip_suffix('*') {
             Some(start) => role.as_str().starts_with(start),
@@ -96,8 +96,8 @@ impl Delegated {
     }
 }
 
-/// Returns the configuration after the revert. Entries of roles that lose their delegation are removed, entries of
-/// restored roles are added, and the earlier thresholds are set.
+/// Returns the configuration after the revert. Removes the entries of roles that lose their delegation, adds the
+/// entries of restored roles, and restores the earlier thresholds.
 fn reverted_config(repository: &mut Repository, draft: &Draft, before: &Delegated) -> Result<Config, Error> {
     let after = Delegated::of(&mut repository.edit(draft.clone()))?;
     let mut config = repository.config.clone();

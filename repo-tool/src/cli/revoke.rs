@@ -69,7 +69,7 @@ struct Target {
     name: String,
 }
 
-/// Looks up the key to revoke. A key that lastmile cannot use can be named by its ID.
+/// Looks up the key to revoke. `name` can also be the ID of a key that lastmile cannot use.
 fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     let draft = repository.staged()?;
     let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
@@ -103,9 +103,9 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     report_revocation(&revocation, &key.name, context.run(), output);
     if was_unattended && revocation.recovers_fast_forward && encrypts_online {
         output.warning(
-            "the new snapshot and timestamp keys are encrypted, but the old ones were not: with the new keys, `renew` \
-             needs the pass-phrase, or else the repository expires (--unencrypted-online-keys leaves new keys \
-             unencrypted)",
+            "the new snapshot and timestamp keys are encrypted, but the old ones were not: from now on, `renew` \
+             needs the pass-phrase, and without it, the repository will expire. Use --unencrypted-online-keys to \
+             leave new keys unencrypted",
         );
     }
     let has_examples = context.run().is_dry() && !revocation.made.is_empty();
@@ -203,7 +203,7 @@ fn is_unattended(repository: &Repository) -> bool {
 fn report_revocation(revocation: &Revocation, key: &str, run: Run, output: &Output) {
     for (role, delegator) in revocation.roles.iter().take(NAMED) {
         let by = delegator.as_ref().map_or("root".to_string(), ToString::to_string);
-        output.note(&format!("The key {key} signed for {role} (listed by {by})."));
+        output.note(&format!("The key {key} signed for {role} (key listed in {by})."));
     }
     if let Some(more) = revocation.roles.len().checked_sub(NAMED).filter(|more| *more > 0) {
         output.note(&format!("The key {key} signed for {more} more roles."));
@@ -219,13 +219,13 @@ fn report_revocation(revocation: &Revocation, key: &str, run: Run, output: &Outp
     }
     if revocation.recovers_fast_forward {
         output.note(
-            "The timestamp and snapshot keys are both replaced so that clients forget the version numbers they stored; an \
-             attacker may have inflated them (TUF specification 5.3.11).",
+            "The timestamp and snapshot keys are both replaced so that clients forget the version numbers they stored; \
+             an attacker may have inflated them (TUF specification 5.3.11).",
         );
     }
 }
 
-/// Tells the user how many keys of a role are on this machine, after some of these keys were generated.
+/// Tells the user how many keys of a role are on this machine. Called if the command has generated some of these keys.
 fn note_keys_here(count: &KeyCount, run: Run, output: &Output) {
     let KeyCount { role, keys, here, threshold, .. } = count;
     let verb = match (run, *here) {

@@ -53,8 +53,8 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
         edit.rotate_all(&roles, &publics(&added), &removed)?;
         let mut unused = Vec::new();
         for key in &removed {
-            // If several roles share an entry in the configuration, as bins do, other roles of the entry may still
-            // trust this key.
+            // Keep the location of a key that another role still trusts if both roles share an entry in the
+            // configuration, as bins do.
             let shared = entry.ends_with('*') && {
                 let trusting = edit.roles_trusting(key)?;
                 trusting.iter().any(|(role, _)| config.entry_name(role) == Some(entry.as_str()))

@@ -56,7 +56,7 @@ pub(crate) struct Args {
     /// Give the delegation a lower priority: move it after the delegation to ROLE.
     #[arg(long, value_name = "ROLE", group = "change", conflicts_with = "before")]
     after: Option<String>,
-    /// Publish even if a policy will make clients refuse packages that are already published.
+    /// Publish even if the change makes clients refuse published packages because of a policy.
     #[arg(long)]
     even_so: bool,
 }

@@ -13,7 +13,8 @@ use crate::{Error, names};
 /// `set-expiry`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Takes effect at the next signature; `renew --force ROLE` signs now.
+The new lifetime takes effect when the role is next signed. To sign the role now, run
+`lastmile-repo renew --force ROLE`.
 
 Example: lastmile-repo set-expiry timestamp 3")]
 pub(crate) struct SetExpiry {
@@ -50,7 +51,8 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
     output.note(if dry_run {
         "Nothing was changed (--dry-run)."
     } else {
-        "The new lifetime takes effect at the next signature; `lastmile-repo renew --force ROLE` signs now."
+        "The new lifetime takes effect when the role is next signed. To sign it now, run `lastmile-repo renew --force \
+         ROLE`."
     });
     for role in roles.iter().take(NAMED) {
         note_lifetime(&mut repository, role, &role_config, output);

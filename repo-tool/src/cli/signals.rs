@@ -32,7 +32,7 @@ impl Signals {
         let Self { runtime, interrupt, terminate } = self;
         runtime.block_on(async {
             tokio::select! {
-                // A signal that arrived before the wait ends even the shortest wait.
+                // Poll the signals first, so that a signal that arrived earlier is not missed, even if `duration` is 0.
                 biased;
                 _ = interrupt.recv() => ControlFlow::Break(()),
                 _ = terminate.recv() => ControlFlow::Break(()),
@@ -42,14 +42,14 @@ impl Signals {
     }
 }
 
-/// The shortest wait. The runtime notices signals only while it waits.
+/// The minimum duration of a wait. It is not zero, because the runtime notices signals only while it waits.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// The time that a command has to finish its work after it has received a signal.
+/// The time between a signal and the end of the process, in which the command can finish its work.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Ends the process 5 seconds after SIGINT or SIGTERM, for commands whose work may take long and can be interrupted at
-/// any time. If no signal handlers can be installed, the signals end the process at once.
+/// Ends the process 5 seconds after SIGINT or SIGTERM, for commands whose work may take a long time and can be
+/// interrupted at any time. If no signal handlers can be installed, the signals end the process at once.
 pub(super) fn exit_after_signal(runtime: &Runtime) {
     let inside = runtime.enter();
     let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -69,8 +69,8 @@ pub(super) fn exit_after_signal(runtime: &Runtime) {
 }
 
 /// Returns a function that waits until a duration has passed or the user stops the program with SIGINT or SIGTERM. From
-/// the first call on, these signals no longer end the process. A signal that arrives between two calls takes effect at
-/// the second call, so that the work between the calls is finished.
+/// the first call on, these signals no longer end the process. If a signal arrives between two calls, the second call
+/// returns immediately. The work between the calls is not interrupted.
 #[must_use]
 pub fn wait_for_signals() -> Wait {
     let signals = std::cell::RefCell::new(OnceCell::<Signals>::new());

@@ -16,7 +16,7 @@ pub(crate) struct Undelegate {
     /// Role that delegates to NAME [default: the first such role that is found]
     #[arg(long, value_name = "ROLE")]
     pub(crate) from: Option<String>,
-    /// Publish even if a policy will make clients refuse packages that are already published.
+    /// Publish even if the change makes clients refuse published packages because of a policy.
     #[arg(long)]
     pub(crate) even_so: bool,
 }

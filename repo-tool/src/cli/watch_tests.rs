@@ -233,7 +233,7 @@ fn a_damaged_role_does_not_stop_the_timestamp() {
     assert!(text.contains("warning: cannot read the roles that are not renewed"), "{text}");
     let status = host.run_until(&["renew", "--watch", "--json"], start + DAY * 8);
     assert_eq!(status, ExitStatus::Done);
-    // The renewal of a snapshot signs the timestamp, too.
+    // The renewal of a snapshot also signs the timestamp.
     let version = host.version("timestamp");
     assert!(version == renewed + 1 || version == renewed + 2, "{version}: {}", host.stderr.take_text());
 }

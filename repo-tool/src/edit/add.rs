@@ -66,7 +66,7 @@ impl AddOptions {
         self.evidence.as_ref().is_some_and(|evidence| evidence.files.contains(path))
     }
 
-    /// Sets the custom data of `target`. `before` is the listed target that it replaces, if any.
+    /// Sets the custom data of `target`. `before` is the listed target that `target` replaces, if any.
     fn set_custom(&self, target: &mut TargetFile, before: Option<TargetFile>) -> Result<(), Error> {
         if self.is_evidence(&target.path) {
             Custom::Keep.set(target, before);
@@ -137,7 +137,7 @@ impl Custom {
         Ok(Self::Replace(Json::parse(&object).map_err(whole)?))
     }
 
-    /// Sets the custom data of `target`. `before` is the listed target that it replaces, if any.
+    /// Sets the custom data of `target`. `before` is the listed target that `target` replaces, if any.
     fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
         match self {
             // The targets in a queued request of another process already have their custom data.
@@ -158,9 +158,9 @@ impl Edit<'_> {
     /// `immutable` must not change.
     ///
     /// # Errors
-    /// [`Error::Edit`] if the role delegates the path of a target to another role, or if a target would replace an
-    /// immutable target, unless `options` allows this. Also returns an error if the role does not exist or its metadata
-    /// does not verify.
+    /// [`Error::Edit`] if the role delegates the path of a target to another role and `options` does not allow such
+    /// targets. [`Error::Edit`] if a target would replace an immutable target and `options` does not allow this. Also
+    /// returns an error if the role does not exist or its metadata does not verify.
     pub(crate) fn list(
         &mut self,
         role: &RoleName,

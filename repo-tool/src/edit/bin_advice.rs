@@ -116,17 +116,17 @@ impl Workload {
         let most = self.most_bits();
         (bits > most).then(|| {
             format!(
-                "2^{bits} bins make a snapshot of {}, which every client fetches after each release; the recommended maximum \
-                is 2^{most}",
+                "2^{bits} bins make a snapshot of {}, which every client fetches after each release; the recommended \
+                maximum is 2^{most}",
                 size(self.snapshot_length(bits))
             )
         })
     }
 
-    /// Returns the largest bit length for which other clients accept the metadata with their default limits. The bit
-    /// length is the base-2 logarithm of the number of bins. python-tuf reads snapshots of at most 2,000,000 bytes and
-    /// targets roles of at most 5,000,000 bytes. The client tough, which does not support succinct bins, reads
-    /// snapshots of at most 1 MiB.
+    /// Returns the largest bit length for which clients other than lastmile accept the metadata with their default
+    /// limits. The bit length is the base-2 logarithm of the number of bins. python-tuf reads snapshots of at most
+    /// 2,000,000 bytes and targets roles of at most 5,000,000 bytes. The client tough, which does not support succinct
+    /// bins, reads snapshots of at most 1 MiB.
     #[must_use]
     pub fn most_bits(&self) -> u8 {
         match (self.by_version, self.succinct) {
@@ -171,9 +171,9 @@ impl Proposal {
             format!("2^{bits}: {} and {}", size(cost.first), size(cost.returning))
         };
         format!(
-            "2^{bits} bins for {targets} targets: a new client that looks for {FIRST} of them fetches {first} of metadata, and a \
-            returning client fetches {returning} after a release; without bins, both fetch {flat}.\nWith fewer bins, each bin is \
-            larger; with more, the snapshot is larger ({}; {}).\n{}",
+            "2^{bits} bins for {targets} targets: a new client that looks for {FIRST} of them fetches {first} of \
+            metadata, and a returning client fetches {returning} after a release; without bins, both fetch {flat}.\n\
+            With fewer bins, each bin is larger; with more, the snapshot is larger ({}; {}).\n{}",
             step(bits.saturating_sub(1).max(1)),
             step(bits + 1),
             Self::entries_text(load)
@@ -183,12 +183,12 @@ impl Proposal {
 
 impl Proposal {
     /// Explains whether the snapshot lists the bins by version or with a hash. If the snapshot lists them with a hash,
-    /// also states how many bytes clients would fetch if it listed them by version.
+    /// also states how many bytes clients would fetch if the snapshot listed the bins by version.
     fn entries_text(load: &Workload) -> String {
         if load.by_version {
             return format!(
-                "The snapshot lists these bins by version only, {VERSION_ENTRY} bytes each, because the keys that sign a bin can \
-                also sign snapshot and timestamp."
+                "The snapshot lists these bins by version only, {VERSION_ENTRY} bytes each, because the keys that sign \
+                a bin can also sign snapshot and timestamp."
             );
         }
         let other = Workload { by_version: true, ..*load };
@@ -197,9 +197,10 @@ impl Proposal {
         let first = size(proposal.cost.first);
         let returning = size(proposal.cost.returning);
         format!(
-            "The snapshot lists each bin with its hash, {HASH_ENTRY} bytes each, so whoever steals only the bins' key cannot \
-            replace their content. Bins that need the keys of snapshot and timestamp (`--key snapshot-1 timestamp-1 \
-            --threshold 2`) are listed by version: with 2^{bits} bins, clients fetch {first} and {returning}."
+            "The snapshot lists each bin with its hash, {HASH_ENTRY} bytes each, so an attacker who steals only the \
+            bins' key cannot replace their content. Bins that need the keys of snapshot and timestamp (`--key \
+            snapshot-1 timestamp-1 --threshold 2`) are listed by version: with 2^{bits} bins, a new client fetches \
+            {first}, and a returning client fetches {returning}."
         )
     }
 }

@@ -85,7 +85,7 @@ impl Bins {
         shape(self) == shape(other)
     }
 
-    /// Returns the first bin. Because the bins share their keys, the first bin can represent all bins.
+    /// Returns the first bin. All bins have the same keys, so the keys of the first bin are the keys of every bin.
     #[must_use]
     pub fn first(&self) -> RoleName {
         self.shape.bin(0)
@@ -173,7 +173,8 @@ impl Edit<'_> {
         self.fill(role, &moving, progress).map(drop)
     }
 
-    /// Refuses bins with the name of another delegated role, because that role would lose its targets.
+    /// Refuses bins if one of them has the name of another delegated role. Otherwise, the metadata of the bin would
+    /// replace the metadata of that role.
     fn check_names(&mut self, role: &RoleName, bins: &SuccinctRoles, old: Option<&Bins>) -> Result<(), Error> {
         let is_old =
             |name: &RoleName, delegator: &RoleName| delegator == role && old.is_some_and(|old| old.contains(name));

@@ -74,7 +74,8 @@ impl Edit<'_> {
     ///
     /// # Errors
     /// Returns an error if the role does not exist, or if the metadata of the role or of a bin does not verify. Returns
-    /// [`Error::Edit`] if two targets clash, or if `source` does not allow a target to hide or replace another target.
+    /// [`Error::Edit`] if two targets clash. Also returns [`Error::Edit`] if a target would hide or replace another
+    /// target and `source` does not allow this.
     pub fn fill(
         &mut self,
         role: &RoleName,
@@ -103,7 +104,7 @@ impl Edit<'_> {
         for ((role, ..), bulk_filled) in shares.into_iter().zip(bulk_filled) {
             let Some((content, count)) = bulk_filled else { continue };
             changed += count;
-            // Call `targets` because it records the delegator and drops earlier signatures.
+            // `targets` records the delegator and drops earlier signatures. The role that it returns is not needed.
             self.targets(&role)?;
             self.draft.targets.insert(role.clone(), content);
             self.draft.bulk_filled.insert(role);

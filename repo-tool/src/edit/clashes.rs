@@ -13,10 +13,10 @@ use crate::{EditError, Error};
 
 impl Edit<'_> {
     /// Refuses new targets that clash with each other or with listed targets. `folder` is the `targets/` folder of the
-    /// repository. Its files show, without reading all roles, whether there may be targets below a path.
+    /// repository. Its files show whether there may be targets below a path, so that not all roles have to be read.
     ///
     /// # Errors
-    /// [`EditError::FileAndFolder`] with all clashes.
+    /// Returns [`EditError::FileAndFolder`], which lists all clashes, if there are any.
     pub(crate) fn refuse_clashes(
         &mut self,
         new: &BTreeSet<&TargetPath>,
@@ -86,7 +86,7 @@ impl Edit<'_> {
 /// roles to read.
 ///
 /// # Errors
-/// [`EditError::FileAndFolder`] with all clashes.
+/// Returns [`EditError::FileAndFolder`], which lists all clashes, if there are any.
 pub(super) fn refuse_clashes_in(role: &Targets, new: &[NamedTarget]) -> Result<(), Error> {
     let mut clashes = Vec::new();
     let mut folder = "";

@@ -10,7 +10,7 @@ use super::keys::change_delegated;
 use super::path_patterns::refuse_useless;
 use crate::{EditError, Error, InvalidInput, NotFound};
 
-/// A change to a delegation. Each field that is `None` leaves that property of the delegation unchanged.
+/// A change to a delegation. If a field is `None`, this property of the delegation does not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DelegationChange {
     /// The paths that the delegated role may list.
@@ -45,8 +45,8 @@ pub struct HolderChange {
 
 impl Edit<'_> {
     /// Changes the delegation from `from` to `name`. If `from` is `None`, changes the delegation of the first role that
-    /// delegates to `name`. Returns the targets that clients will find in a different role or no longer find, but only
-    /// those in roles to which the delegator delegates directly.
+    /// delegates to `name`. Returns the targets that clients will find in a different role or no longer find. Considers
+    /// only the targets of roles to which the delegator delegates directly.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such delegation; [`Error::InvalidInput`] if the threshold is 0;

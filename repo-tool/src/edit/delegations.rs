@@ -50,8 +50,8 @@ impl Edit<'_> {
     ///
     /// # Errors
     /// [`Error::Edit`] if the role already exists, its keys cannot reach the threshold, a pattern matches nothing,
-    /// `from` has succinct bins, or the name differs only in case from the name of another role of `from`.
-    /// [`Error::Untrusted`] if metadata that is read to find the role does not verify.
+    /// `from` has succinct bins, or the name differs only in case from the name of another role of `from`. The existing
+    /// roles are read to check that the name is not taken. [`Error::Untrusted`] if one of these roles does not verify.
     pub fn delegate(&mut self, from: &RoleName, new: NewDelegation) -> Result<(), Error> {
         let threshold = new.trust.threshold()?;
         refuse_useless(&new.paths)?;
@@ -124,7 +124,7 @@ impl Edit<'_> {
 /// Parses hash prefixes.
 ///
 /// # Errors
-/// [`Error::Edit`] if a text is not 1 to 64 lower-case hexadecimal digits.
+/// [`Error::Edit`] if one of `texts` does not consist of 1 to 64 lower-case hexadecimal digits.
 pub fn hash_prefixes(texts: &[String]) -> Result<Paths, Error> {
     let prefix = |text: &String| HashPrefix::new(text).map_err(|_| EditError::HashPrefix { text: text.clone() });
     Ok(Paths::HashPrefixes(texts.iter().map(prefix).collect::<Result<_, _>>()?))

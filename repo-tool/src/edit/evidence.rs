@@ -44,7 +44,8 @@ impl Edit<'_> {
         }
         for path in evidence {
             match self.remove_target(role, &path) {
-                // Another role lists the evidence file, or no role lists it.
+                // An evidence file that another role lists is not removed. If no role lists it, nothing has to be
+                // removed.
                 Ok(_) | Err(Error::NotFound(NotFound::Target { .. })) => {}
                 Err(error) => return Err(error),
             }
@@ -53,8 +54,8 @@ impl Edit<'_> {
     }
 }
 
-/// Adds evidence files to the custom data of a package. If the listed target `before` has the same content, its
-/// evidence is kept.
+/// Adds evidence files to the custom data of a package. If the listed target `before` has the same content as `target`,
+/// the evidence of `before` is kept.
 pub(crate) fn list_evidence(
     target: &mut TargetFile,
     before: Option<&TargetFile>,

@@ -76,8 +76,9 @@ impl Checks<'_> {
     /// result, because a later check may succeed.
     ///
     /// # Errors
-    /// Returns an error if the command line or the user's configuration is invalid, or if standard output cannot be
-    /// written. The first check also returns an error if another output cannot be written.
+    /// Returns an error if the command line or the user's configuration is invalid, or if writing to standard output
+    /// fails. If another output, such as the HTML page, cannot be written, the first check returns an error, but later
+    /// checks print a warning.
     fn run(&mut self, context: &mut Context<'_>) -> Result<Bytes, Error> {
         let Self { args, output, .. } = *self;
         context.invocation.now = (context.clock)();

@@ -43,10 +43,12 @@ With a URL, the command shows the state that clients get from this URL. It compa
   * the states at the other URLs
   * the state in the repository's folder
   * the versions that earlier checks stored in $XDG_STATE_HOME/lastmile-repo
-The trusted root is the one given with --root, --root-sha256 or $LASTMILE_REPO_ROOT_SHA256. Without
-these, it is the pinned root of the repository with this metadata-url in your configuration, or else
-the pinned root of the repository in the folder (-C). Exit code 7 also means that the comparison
-found a problem, or that clients cannot reach the repository or refuse it.
+The trusted root is the one given with --root, --root-sha256 or $LASTMILE_REPO_ROOT_SHA256. The
+default is the pinned root of the repository that has this metadata-url in your configuration. If
+there is no such repository, the default is the pinned root of the repository in the folder (-C).
+
+Exit code 7 also means that the comparison found a problem, or that clients cannot reach the
+repository or refuse it.
 
 With --listen, the command repeats the check until it is stopped, and writes all outputs after each
 check. It prints a line when the result has changed. With --json, it prints a line after each check.
@@ -62,7 +64,7 @@ pub(crate) struct Args {
     /// URL from which clients get the metadata; give several URLs for mirrors [default: check the folder instead]
     #[arg(value_name = "URL")]
     pub(crate) urls: Vec<String>,
-    /// Print one line, and exit with the code 0, 1, 2 or 3, as monitoring systems expect.
+    /// Print one line, and exit with code 0, 1, 2 or 3, as monitoring systems expect.
     #[arg(long, conflicts_with = "listen")]
     pub(crate) monitor: bool,
     /// Also fetch and show all delegated roles.
@@ -119,7 +121,7 @@ pub(super) fn status(context: &mut Context<'_>, args: &Args, output: &Output) ->
     Ok(checked.exit_status())
 }
 
-/// A check that succeeded. The repository may have problems.
+/// The result of a completed check, which may have found problems in the repository.
 enum Checked {
     Folder(Box<FolderCheck>),
     Urls(ServedStatus),
@@ -223,8 +225,8 @@ fn show_folder(folder: &FolderCheck, output: &Output) -> Result<(), Error> {
     output.data_text(&status.json(), &text)?;
     if !status.pinned {
         output.warning(&format!(
-            "the root of this repository (SHA-256 {}) is not pinned, so you cannot sign content for it: compare the SHA-256 with \
-             the SHA-256 that the owners publish, then pass it with --root-sha256",
+            "the root of this repository (SHA-256 {}) is not pinned, so you cannot sign anything for this repository: \
+             compare the SHA-256 with the one that the owners publish, then pass it with --root-sha256",
             repository.digest
         ));
     }
@@ -244,8 +246,8 @@ fn note_due(roles: &[RoleStatus], output: &Output) {
     let due: Vec<String> = due.map(|role| printable(&role.name)).collect();
     if !due.is_empty() {
         output.note(&format!(
-            "Due for renewal: {}. Run `lastmile-repo renew` for timestamp and snapshot, and `lastmile-repo renew ROLE` for \
-             other roles.",
+            "Due for renewal: {}. Run `lastmile-repo renew` for timestamp and snapshot, and `lastmile-repo renew ROLE` \
+             for other roles.",
             some_of(due)
         ));
     }

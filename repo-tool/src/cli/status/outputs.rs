@@ -27,8 +27,8 @@ pub(crate) struct Outputs {
     /// Write a static HTML page without scripts.
     #[arg(long, value_name = "FILE")]
     pub(crate) html: Option<PathBuf>,
-    /// If the state has changed since the last notification, send it to the url and the command in the section
-    /// [monitor] of your configuration.
+    /// Send a notification if the state has changed since the last one. The receivers are the url and the command in
+    /// the section [monitor] of your configuration.
     #[arg(long)]
     pub(crate) notify: bool,
     /// Repeat the check until the command is stopped, and serve metrics for Prometheus at http://ADDRESS:PORT/metrics.
@@ -58,8 +58,8 @@ impl Outputs {
         self.prometheus.as_ref().is_some_and(|file| file.as_os_str() == "-")
     }
 
-    /// Checks that the options can be used together, and that a receiver of notifications is configured if it is
-    /// needed.
+    /// Checks that the options can be used together, and that a receiver of notifications is configured if `--notify`
+    /// is given.
     pub(super) fn check(&self, context: &Context<'_>) -> Result<(), Error> {
         let conflict = [("--json", context.global.json), ("--listen", self.listen.is_some())];
         if let Some((option, _)) = conflict.iter().find(|(_, is_given)| self.prints_metrics() && *is_given) {
@@ -73,7 +73,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Writes all outputs. If a notification cannot be delivered, prints only a warning, because the next run sends the
+    /// Writes all outputs. If a notification cannot be delivered, only prints a warning, because the next run sends the
     /// notification again.
     pub(super) fn write(
         &self,

@@ -73,8 +73,8 @@ pub(super) fn check(context: &Context<'_>, args: &Args, output: &Output) -> Resu
     check.run()
 }
 
-/// Parses URLs. Omits a URL that is displayed in the same way as an earlier URL, because the displayed URL identifies
-/// the metrics of each mirror.
+/// Parses URLs. Omits a URL that differs from an earlier URL only in the credentials, because the metrics identify each
+/// mirror by its URL without credentials.
 fn distinct(texts: &[String]) -> Result<Vec<BaseUrl>, Error> {
     let mut urls: Vec<BaseUrl> = Vec::new();
     for text in texts {
@@ -86,8 +86,9 @@ fn distinct(texts: &[String]) -> Result<Vec<BaseUrl>, Error> {
     Ok(urls)
 }
 
-/// Finds the root that the user trusts. This is the root given in this run, or else the pinned root of the repository
-/// with one of these metadata URLs, or else the pinned root of the repository in the folder.
+/// Finds the root that the user trusts. A root or digest that is given for this run comes first. The second choice is
+/// the pinned root of the repository with one of these metadata URLs, and the third is the pinned root of the
+/// repository in the folder.
 fn find(context: &Context<'_>, urls: &[BaseUrl]) -> Result<Found, Error> {
     let Some(first) = urls.first() else { return Err(Error::Usage("a URL is required".to_string())) };
     let user = &context.invocation.user;
@@ -171,7 +172,8 @@ fn has_version(root: &[u8], version: u64) -> bool {
 }
 
 /// Requests the roots at a URL one after the other, for at most [`SEARCH`], until it finds the root with this digest.
-/// The content of the other roots is not trusted, but a file that is not a root ends the search.
+/// The earlier roots are not verified. However, a file that does not look like the requested root version ends the
+/// search.
 fn served_root(url: &BaseUrl, digest: RootDigest) -> Result<Vec<u8>, Error> {
     let start = Instant::now();
     for version in 1..=MOST_ROOTS {
