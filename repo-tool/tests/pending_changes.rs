@@ -107,7 +107,7 @@ fn a_release_does_not_wait_for_a_pending_root() {
     let list = place.folder.path().join("list");
     std::fs::write(&list, format!("{}  5  listed\n", "0".repeat(64))).unwrap();
     let said = place.add("a", &[], ExitStatus::Done);
-    assert!(said.contains("Published.") && said.contains("The pending change to root is still pending."), "{said}");
+    assert!(said.contains("Published.") && said.contains("An earlier change to root is still pending."), "{said}");
     assert!(!said.contains("Nothing has been published"), "{said}");
     place.run(&["add", "--from-list", list.to_str().unwrap()], ExitStatus::Done);
     assert_eq!(place.published("targets"), ["a", "listed"]);

@@ -1,6 +1,6 @@
-//! Checks before publication that clients will not refuse packages because of policies. Evaluates the policies for each
-//! package that a draft adds or changes. Also evaluates them for each unchanged package that a change to a policy, a
-//! trust root or a delegation affects.
+//! Checks whether clients will accept the packages of a draft, before the draft is published. Evaluates the policies
+//! for each package that the draft adds or changes. If the draft changes a policy, a trust root or a delegation, also
+//! evaluates the policies for the unchanged packages that this change affects.
 //!
 //! Evidence files and trust roots are not packages. They need no evidence, even if a policy rule matches their paths.
 
@@ -44,9 +44,12 @@ struct Scope {
 }
 
 impl Check<'_> {
-    /// Evaluates the packages that the draft affects. `arrive` returns the session of a client that has updated to the
-    /// draft, with limits above the defaults. `reached` is the session of a client that has found the added targets.
-    /// Returns the published packages that clients will refuse after publication.
+    /// Evaluates the packages that the draft affects. Returns the published packages that clients will refuse after
+    /// publication.
+    ///
+    /// `reached` is the session of a client that has updated to the draft and has searched for the added targets.
+    /// `arrive` runs a new client that updates to the draft, and returns the client's session. The limits of this
+    /// client are higher than the default limits of clients.
     pub(super) fn judge_packages(
         &self,
         reached: &mut blocking::Session,
@@ -70,8 +73,9 @@ impl Check<'_> {
         self.judge_below(&mut judge, &scope.roles, &packages)
     }
 
-    /// Returns whether a role that the draft affects has a policy, before or after the change. Unless delegations
-    /// change, reads only the roles that clients visit when they search for the changed targets.
+    /// Returns whether a role that the draft affects has a policy, either now or once the draft is published. Reads
+    /// only the roles that clients visit when they search for the changed targets. If delegations change, reads all
+    /// published roles except bins.
     fn has_policies(&self, reached: &mut blocking::Session) -> Result<bool, Error> {
         if self.draft.targets.values().any(RoleContent::has_policy) {
             return Ok(true);
@@ -80,8 +84,8 @@ impl Check<'_> {
         if published.read_roles().any(|(_, targets)| has_policy(&targets.header)) {
             return Ok(true);
         }
-        // A role that has a policy may list a target that the draft removes from another role. Searching for the target
-        // reads that role.
+        // If another role also lists a removed target, clients find the target through that role, which may have a
+        // policy. The search for the target reads that role, and its policy is noticed below.
         for path in self.removed_targets(published)? {
             reached.find(&path).map_err(from_client)?;
         }
@@ -262,7 +266,7 @@ impl Check<'_> {
         Ok(roots)
     }
 
-    /// Evaluates the published packages of `roles` and of the roles that they delegate to, except the packages in
+    /// Evaluates the published packages of `roles`, and of the roles to which `roles` delegate. Skips the packages in
     /// `judged`.
     fn judge_below(
         &self,
@@ -340,7 +344,8 @@ impl Scope {
 }
 
 /// Returns whether a change to the delegations of a role may cause the search for a published target to end in a
-/// different role. New roles at the end of the list are searched last, so they hide no published target.
+/// different role. Roles that are appended to the list of delegations are searched last, so they hide no published
+/// target.
 fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> bool {
     let none = Delegations::new();
     let old = before.unwrap_or(&none);

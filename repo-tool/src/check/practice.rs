@@ -1,5 +1,5 @@
-//! Findings about shared keys, low thresholds, long lifetimes and dangerous target names, in the metadata of any
-//! repository, including repositories made with other tools.
+//! Findings about shared keys, low thresholds, long lifetimes and dangerous target names in the metadata of a
+//! repository. The repository may have been made with another tool.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -137,8 +137,8 @@ impl<'a> Subject<'a> {
             let left = *expires - now;
             if left > most {
                 let text = format!(
-                    "{role} expires in {} days, but at most {} days are usual: until then, an attacker can show clients \
-                     the old version of {role} and hide newer ones",
+                    "{role} expires in {} days, but at most {} days are usual: until {role} expires, an attacker can \
+                     show clients this version and hide newer ones",
                     left.num_days(),
                     most.num_days()
                 );

@@ -25,7 +25,7 @@ pub(crate) fn client(
         .store(store)
         .limits(limits)
         .reusable_targets(known)
-        // This client checks metadata. It installs nothing, so it needs no evidence.
+        // This client only checks metadata and installs nothing, so it needs no evidence.
         .ignore_policies()
         .build()
         .map_err(|error| PublicationError::Client(error.into()))?;
@@ -41,8 +41,8 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
-                // If the limit of root updates had stopped the client in every round so far, the root version would be
-                // higher.
+                // A client that reached the limit of root updates in every round has a root version above
+                // `at_once * round`. Any other client stopped because there is no newer root.
                 if reached.get() <= at_once * round || before == Some(reached) {
                     return Ok(session);
                 }

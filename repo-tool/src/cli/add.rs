@@ -161,7 +161,7 @@ fn add_list(
     let bar = output.bar("reading", length);
     let progress = |done| bar.set_position(done as u64);
     let layout = context.layout();
-    // Report a missing repository before reading a pipe.
+    // If the repository is missing, report this before waiting for a list on standard input.
     Config::read(&layout)?;
     let list = if list == Path::new(STDIN) {
         if context.global.pass_phrase_file.as_deref() == Some(list) {

@@ -89,7 +89,7 @@ pub(crate) enum Command {
     /// Require evidence for packages: signatures, attestations and build provenance.
     #[command(subcommand)]
     Policy(PolicyCommand),
-    /// Sign timestamp and snapshot, and roles that you name, again when they are due.
+    /// Renew timestamp, snapshot and the roles that you name, if they are due.
     Renew(Renew),
     /// Change the keys of a role.
     Rotate(Rotate),

@@ -15,10 +15,11 @@ use serde_json::json;
 use super::context::Context;
 use crate::Error;
 
-/// For each sample of an attack, starts a server on 127.0.0.1 and a new installation of the client. The client first
-/// updates from an honest repository. It must then refuse the sample twice with exit code 1 and leave its trusted and
-/// downloaded files unchanged, or accept the sample if it is unusual but valid input. Finally, the client must update
-/// to the newest release of an honest repository.
+/// An attack has one or more samples, which are variants of the attack. For each sample, starts a server on 127.0.0.1
+/// and a new installation of the client. The client first updates from an honest repository. It must then refuse the
+/// sample twice, each time with exit code 1, and leave its trusted and downloaded files unchanged. If the sample is
+/// unusual but valid input, the client must accept it instead. Finally, the client must update to the newest release of
+/// an honest repository.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

@@ -87,7 +87,8 @@ struct BuildArgs {
     /// ID of the builder, as it appears in policies.
     #[arg(long, value_name = "URI", requires = "source")]
     builder: Option<String>,
-    /// Build type: the default, or a build type for GitHub Actions workflows.
+    /// Build type of the statement. If the build ran in GitHub Actions, give the build type of the workflow instead of
+    /// the default.
     #[arg(long, value_name = "URI", default_value = BUILD_TYPE)]
     build_type: String,
     /// Repository of the source, such as git+https://github.com/acme/app
@@ -293,8 +294,8 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
     Ok((Artifact::new(name, hashes), bytes))
 }
 
-/// Opens the private key that `name` specifies. Opens the repository only if `name` is not a key file, a key in the
-/// repository's key folder or a signer of the invocation.
+/// Opens the private key that `name` specifies. First looks for a key file, a key in the repository's key folder, or a
+/// signer of the invocation with this name. Opens the repository only if it finds none of them.
 fn signer(context: &Context<'_>, name: &str) -> Result<Arc<dyn Signer>, Error> {
     let layout = context.layout();
     let phrases = context.invocation.phrases.as_ref();

@@ -26,8 +26,8 @@ Examples:
   lastmile-repo bins --bit-length 8
   lastmile-repo bins --bit-length 4 --prefixes      # for clients without succinct bins (TAP 15)")]
 pub(crate) struct Bins {
-    /// Number of bits of a target path's hash that select its bin, 1 to 16. Without this option, the tool recommends a
-    /// number.
+    /// Number of bits of the path's hash that select the bin for a target, 1 to 16. Without this option, the command
+    /// recommends a number.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=16))]
     pub(crate) bit_length: Option<u8>,
     /// Write each bin as a delegation by hash prefix, which every client supports.
@@ -39,11 +39,11 @@ pub(crate) struct Bins {
     /// Names of the bins: PREFIX-00, PREFIX-01, …
     #[arg(long, default_value = "bin", value_name = "PREFIX")]
     pub(crate) name_prefix: String,
-    /// Keys of the bins [default: the keys of the role's earlier bins, or else of the role]
+    /// Keys of the bins [default: the keys of the role's earlier bins, or of the role if it has no bins]
     #[arg(long, num_args = 1.., value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// Number of keys that must sign for a bin [default: 1 with --key, or else the threshold of the earlier bins or of
-    /// the role]
+    /// Number of keys that must sign for a bin [default: 1 with --key; otherwise the threshold of the role's earlier
+    /// bins, or of the role if it has no bins]
     #[arg(long)]
     pub(crate) threshold: Option<u32>,
 }

@@ -30,7 +30,7 @@ pub(crate) struct CatchUp {
     /// URL of the metadata on the server; stored in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Adopt content from another copy of the repository: copy it into this folder. Without this option, such content
+    /// Copy content into this folder even if it was not published from this folder. Without this option, such content
     /// is refused
     #[arg(long)]
     pub(crate) adopt: bool,

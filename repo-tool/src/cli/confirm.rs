@@ -29,8 +29,8 @@ impl Confirmation {
     /// Asks `question`, unless the user gave `--yes`. A dry run does not ask, but also needs a terminal or `--yes`.
     ///
     /// # Errors
-    /// [`Error::Failed`] with the text `refusal` for any answer except `yes`; [`Error::Usage`] if there is no terminal
-    /// or the answer cannot be read.
+    /// Returns [`Error::Failed`] with the text `refusal` if the answer is not `yes`. Returns [`Error::Usage`] if there
+    /// is no terminal, or if the answer cannot be read.
     pub(super) fn require(
         self,
         context: &Context<'_>,

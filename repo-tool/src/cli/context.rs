@@ -121,8 +121,8 @@ impl Context<'_> {
         Ok(repository)
     }
 
-    /// Opens the repository for a change. A dry run makes the same checks, warns about commands that were interrupted
-    /// while they published, and opens the repository only for reading.
+    /// Opens the repository for a change. In a dry run, opens the repository only for reading, after the checks that
+    /// precede a change. A dry run also warns about commands that were interrupted while they published.
     pub(super) fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
@@ -173,7 +173,7 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
     global.allow_key.iter().cloned().chain(listed).map(absolute).collect()
 }
 
-/// Returns how long to wait for the repository's lock. A message tells the user when the wait begins.
+/// Returns how long to wait for the repository's lock. If a command has to wait, it shows a message first.
 fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let output = output.clone();
     let folder = global.repository.clone();

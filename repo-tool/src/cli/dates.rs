@@ -18,13 +18,13 @@ use crate::published::Published;
 use crate::report::overview::minute;
 use crate::{Outcome, Plan, Renewal, Repository, shell};
 
-/// To warn about delegated roles, a command reads their files, unless the snapshot lists more roles than `MOST_ROLES`,
-/// or the files that have not been read yet are longer than `MOST_BYTES` in total. The warning must not slow down a
-/// command that changes one of many roles.
+/// To warn about delegated roles, a command must read their files. It reads them only if the snapshot lists at most
+/// `MOST_ROLES` roles and the unread files have at most `MOST_BYTES` bytes in total. Otherwise, the warning would slow
+/// down a command that changes one of many roles.
 const MOST_ROLES: usize = 100;
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Warns about roles that were not renewed in time, after a command that has succeeded. `dir` is the folder of the
+/// After a command has succeeded, warns about roles that were not renewed in time. `dir` is the folder of the
 /// repository.
 ///
 /// This function is called after every command that succeeds, so a new command cannot omit the warning by mistake. The
@@ -71,8 +71,8 @@ pub(super) fn warn_after(command: &Command, context: &Context<'_>, dir: &Path, o
     }
 }
 
-/// Warns in one line about roles that were not renewed in the first half of their renewal period, or that expire before
-/// the timestamp is next due for renewal.
+/// Warns in one line about overdue roles. A role is overdue if it was not renewed in the first half of its renewal
+/// period, or if it expires before the timestamp is next due for renewal.
 pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository, output: &Output) {
     context.has_warned.set(true);
     if can_read_all(&repository.published) {
@@ -127,7 +127,7 @@ pub(super) fn read_dates(published: &Published) -> Vec<(&RoleName, DateTime<Utc>
 struct Dates {
     expires: DateTime<Utc>,
     renew_from: DateTime<Utc>,
-    /// The keys that must sign, if too few of them are on this machine.
+    /// The result of [`signers`].
     signers: Option<String>,
 }
 
@@ -195,13 +195,13 @@ pub(super) fn note_lifetime(repository: &mut Repository, role: &RoleName, config
     output.note(&format!("If {role} is signed now, it is valid until {}.", minute(config.expiry(repository.now()))));
 }
 
-/// Returns a line that says until when roles are valid, and when and how to renew them.
+/// Returns a line that says when roles expire, and when and how to renew them.
 fn line(published: &Published, dates: &Dates, roles: &[&RoleName]) -> String {
     let names = some_of(roles.iter().map(ToString::to_string));
     let (verb, them) = if roles.len() == 1 { ("is", "it") } else { ("are", "them") };
     let how = how_to_renew(&arguments(published, roles), dates.signers.as_deref());
     let (expires, from) = (minute(dates.expires), minute(dates.renew_from));
-    format!("{names} {verb} valid until {expires}. Renew {them} from {from} on: {how}.")
+    format!("{names} {verb} valid until {expires}. Renew {them} on or after {from}: {how}.")
 }
 
 /// Returns the arguments of `renew` for roles. Succinct bins share one argument, because there may be many.
@@ -221,14 +221,14 @@ fn arguments(published: &Published, roles: &[&RoleName]) -> String {
     if arguments.len() > NAMED { "ROLE…".to_string() } else { shell::arguments(&arguments) }
 }
 
-/// Returns a text that says how to renew roles. `signers` names the keys that must sign, if too few of them are on this
-/// machine.
+/// Returns a text that says how to renew roles. `signers` is the result of the function [`signers`].
 pub(super) fn how_to_renew(roles: &str, signers: Option<&str>) -> String {
     let signers = signers.map_or_else(String::new, |signers| format!("{signers}; "));
     format!("{signers}run `lastmile-repo renew {roles}`")
 }
 
-/// Returns a text that names the keys of `ring`, or `None` if enough of these keys are on this machine.
+/// Returns a text that says how many keys must sign for a role, and names the keys of the role. Returns `None` if this
+/// machine has enough of these keys. `ring` contains the keys and the threshold of the role.
 pub(super) fn signers(repository: &Repository, ring: &KeyRing, names: &KeyNames) -> Option<String> {
     if repository.can_sign_with(ring) {
         return None;

@@ -23,7 +23,7 @@ fn every_change_warns_of_roles_that_were_not_renewed_in_time() {
     }
     let ran = home.run(&["renew", "root"]);
     assert!(!ran.stderr.contains("not renewed in time"), "{}", ran.stderr);
-    let valid = "root is valid until 2032-02-16 17:46 UTC. Renew it from 2031-12-18 17:46 UTC on: run `lastmile-repo renew root`.";
+    let valid = "root is valid until 2032-02-16 17:46 UTC. Renew it on or after 2031-12-18 17:46 UTC: run `lastmile-repo renew root`.";
     assert!(ran.stderr.contains(valid), "{}", ran.stderr);
     assert!(!add(&home, "c", &[]).contains("not renewed in time"));
 }
@@ -43,7 +43,8 @@ fn every_command_with_a_repository_warns_once_of_roles_that_were_not_renewed_in_
     std::fs::write(&file, "content").unwrap();
     assert_eq!(home.run(&["add", &file, "--quiet"]).status, ExitStatus::Done);
     home.now += TimeDelta::days(166);
-    // Half of the 30-day renewal period of targets has passed. Renew timestamp and snapshot.
+    // Half of the 30-day renewal period of targets has passed. Timestamp and snapshot are renewed, so that only targets
+    // is overdue.
     assert_eq!(home.run(&["renew", "--force", "--quiet"]).status, ExitStatus::Done);
     let metadata_url = format!("file://{served}/metadata/");
     let expected = "warning: not renewed in time: targets (expires 2030-09-13 17:46 UTC); run `lastmile-repo renew targets` with \
@@ -164,8 +165,8 @@ fn commands_report_until_when_roles_are_valid_that_people_sign() {
         let said = ran.stderr.lines().filter(|line| line.contains("valid until") || line.contains("--calendar"));
         assert_eq!(said.collect::<Vec<_>>(), expected, "{args:?}: {}", ran.stderr);
     };
-    let root = "root is valid until 2031-03-17 17:46 UTC. Renew it from 2031-01-16 17:46 UTC on: run `lastmile-repo renew root`.";
-    let dates = "valid until 2030-09-13 17:46 UTC. Renew it from 2030-08-14 17:46 UTC on: run `lastmile-repo renew";
+    let root = "root is valid until 2031-03-17 17:46 UTC. Renew it on or after 2031-01-16 17:46 UTC: run `lastmile-repo renew root`.";
+    let dates = "valid until 2030-09-13 17:46 UTC. Renew it on or after 2030-08-14 17:46 UTC: run `lastmile-repo renew";
     let targets = format!("targets is {dates} targets`.");
     let calendar = "`lastmile-repo status --calendar FILE` writes the renewal dates to a calendar.";
     says(&["init", "--unencrypted-keys"], &[root, &targets, calendar]);

@@ -1,5 +1,5 @@
-//! The exchange of changes with other machines: the options `--catch-up` and `--push`, and the messages that tell the
-//! user to which machine a pending change must be copied.
+//! The exchange of changes with other machines: the options `--catch-up` and `--push`, and the messages about copying a
+//! pending change to another machine.
 
 use clap::Args;
 use lastmile_cli_support::{ExitStatus, Output};
@@ -21,18 +21,18 @@ pub(crate) struct Exchange {
     #[arg(long, conflicts_with = "dry_run")]
     catch_up: bool,
     /// Like --catch-up, but also push to the stored destination after the change, as `push --catch-up` does. If this
-    /// folder has changes that are not pushed, it is not updated before the change.
+    /// folder already has changes that are not pushed, the update before the change is skipped.
     #[arg(long, conflicts_with = "dry_run")]
     push: bool,
 }
 
 impl Exchange {
-    /// Updates the folder with the newest published state, runs `command`, and pushes the change that the command has
-    /// published. Updates and pushes only if the options say so.
+    /// Runs `command`. With `--catch-up` or `--push`, first updates the folder with the newest published state. With
+    /// `--push`, afterwards pushes the change that the command has published.
     ///
     /// # Errors
-    /// [`Error::Usage`] if there is no destination to push to. [`Error::Failed`] if the folder may have unpushed
-    /// changes, which an update would lose, and `--push` was not given.
+    /// Returns [`Error::Usage`] if there is no destination to push to. With `--catch-up`, returns [`Error::Failed`] if
+    /// the folder may have unpushed changes, because the update would lose them.
     pub(super) fn around(
         &self,
         context: &Context<'_>,
@@ -69,8 +69,8 @@ impl From<Run> for Receipt {
     }
 }
 
-/// Returns lines that tell the user how to publish a pending change that lacks at most the signatures of snapshot and
-/// timestamp.
+/// Returns lines that tell the user how to publish a pending change. Only the signatures of snapshot and timestamp may
+/// still be missing.
 pub(super) fn how_to_publish(repository: &Repository) -> Vec<String> {
     let missing: Vec<RoleName> = RoleName::ONLINE.into_iter().filter(|role| !repository.can_sign(role)).collect();
     if missing.is_empty() {

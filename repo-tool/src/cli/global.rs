@@ -10,8 +10,8 @@ use crate::root_digest::RootDigest;
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The repository's folder [env: LASTMILE_REPOSITORY=]
-    // clap reads only the environment of the process, but tests pass a different environment, so `parsed` sets the
-    // default.
+    // If the environment variable is set, `parsed` in mod.rs makes its value the default. clap cannot do this, because
+    // it reads only the environment of the process, but tests pass a different environment.
     #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub(crate) repository: PathBuf,
     /// Show what the command would do, without changing anything.
@@ -49,8 +49,8 @@ pub(crate) struct Global {
     /// Seconds to wait for another process that is changing the repository; 0 disables waiting
     #[arg(long, global = true, value_name = "SECONDS", default_value_t = 60)]
     pub(crate) wait: u64,
-    /// Sign even if the metadata contains the unknown member or key NAME. If a command refuses to sign for this reason,
-    /// its error message shows the NAME.
+    /// Sign even if the metadata contains the unknown member or unusable key with this NAME. If a command refuses to
+    /// sign for this reason, its error message shows the NAME.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) accept: Vec<String>,
     /// Print only errors and the requested data.

@@ -56,11 +56,11 @@ pub(crate) struct Init {
     /// this folder with the files at the URL
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Write metadata files without version numbers in their names, and target files without hashes. Clients that
-    /// update while you publish may fail.
+    /// Omit the version numbers from the names of metadata files, and the hashes from the names of target files.
+    /// Clients that update while you publish may fail.
     #[arg(long)]
     pub(crate) no_consistent_snapshot: bool,
-    /// Write target files without hashes in their names. Each name can be published only once.
+    /// Omit the hashes from the names of target files. Each name can be published only once.
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
     /// Pattern that matches the names of immutable targets, whose published content must never change; `!PATTERN`

@@ -138,15 +138,15 @@ fn uri_beside(layout: &Layout, public: &Path) -> Option<KeyUri> {
 
 /// A key or key ID to remove from a role.
 pub(super) enum Removal {
-    /// A usable key. All encodings of the key are removed.
+    /// A usable key. If the role lists the key in several encodings, all of them are removed.
     Key(PublicKey),
     /// A listed key ID that does not identify exactly one usable key.
     Odd(Odd),
 }
 
 impl Removal {
-    /// Returns the key material. Returns `None` if the key ID has no key, or if the only problem is that the key ID is
-    /// listed more than once.
+    /// Returns the key material of a usable or unusable key. Returns `None` for a key ID that has no key or is listed
+    /// more than once.
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
             Self::Key(public) => Some(KeyMaterial::from(public)),
@@ -156,7 +156,8 @@ impl Removal {
     }
 }
 
-/// Looks up a key to remove, as [`resolve_public`] does. Also accepts the first digits of a key ID in `odd`.
+/// Looks up a key to remove, as [`resolve_public`] does. Also accepts the first digits of a key ID in `odd`, the list
+/// of key IDs that do not identify exactly one usable key.
 pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: &str) -> Result<Removal, Error> {
     let mut fitting: Vec<Odd> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
     fitting.sort_by(|one, other| one.id.cmp(&other.id));
@@ -209,7 +210,7 @@ pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<
 /// A key to show.
 struct Shown {
     public: PublicKey,
-    /// The public key file from which the key was read, if the private key could not be opened to verify that file.
+    /// The `.pub` file from which the key was read because the private key next to it could not be opened.
     according_to: Option<PathBuf>,
 }
 
@@ -231,7 +232,7 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
             let is_open = open_private_key(&path, name, links, &NoPassPhrases).is_ok();
             match read_public_key(&beside, links) {
                 Ok(public) if !is_open => Ok(Shown { public, according_to: Some(beside) }),
-                // This opens the private key and refuses a `.pub` file that contains a different key.
+                // `resolve_public` opens the private key, and refuses a `.pub` file that contains a different key.
                 _ => resolve_public(repository, name).map(Shown::from),
             }
         }

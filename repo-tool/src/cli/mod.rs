@@ -83,7 +83,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     })
 }
 
-/// Parses the command line. The default repository may come from the environment.
+/// Parses the command line. If [`REPOSITORY_VARIABLE`] is set, its value is the default of `--repository`.
 fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
     let mut command = scope::command();
     if let Some(repository) = world.variable(REPOSITORY_VARIABLE) {

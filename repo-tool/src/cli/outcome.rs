@@ -157,8 +157,8 @@ pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &
     }
 }
 
-/// Tells the user whether the change was added to the pending change, whether an earlier change is still pending, and
-/// which earlier signatures no longer count.
+/// Tells the user whether the change was added to the pending change, and which earlier signatures no longer count. If
+/// the change was published instead, names the roles whose earlier change is still pending.
 pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Output) {
     let added = if run.is_dry() { "This would be added" } else { "Added" };
     let draft = &plan.draft;
@@ -170,7 +170,7 @@ pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Ou
     let beside = some_of(plan.pending.iter().map(RoleName::to_string));
     match outcome {
         _ if beside.is_empty() => {}
-        Outcome::Published { .. } => output.note(&format!("The pending change to {beside} is still pending.")),
+        Outcome::Published { .. } => output.note(&format!("An earlier change to {beside} is still pending.")),
         Outcome::Staged(_) => output.note(&format!("{added} to the pending change to {beside}.")),
         Outcome::Nothing => {}
     }
@@ -186,9 +186,9 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
         Outcome::Nothing => output.note("Nothing to change."),
         Outcome::Published { seamless: true, .. } => output.note(verb),
         Outcome::Published { seamless: false, .. } => output.note(&format!(
-            "{verb} The old keys are not on this machine and {} sign. A client that is updating at {} moment may \
-             therefore fail once, but its next attempt succeeds.",
-            if run.is_dry() { "would not" } else { "did not" },
+            "{verb} The old keys {} the new files, because these keys are not on this machine. A client that is \
+             updating at {} moment may fail once, but its next attempt succeeds.",
+            if run.is_dry() { "would not sign" } else { "did not sign" },
             if run.is_dry() { "that" } else { "this" },
         )),
         Outcome::Staged(documents) if documents.iter().all(|document| document.role.is_online()) && !run.is_dry() => {

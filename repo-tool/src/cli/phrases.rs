@@ -39,8 +39,8 @@ pub(super) struct Phrases {
 }
 
 impl Phrases {
-    /// Creates a source of pass-phrases. Takes the prompt from `world` if there is a terminal, and takes standard input
-    /// if `file` is `-`.
+    /// Creates a source of pass-phrases. If there is a terminal, takes the prompt out of `world`. If `file` is `-`,
+    /// takes standard input out of `world`.
     pub(super) fn new(file: Option<PathBuf>, world: &mut World) -> Self {
         let variable = (world.env)(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec()));
         let ask = world.stdin_is_terminal.then(|| world.take_ask_secret());

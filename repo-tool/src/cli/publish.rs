@@ -20,8 +20,9 @@ use crate::{Error, Repository};
 /// `publish`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Exit code 6 means that nothing was published, because signatures are still missing. With --push, it
-can also have the meaning that it has for `push`.
+Exit code 6 means that nothing was published, because signatures are still missing. With --push,
+exit code 6 can also mean that the change was pushed, but clients do not get the new state from the
+public URL yet.
 
 Examples:
   lastmile-repo publish
@@ -52,9 +53,10 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     };
     draft.config = Some(repository.config_without_unused_keys(&draft)?);
     let revoked = revoked_keys(&mut repository, &draft)?;
-    // A revocation must succeed even if an attacker who has the key is publishing files on the server.
+    // Revoking a key is an emergency, which skips some checks. Otherwise, an attacker who has the key could prevent the
+    // revocation by publishing files on the server.
     repository.is_emergency = !revoked.is_empty();
-    // A pending change that has target files but no metadata cannot be published.
+    // If the pending change has target files but no metadata, nothing is published, and the change stays pending.
     let is_empty = draft.is_empty();
     let mut exit = conclude(context, &mut repository, draft, output)?;
     // This exit status tells scripts that the change is still pending.
@@ -74,8 +76,8 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     Ok(exit)
 }
 
-/// Returns the keys that no role will trust anymore once `draft` is published. Also returns, for each key, the state
-/// before the publication, which the proof of the revocation needs.
+/// Returns the keys that no role will trust anymore once `draft` is published. Each key comes with the currently
+/// published state, which the proof of its revocation needs.
 fn revoked_keys(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
     let publics = |keys: &BTreeMap<KeyId, Key>| -> BTreeSet<PublicKey> {
         keys.values().filter_map(|key| key.public_key().ok().cloned()).collect()

@@ -50,7 +50,7 @@ pub(crate) struct Pull {
     /// with `init --no-hash-prefix`
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
-    /// Adopt content from another copy of the repository: copy it into this folder. Without this option, such content
+    /// Copy content into this folder even if it was not published from this folder. Without this option, such content
     /// is refused
     #[arg(long)]
     pub(crate) adopt: bool,
@@ -154,17 +154,19 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
         format!("Downloaded {targets} from {}.", source.metadata_url)
     });
     if !is_dry {
-        output.note("repo.toml contains defaults. Set the lifetimes of the roles and the keys of this machine there.");
+        output.note(
+            "repo.toml contains defaults. In it, set the lifetimes of the roles, and list the keys of this machine.",
+        );
     }
     Ok(ExitStatus::Done)
 }
 
-/// Returns whether the folder has published changes that were not pushed to the stored destination. [`adopt`] would lose
-/// such changes. A machine without the snapshot key cannot publish, so it has none. `option` is the option for which this
-/// is asked.
+/// Returns whether the folder has published changes that were not pushed to the stored destination. [`adopt`] would
+/// lose such changes. Returns `false` on a machine without the snapshot key, because it cannot publish. `option` is the
+/// option that needs the stored destination, for the error message.
 ///
 /// # Errors
-/// [`Error::Usage`] if this machine can publish, but no destination is stored.
+/// Returns [`Error::Usage`] if this machine can publish, but no destination is stored.
 pub(super) fn has_unpushed(context: &Context<'_>, option: &str) -> Result<bool, Error> {
     let repository = Repository::open(&context.global.repository, &context.invocation)?;
     if !repository.can_sign(&RoleName::SNAPSHOT) {
@@ -205,8 +207,8 @@ fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Ou
     let done = catch_up_through(&source.transport, dir, &context.invocation, &source.metadata_url, foreign, mode)?;
     if is_given && mode == Mode::Apply {
         source.remember(context, digest)?;
-        // `catch_up_through` records the snapshot only for stored destinations, and `remember` may have stored a new
-        // one.
+        // `catch_up_through` has recorded the snapshot for the destinations that were stored then. `remember` may have
+        // stored another destination, for which the snapshot must be recorded now.
         let repository = Repository::open(dir, &context.invocation)?;
         context.invocation.user.record_adoption(digest, &repository.published.snapshot)?;
     }

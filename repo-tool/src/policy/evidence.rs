@@ -117,10 +117,7 @@ impl Repository {
     /// # Errors
     /// [`Error::File`] if a file cannot be written. Also returns an error if the metadata of the role cannot be read. A
     /// role that does not exist is treated as a role without targets.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the folder is not part of the repository, and is removed afterwards"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this temporary folder is not part of the repository")]
     pub(crate) fn prepare_evidence(
         &mut self,
         role: &RoleName,

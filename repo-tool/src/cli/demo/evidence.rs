@@ -1,4 +1,4 @@
-//! The scenes of the demo about policies: packages with and without the required evidence.
+//! The part of the demo about policies, which shows packages with and without the required evidence.
 
 use lastmile_cli_support::ExitStatus;
 
@@ -10,7 +10,7 @@ use crate::files::access;
 const BUILDER: &str = "https://builder.example/release";
 /// The source that the policy names.
 const SOURCE: &str = "git+https://source.example/tools";
-/// The policy without the table of its signer, which the demo adds.
+/// The policy without its signer table. The demo adds this table.
 const RULE: &str = r#"
 [builder.release]
 id    = ["https://builder.example/release"]

@@ -1,7 +1,7 @@
 //! `demo`: simulates a maintainer, a client and an attacker with the packages that this program was built from.
 //!
-//! Every scene runs the real commands over HTTP on loopback and checks their results. The maintainer's commands are
-//! separate processes. The client's commands run in this process, so that the demo can set their clock.
+//! Each part of the demo runs the real commands over HTTP on loopback and checks their results. The maintainer's
+//! commands are separate processes. The client's commands run in this process, so that the demo can set their clock.
 
 mod attacker;
 mod copies;

@@ -16,9 +16,9 @@ use crate::{Draft, Error, Repository, names};
 #[command(after_help = "\
 The policy covers the packages that clients find through the role, including the packages of roles
 to which it delegates. A delegated role can add requirements, but cannot change the requirements of
-the roles above it. The trust roots that the policy names must be targets of the same role. Before
-publishing the policy, the command checks that clients still accept the published packages.
-docs/policy.md describes the format.
+the roles above it. Each trust root that the policy names must be a target of the same role, unless
+the policy contains its SHA-256. Before publishing the policy, the command checks that clients still
+accept the published packages. docs/policy.md describes the format.
 
 Examples:
   lastmile-repo policy set policy.toml --dry-run

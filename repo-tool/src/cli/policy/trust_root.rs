@@ -39,7 +39,7 @@ Examples:
   lastmile-repo policy trust-root update https://tuf-repo-cdn.sigstore.dev \\
       --path trust/sigstore-public.json")]
 pub(crate) struct Update {
-    /// URL of the TUF repository, whose targets are below targets/.
+    /// URL of the TUF repository. The metadata is fetched from this URL, and the targets from targets/ below it.
     url: String,
     /// File with the first root of the TUF repository, obtained through a channel that you trust. Needed only once.
     #[arg(long, value_name = "FILE")]
@@ -50,7 +50,7 @@ pub(crate) struct Update {
     /// Target path in your repository.
     #[arg(long, value_name = "PATH", default_value = "trust/sigstore-public.json")]
     path: String,
-    /// Role that lists the trust root, and whose policy may name it.
+    /// Role that lists the trust root. Only the policy of this role can name it without a SHA-256.
     #[arg(long, default_value = "targets", value_name = "ROLE")]
     role: String,
     /// Publish even if clients will refuse packages that are already published.
@@ -64,7 +64,7 @@ pub(super) fn run(context: &Context<'_>, command: &TrustRootCommand, output: &Ou
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the folder is not part of the repository, and is removed afterwards")]
+#[expect(clippy::disallowed_methods, reason = "this temporary folder is not part of the repository")]
 fn update(context: &Context<'_>, args: &Update, output: &Output) -> Result<ExitStatus, Error> {
     let url = base_url(&args.url)?;
     let role = names::role(&args.role)?;
