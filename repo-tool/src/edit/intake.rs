@@ -20,7 +20,7 @@ use crate::files::own_files::{self, OwnFiles, is_hidden};
 use crate::names::{of_file, target_path};
 use crate::{EditError, Error, PathError, parallel};
 
-/// The number of bytes that are copied at once.
+/// The size of the buffer for reading files, in bytes.
 const PART: usize = 256 * 1024;
 /// The maximum length of a file name on common file systems, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -36,21 +36,21 @@ pub struct Source {
 }
 
 impl Source {
-    /// Creates a source. If the file contains a private key, it will not be published.
+    /// Creates a source. [`copy`] refuses the file if it contains a private key.
     #[must_use]
     pub fn new(file: PathBuf, name: TargetPath) -> Self {
         Self { file, name, private_keys: PrivateKeys::Refuse }
     }
 
-    /// Allows the file to contain a private key, such as a test key. The private keys of the repository are still
-    /// refused.
+    /// Allows the file to contain a private key, such as a test key. [`copy`] still refuses the private keys of the
+    /// repository.
     #[must_use]
     pub fn allow_private_keys(self) -> Self {
         Self { private_keys: PrivateKeys::Allow, ..self }
     }
 }
 
-/// Whether to refuse a file that contains a private key.
+/// Whether a file that contains a private key is refused or allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PrivateKeys {
     Refuse,
@@ -84,13 +84,14 @@ pub struct Incoming {
     pub file: PathBuf,
 }
 
-/// Finds the files to publish in each of `paths`, which may be files or folders. The target path of a file in a folder
-/// is its path relative to the folder. The target path of a file in `paths` itself is its file name. Both get the
-/// prefix `under`, if there is one. The paths in `paths` themselves are never skipped, even if they are hidden.
+/// Finds the files to publish in each of `paths`, which may be files or folders. For a file that is itself in `paths`,
+/// the target path is the file name. For a file in a folder, the target path is relative to the folder. If `under` is
+/// given, it is prepended to every target path. The paths in `paths` themselves are never skipped, even if they are
+/// hidden.
 ///
 /// # Errors
-/// [`PathError::Unpublishable`] with all files that cannot be published: links, FIFOs, devices, and files whose names
-/// are not UTF-8 or not safe on every platform.
+/// [`PathError::Unpublishable`] if some files cannot be published. The error lists all of them. Links, FIFOs and
+/// devices cannot be published, nor can files whose names are not UTF-8 or not safe on every platform.
 pub fn find<P: AsRef<Path>>(paths: &[P], under: Option<&str>, hidden: Hidden) -> Result<FoundFiles, Error> {
     let mut found = FoundFiles::default();
     let mut refused = Vec::new();
@@ -139,8 +140,8 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
     Ok(Source::new(file.to_path_buf(), name))
 }
 
-/// Returns the paths of a target's files in `targets/`. With hash prefixes, there is one path for each hash (TUF
-/// specification 6.2.1). Otherwise, there is only the plain path (TUF specification 3.1.1).
+/// Returns the paths in `targets/` at which a target is published. If file names have hash prefixes, there is one path
+/// for each hash (TUF specification 6.2.1). Otherwise, there is only the plain path (TUF specification 3.1.1).
 pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
     let path = target.path.as_str();
     if names == TargetNames::Plain {
@@ -154,8 +155,8 @@ pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
 /// processed.
 ///
 /// # Errors
-/// [`Error::Private`] with all files that must stay private: the repository's own files (`own`), and files that contain
-/// a private key. After any error, all copies are removed.
+/// [`Error::Private`] if some files must stay private, because they belong to the repository itself (`own`) or contain
+/// a private key. The error lists all of them. After any error, all copies are removed.
 pub fn copy(
     sources: &[Source],
     into: &Path,
@@ -204,7 +205,7 @@ pub(crate) fn measure(
     })
 }
 
-/// Processes each source with `work`. If some files must stay private, returns one error that lists all of them.
+/// Calls `work` for each source. If some files must stay private, returns one error that lists all of them.
 fn each(
     sources: &[Source],
     own: &OwnFiles,
@@ -236,7 +237,7 @@ fn each(
     Ok(incoming)
 }
 
-/// Returns the file name for the copy of the source with the number `number`.
+/// Returns the file name for the copy of the source at index `number`.
 pub(crate) fn name(number: usize) -> String {
     format!("in-{number}")
 }
@@ -252,7 +253,7 @@ fn hash(
     let refused = |reason: String| Ok(Err(Unpublishable { path: source.file.clone(), reason }));
     let mut from = access::open_regular(&source.file).map_err(read)?;
     let found = from.metadata().map_err(read)?;
-    // Check the opened file again, because the name may refer to a different file by now.
+    // Check the opened file too, because the name may refer to a different file by now.
     if let Some(reason) = own.reason_of(&found) {
         return refused(reason.to_string());
     }
@@ -296,7 +297,7 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Ed
 }
 
 /// If the target is published at several paths, creates a hard link to the copied file in `folder` for each additional
-/// path. Returns the path of the copy and the path of each link, each with its destination path.
+/// path. Returns a pair for the copy and for each link: its current path, and its path in `targets/`.
 pub(crate) fn link_copies(
     incoming: &Incoming,
     folder: &Folder,

@@ -1,5 +1,5 @@
-//! Changes the keys and thresholds of roles (spec 6.1). The keys of a top-level role are changed in a new root. The
-//! keys of a delegated role are changed in the delegating role.
+//! Changes the keys and thresholds of roles (spec 6.1). A new root changes the keys of top-level roles. The delegating
+//! role changes the keys of a delegated role.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -11,7 +11,7 @@ use crate::draft::Draft;
 use crate::published::Published;
 use crate::{EditError, Error, InvalidInput, trusting};
 
-/// The keys, key IDs and threshold of a role, borrowed for a change.
+/// Mutable references to the keys, the key IDs and the threshold of a role.
 pub(super) struct RoleKeysMut<'e> {
     keys: &'e mut BTreeMap<KeyId, Key>,
     keyids: &'e mut Vec<KeyId>,
@@ -39,14 +39,15 @@ impl RoleKeysMut<'_> {
             self.keyids.push(key.keyid());
             self.keys.insert(key.keyid(), key);
         }
-        // Compare the key material, so that the key is removed under all of its key IDs and in all encodings.
+        // A key may be listed under several key IDs and in several encodings. Compare the key material, to remove all
+        // of these entries.
         let gone = |id: &KeyId| self.keys.get(id).is_some_and(|key| remove.contains(&key.material()));
         self.keyids.retain(|id| !gone(id));
         self.check_reachable(role)
     }
 
-    /// Removes key IDs from the role. If a key ID has a usable key, its first entry is kept and only the others are
-    /// removed.
+    /// Removes all entries of the key IDs from the role's list. If a key ID has a usable key, keeps the first of its
+    /// entries.
     pub(super) fn remove_ids(&mut self, role: &RoleName, ids: &[KeyId]) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
         let keys = &*self.keys;
@@ -89,9 +90,8 @@ impl Edit<'_> {
         Ok((keys, ring.threshold().get()))
     }
 
-    /// Returns every delegated role of the draft, at any depth, each with its delegating role. Each entry follows the
-    /// first entry of its delegating role, unless that is `targets`. A role with two delegating roles has two entries.
-    /// Reads all roles.
+    /// Returns every delegated role of the draft, at any depth, each with its delegating role. The roles are in
+    /// breadth-first order, starting from `targets`. A role with two delegating roles has two entries. Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.
@@ -112,8 +112,8 @@ impl Edit<'_> {
         Ok(edges)
     }
 
-    /// Returns every role of the draft whose key list contains `key` in any encoding, with the role that delegates to
-    /// it. The delegating role of a top-level role is `None`. Reads all roles.
+    /// Returns every role of the draft whose key list contains `key` in any encoding, with its delegating role. For a
+    /// top-level role, the delegating role is `None`. Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.
@@ -135,12 +135,13 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Returns every delegated role of the draft with its delegating role and its key ring. Reads all roles.
+    /// Returns one entry for each delegation of the draft: the delegated role, the delegating role, and the key ring of
+    /// the delegated role. Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.
     pub fn delegated_rings(&mut self) -> Result<Vec<(RoleName, RoleName, KeyRing)>, Error> {
-        // Keep each delegator once, in the order of discovery.
+        // Collect each delegating role once, in the order of `delegated_roles`.
         let mut delegators: Vec<RoleName> = Vec::new();
         let mut seen = BTreeSet::new();
         for (_, delegator) in self.delegated_roles()? {
@@ -165,7 +166,7 @@ impl Edit<'_> {
         self.rotate_all(std::slice::from_ref(role), add, remove)
     }
 
-    /// Adds and removes keys of several roles. To change all succinct bins of a role, include any one of them.
+    /// Adds and removes keys of several roles. All succinct bins of a role change if `roles` contains one of them.
     ///
     /// # Errors
     /// [`Error::Edit`] if a role already trusts an added key, does not trust a removed key, or would have fewer keys
@@ -196,7 +197,7 @@ impl Edit<'_> {
         self.set_threshold_of_all(std::slice::from_ref(role), threshold)
     }
 
-    /// Sets the threshold of several roles. To change all succinct bins of a role, include any one of them.
+    /// Sets the threshold of several roles. All succinct bins of a role change if `roles` contains one of them.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] if the threshold is 0, and [`Error::Edit`] if a role has fewer keys than the threshold.
@@ -223,15 +224,15 @@ impl Edit<'_> {
             drop_unused(&mut root.keys, &used);
         }
         for (delegator, roles) in self.by_delegator(&delegated)? {
-            // TUF specification 6.1: the delegator replaces the keys of a delegated role.
+            // TUF specification 6.1: the delegating role replaces the keys of a delegated role.
             let delegations = self.targets(&delegator)?.delegations.as_mut();
             change_delegated(delegations.ok_or_else(|| unknown(&delegator))?, &roles, &change)?;
         }
         Ok(())
     }
 
-    /// Groups `roles` by delegating role. To find several roles, reads all roles of the repository once instead of
-    /// searching for each role separately.
+    /// Groups `roles` by delegating role. If `roles` contains several roles, reads all roles of the repository once
+    /// instead of searching for each role separately.
     pub(super) fn by_delegator(
         &mut self,
         roles: &[&RoleName],
@@ -245,7 +246,7 @@ impl Edit<'_> {
         let mut wanted: BTreeSet<&RoleName> = roles.iter().copied().collect();
         if !wanted.is_empty() {
             for (role, delegator) in self.delegated_roles()? {
-                // If several roles delegate to a role, use the first one.
+                // If several roles delegate to `role`, use the first delegating role.
                 if wanted.remove(&role) {
                     found.entry(delegator).or_default().insert(role);
                 }
@@ -282,8 +283,8 @@ pub(super) fn change_delegated(
 }
 
 impl Published {
-    /// Returns every published role whose key list contains `key` in any encoding, with the role that delegates to it.
-    /// The delegating role of a top-level role is `None`. Reads all roles.
+    /// Returns every published role whose key list contains `key` in any encoding, with its delegating role. For a
+    /// top-level role, the delegating role is `None`. Reads all roles.
     pub fn roles_trusting(&mut self, key: impl Into<KeyMaterial>) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         Edit::new(self, Draft::default()).roles_trusting(key)
     }

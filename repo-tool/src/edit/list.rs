@@ -1,10 +1,10 @@
-//! Lists of targets whose files are on another server (`add --from-list`). The text of a list is not kept in memory. It
-//! is checked in parts on all cores, and each line is read again when its target is needed.
+//! Lists of targets whose files are on another server (`add --from-list`). The text of a list is not kept in memory.
+//! All cores check the list, one part at a time. Each line is read again when its target is needed.
 //!
 //! Each line has one of two forms. The first is a JSON object, `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"},
 //! "custom": {…}}`, where `custom` is optional. The second is `SHA256 LENGTH PATH`, separated by spaces or tabs, where
-//! the path is the rest of the line. The first character of the line determines the form. Empty lines and lines that
-//! start with `#` are skipped.
+//! the path is the rest of the line. A line that starts with `{` has the first form. Empty lines and lines that start
+//! with `#` are skipped.
 
 use std::fs::File;
 use std::io;
@@ -22,11 +22,11 @@ use crate::edit::target_source::{TargetSource, lost};
 use crate::immutable::Immutable;
 use crate::{EditError, Error, LineFault, parallel};
 
-/// The number of bytes of the list that one core checks at once.
+/// The size of the parts in which a list is checked, in bytes.
 const PART: u64 = 1 << 20;
-/// The number of bytes of a pipe that are copied at once.
+/// The size of the buffer for copying a list from a pipe, in bytes.
 const COPIED: usize = 1 << 16;
-/// The number of bytes that are read at once to find the end of a line.
+/// The number of bytes that are read first when searching for the end of a line. Each further read doubles this number.
 const READ: usize = 256;
 
 /// A checked list of targets. Each target takes 16 bytes of memory.
@@ -59,8 +59,8 @@ impl List {
     /// `spool`. Calls `progress` with the number of bytes checked.
     ///
     /// # Errors
-    /// [`Error::Edit`] with the number of the first invalid line, and [`Error::File`] if the list is empty or cannot be
-    /// read.
+    /// [`Error::Edit`] if a line is invalid; the error contains the number of the first invalid line. [`Error::File`]
+    /// if the list is empty or cannot be read.
     pub fn read(file: &Path, spool: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let read = |error| Error::file("read", file, error);
         let opened = named::open(file).map_err(read)?;
@@ -112,8 +112,8 @@ impl List {
             let length = lines.text.len();
             let entries = lines.check();
             progress(done.fetch_add(length, Ordering::Relaxed) + length);
-            // Return a fault as a value, not as an error. An error would stop the other threads, which may be about to
-            // find an invalid line that precedes this one.
+            // Return a fault as a value, not as an error. An error would stop the other threads, and one of them may be
+            // about to find an earlier invalid line.
             Ok(entries)
         })?;
         let mut parts = Vec::with_capacity(checked.len());
@@ -194,7 +194,7 @@ impl ListFile {
         }
     }
 
-    /// Reads the lines that start in the range of `part` bytes at `start`.
+    /// Reads the lines whose first byte is among the `part` bytes that begin at `start`.
     fn lines_from(&self, start: u64, part: u64) -> Result<Lines, Error> {
         // The byte before `start` shows whether a line starts at `start`.
         let from = start.saturating_sub(1);
@@ -242,7 +242,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// Checks the lines. On failure, returns the position of the first invalid line.
+    /// Checks the lines. Fails with the position of the first invalid line and its fault.
     fn check(&self) -> Result<Box<[LineEntry]>, (u64, LineFault)> {
         let mut entries = Vec::new();
         let mut start = self.start;
@@ -268,8 +268,8 @@ impl TargetSource for List {
     fn target(&self, number: usize) -> Result<TargetFile, Error> {
         let entry = self.entry(number).ok_or_else(lost)?;
         let target = target_of(&self.text.line(entry.start)?).ok().flatten();
-        // If the hash of the path differs, the line was changed after it was checked. The new path might belong to a
-        // different bin.
+        // If the path no longer has the hash that was recorded, the line was changed after it was checked. The new path
+        // might belong to a different bin.
         let target = target.filter(|target| hash_start(target.path.as_str()) == entry.hash);
         target.ok_or_else(|| self.text.changed())
     }

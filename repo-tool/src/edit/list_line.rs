@@ -43,8 +43,8 @@ fn json_entry(line: &str) -> Result<Entry, LineFault> {
     let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));
     let custom = custom.transpose().map_err(LineFault::Custom)?;
     if custom.is_some() {
-        // If two members of `custom` have the same name, the map contains only the last of them, so check the whole
-        // line for duplicate members.
+        // The map contains only the last of two members with the same name. Therefore check the whole line for
+        // duplicate members.
         Json::parse(line).map_err(LineFault::Entry)?;
     }
     Ok((path, length, hashes, custom))
@@ -80,7 +80,8 @@ struct JsonLine {
     custom: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// The members of `hashes`. A map would silently keep only the last of two members with the same name.
+/// The members of `hashes`. This is not a map, because a map would silently keep only the last of two members with the
+/// same name.
 struct HashMembers(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for HashMembers {

@@ -75,8 +75,8 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Like [`Self::view`], but returns only the delegations. If the draft keeps the role on disk, the role is not
-    /// read.
+    /// Like [`Self::view`], but returns only the delegations. If the draft keeps the role on disk, this function does
+    /// not read the role from the disk.
     ///
     /// # Errors
     /// [`Error::NotFound`] if no role delegates to `role`.
@@ -148,8 +148,8 @@ impl<'a> Edit<'a> {
         self.draft.targets.insert(role.clone(), RoleContent::Held(empty));
     }
 
-    /// Returns the role that delegates to `role` in the draft. If no changed role does, returns the role that delegates
-    /// to `role` in the published state, unless the draft removes that delegation.
+    /// Returns the role that delegates to `role` in the draft. Searches the roles that the draft changes first, and
+    /// then the published roles. Ignores published delegations that the draft removes.
     ///
     /// # Errors
     /// [`Error::NotFound`] if no role delegates to `role`.
@@ -190,8 +190,7 @@ impl<'a> Edit<'a> {
         self.draft
     }
 
-    /// Finds the top-level roles whose signatures are not valid under the draft's root, and marks them to be signed
-    /// again.
+    /// Marks each top-level role to be signed again if its signatures are not valid under the draft's root.
     ///
     /// # Errors
     /// Returns an error if published metadata does not verify.
@@ -254,7 +253,7 @@ fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator
         _ => listed.get(child).is_none_or(|before| !same_ring(before, ring)),
     };
     let mut rings = after.rings().peekable();
-    // All succinct bins share one key ring, so comparing the first bin is enough.
+    // All succinct bins share one key ring. If the first bin is unchanged, no bin has changed.
     let is_one_ring = matches!(&after.roles, DelegatedRoles::Succinct(_));
     if is_one_ring && rings.peek().is_some_and(|(bin, ring)| !changed(bin, ring)) {
         return Vec::new();

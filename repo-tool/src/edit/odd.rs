@@ -35,8 +35,8 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Removes the [odd](Odd) key IDs `ids` from the key lists of `roles`. If a key ID has a usable key, its first
-    /// entry is kept and only the others are removed.
+    /// Removes all entries of the [odd](Odd) key IDs `ids` from the key lists of `roles`. If a key ID has a usable key,
+    /// keeps the first of its entries.
     ///
     /// # Errors
     /// [`Error::Edit`] if a role would have fewer usable keys than its threshold.

@@ -9,7 +9,8 @@ use crate::{EditError, Error};
 /// Parses path patterns.
 ///
 /// # Errors
-/// [`Error::Edit`] if one of the patterns matches no usable target path, as with `/foo/*`, `./foo/*` and `foo//bar`.
+/// [`Error::Edit`] if one of the patterns matches no usable target path. Examples are `/foo/*`, `./foo/*` and
+/// `foo//bar`.
 pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
     let paths = Paths::Patterns(texts.iter().map(PathPattern::new).collect());
     refuse_useless(&paths)?;
@@ -25,7 +26,7 @@ pub(super) fn refuse_useless(paths: &Paths) -> Result<(), Error> {
     }
 }
 
-/// Returns whether no usable target path matches the pattern.
+/// Returns whether the pattern matches no usable target path.
 pub(crate) fn is_useless(pattern: &PathPattern) -> bool {
     example(pattern).is_none()
 }
@@ -49,7 +50,8 @@ fn warning(pattern: &PathPattern) -> Option<String> {
     let example = example(pattern)?;
     let only = |what: &str| {
         format!(
-            "the pattern `{pattern}` matches only paths with {what}, such as `{example}`; give each pattern separately"
+            "the pattern `{pattern}` matches only paths that contain {what}, such as `{example}`; use a separate \
+             pattern for each alternative"
         )
     };
     let mut rest = text;
@@ -66,14 +68,15 @@ fn warning(pattern: &PathPattern) -> Option<String> {
         ));
     }
     if has_set {
-        return Some(only("these brackets"));
+        return Some(only("the brackets themselves"));
     }
     if text.split_once('{').is_some_and(|(_, after)| after.contains('}')) {
-        return Some(only("these braces"));
+        return Some(only("the braces themselves"));
     }
     if text.starts_with('!') {
         return Some(format!(
-            "the pattern `{pattern}` matches only paths with this `!`, such as `{example}`: a pattern cannot exclude paths"
+            "the pattern `{pattern}` matches only paths that start with `!`, such as `{example}`: a pattern cannot \
+             exclude paths"
         ));
     }
     None
@@ -120,8 +123,8 @@ mod tests {
         let cases = [
             ("**", "such as `x`, but not `x/x`"),
             ("a/**/b*", "such as `a/x/bx`, but not `a/x/bx/x`"),
-            ("a/{b,c}/*", "with these braces, such as `a/{b,c}/x`"),
-            ("a/[a-z]*", "with these brackets, such as `a/[a-z]x`"),
+            ("a/{b,c}/*", "the braces themselves, such as `a/{b,c}/x`"),
+            ("a/[a-z]*", "the brackets themselves, such as `a/[a-z]x`"),
             ("!a/*", "such as `!a/x`: a pattern cannot exclude"),
         ];
         for (text, expected) in cases {

@@ -12,7 +12,8 @@ impl Edit<'_> {
     /// Returns the policy of a role in the draft. If the draft does not change the role, returns its published policy.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if no role delegates to `role`; [`PolicyError::NoTargets`] for root, snapshot and timestamp.
+    /// [`Error::NotFound`] if no role delegates to `role`; [`PolicyError::NoTargets`] if `role` is root, snapshot or
+    /// timestamp.
     pub fn policy(&mut self, role: &RoleName) -> Result<Option<Json>, Error> {
         check_has_targets(role)?;
         Ok(self.view(role)?.header.unknown.get(MEMBER).cloned())
@@ -22,8 +23,8 @@ impl Edit<'_> {
     ///
     /// # Errors
     /// [`PolicyError`] if the role cannot have a policy, or if the policy is malformed or uses features that this
-    /// version does not support. Also [`PolicyError`] if the policy names a trust root without its SHA-256 and the role
-    /// does not list the trust root.
+    /// version does not support. If the policy names a trust root without its SHA-256, the role must list the trust
+    /// root; otherwise this function returns [`PolicyError::TrustRootNotListed`].
     pub fn set_policy(&mut self, role: &RoleName, policy: &Json) -> Result<(), Error> {
         check_has_targets(role)?;
         self.refuse_bin(role)?;
@@ -51,8 +52,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Refuses a role whose delegation has hash prefixes, because clients refuse all packages that they find through a
-    /// bin with a policy.
+    /// Refuses a bin. If a bin had a policy, clients would refuse all packages that they find through the bin.
     fn refuse_bin(&mut self, role: &RoleName) -> Result<(), Error> {
         if role.is_top_level() {
             return Ok(());
@@ -72,7 +72,7 @@ impl Edit<'_> {
 /// Parses the policy of a role, from its published metadata or from a draft.
 ///
 /// # Errors
-/// [`PolicyError`] if the policy is malformed, or if this version does not understand it completely.
+/// [`PolicyError`] if the policy is malformed, or if this version does not understand every part of it.
 pub(crate) fn read_policy(role: &RoleName, policy: &Json) -> Result<Policy, PolicyError> {
     let parsed = Policy::parse(policy.to_text().as_bytes())
         .map_err(|error| PolicyError::OfRole { role: role.clone(), problem: error.to_string() })?;

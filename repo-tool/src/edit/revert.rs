@@ -24,7 +24,7 @@ use crate::report::verify::check_target;
 use crate::role_content::RoleContent;
 use crate::{Error, NotFound, Repository, RevertError, names, parallel};
 
-/// Whether to restore delegations that list keys which have since been removed.
+/// Whether to restore delegations whose keys have since been removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemovedKeys {
     /// Refuse to trust removed keys again.
@@ -54,9 +54,9 @@ impl Edit<'_> {
     /// restored content.
     ///
     /// # Errors
-    /// [`Error::Revert`] if the repository has no consistent snapshots, if an earlier file is missing or does not
-    /// verify, or if the earlier content trusts keys that have since been removed and `removed` does not allow this.
-    /// [`Error::NotFound`] if no earlier publication has different content.
+    /// [`Error::Revert`] if the repository has no consistent snapshots, or if an earlier file is missing or does not
+    /// verify. With [`RemovedKeys::Refuse`], also [`Error::Revert`] if the earlier content trusts keys that have since
+    /// been removed. [`Error::NotFound`] if no earlier publication has different content.
     pub fn revert(&mut self, removed: RemovedKeys) -> Result<Version, Error> {
         if !self.published.root.consistent_snapshot {
             return Err(RevertError::NotKept.into());
@@ -103,7 +103,7 @@ impl Repository {
     /// Checks that `targets/` still contains the files of the targets that the draft adds or changes.
     ///
     /// # Errors
-    /// [`RevertError::TargetFiles`] with all files that are missing or have different content.
+    /// [`RevertError::TargetFiles`] if files are missing or have different content. The error lists all of them.
     pub(crate) fn check_restored_files(&self, draft: &Draft, missing: MissingFiles) -> Result<(), Error> {
         let mut targets = Vec::new();
         for content in draft.targets.values() {
@@ -143,8 +143,8 @@ fn read_snapshot(published: &Published, version: Version) -> Result<Verified<Sna
         .map_err(|error| RevertError::Untrusted { path, error }.into())
 }
 
-/// Reads and verifies each role that the earlier snapshot lists and that clients reached through the earlier
-/// delegations.
+/// Reads and verifies the roles that the earlier delegations reach from `targets`. Ignores roles that the earlier
+/// snapshot does not list.
 fn earlier_roles(published: &Published, snapshot: &Snapshot) -> Result<BTreeMap<RoleName, EarlierRole>, Error> {
     let mut roles: BTreeMap<RoleName, EarlierRole> = BTreeMap::new();
     let mut waiting = VecDeque::from([(RoleName::TARGETS, None, published.root.key_ring(&RoleName::TARGETS)?)]);
@@ -176,8 +176,8 @@ pub(crate) fn read_role(
     let verify = || {
         listed.check(&bytes).map_err(|kind| MetadataError { role: role.clone(), kind })?;
         let earlier = Verified::<Targets>::of_file(role, bytes, ring, &simulated_client::reading_limits())?;
-        // Also verify with the current keys. A key that has since been revoked must not determine the content, even if
-        // the snapshot lists no hash for the role.
+        // Also verify with the current keys. If the snapshot lists no hash for the role, somebody with a revoked key
+        // could have replaced the earlier file.
         if let Ok(ring) = published.key_ring(role) {
             earlier.verify(role, &ring)?;
         }
@@ -211,14 +211,15 @@ fn has_same_versions(one: &Snapshot, other: &Snapshot) -> bool {
     versions(one) == versions(other)
 }
 
-/// Returns whether two versions of a role have the same content apart from version and expiry date.
+/// Returns whether two versions of a role differ at most in their version numbers and expiry dates.
 pub(crate) fn has_same_content(one: &Targets, other: &Targets) -> bool {
     let mut one = one.clone();
     (one.header.version, one.header.expires) = (other.header.version, other.header.expires);
     one.write() == other.write()
 }
 
-/// Refuses earlier delegations with keys that the current delegations no longer list for the same role.
+/// Refuses the earlier delegations if they list a key for a role, and the current delegations no longer list that key
+/// for the same role.
 fn refuse_removed_keys(published: &Published, roles: &BTreeMap<RoleName, EarlierRole>) -> Result<(), Error> {
     let current = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
     let current: BTreeSet<(String, KeyMaterial)> = current.flat_map(listed_keys).collect();
@@ -231,8 +232,8 @@ fn refuse_removed_keys(published: &Published, roles: &BTreeMap<RoleName, Earlier
     if keys.is_empty() { Ok(()) } else { Err(RevertError::RemovedKeys { keys: keys.into_iter().collect() }.into()) }
 }
 
-/// Returns a pair for each key of each delegated role: the name of the role, and the key. Succinct bins are represented
-/// by their name prefix.
+/// Returns a pair for each key of each delegated role: the name of the role, and the key. For succinct bins, the name
+/// is the name prefix followed by `-*`.
 fn listed_keys(delegations: &Delegations) -> Vec<(String, KeyMaterial)> {
     let material = |name: String, keyids: &[KeyId]| -> Vec<(String, KeyMaterial)> {
         let keys = keyids.iter().filter_map(|id| delegations.keys.get(id));

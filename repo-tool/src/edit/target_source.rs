@@ -6,7 +6,7 @@ use super::add::DelegatedPaths;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, NotFound};
 
-/// If a role gets more targets than this, only the paths of the targets are kept in memory while the role is written.
+/// If more targets than this are added to a role, only their paths are kept in memory while the role is written.
 const FEW: usize = 1 << 14;
 
 /// A source of many targets, each of which is identified by a number. Targets are parsed on demand, to save memory.
@@ -42,7 +42,7 @@ pub trait TargetSource: Sync {
         false
     }
 
-    /// Returns whether a target without custom data keeps the custom data that is listed for its path.
+    /// Returns whether a new target without custom data takes the custom data of the target that it replaces.
     fn keeps_custom(&self) -> bool;
 
     /// Returns whether a target may be added to a role that delegates the path of the target to another role.
@@ -54,10 +54,11 @@ pub trait TargetSource: Sync {
         None
     }
 
-    /// Called if two different targets have the same path. If this function returns `Ok`, the first target is used.
+    /// Called if two different targets, `one` and `other`, have the same path. If this function returns `Ok`, the
+    /// target `one` is used.
     ///
     /// # Errors
-    /// [`Error::Edit`] if the source must not contain two such targets.
+    /// [`Error::Edit`] if the source must not contain different targets with the same path.
     fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
 }
 
@@ -93,13 +94,13 @@ impl TargetSource for Vec<TargetFile> {
 pub(super) struct NamedTarget {
     pub(super) path: TargetPath,
     pub(super) number: u32,
-    /// The target; `None` if its role gets so many targets that only their paths are kept in memory.
+    /// The target, or `None` if only its path is kept in memory.
     target: Option<TargetFile>,
 }
 
 impl NamedTarget {
-    /// Reads the target `number`. `count` is the number of targets that the target's role gets. If it exceeds [`FEW`],
-    /// only the path is kept in memory.
+    /// Reads the target `number`. `count` is the number of targets that are added to the same role. If `count` exceeds
+    /// [`FEW`], only the path is kept in memory.
     pub(super) fn read(source: &dyn TargetSource, number: u32, count: usize) -> Result<Self, Error> {
         if count > FEW {
             return Ok(Self { path: source.path(number as usize)?, number, target: None });

@@ -57,17 +57,17 @@ pub enum NotFound {
         key: String,
     },
     /// No role lists this target.
-    #[error("no target `{path}` is listed")]
+    #[error("no role lists the target `{path}`")]
     Target {
         /// The path of the target.
         path: TargetPath,
     },
     /// A bug in this program lost a target when it distributed the targets into bins.
-    #[error("internal error: a target is missing after distribution into bins")]
+    #[error("internal error: a target was lost while targets were distributed into bins")]
     DistributedTarget,
-    /// The user's configuration does not say where the repository is served.
+    /// The user's configuration does not give the URL at which the repository is served.
     #[error(
-        "your configuration does not say where the repository in {} is served; give its URL with `--from URL`",
+        "your configuration does not give the URL of the repository in {}; give it with `--from URL`",
         printable_path(folder)
     )]
     Origin {

@@ -100,7 +100,9 @@ pub enum EditError {
         key: String,
     },
     /// The role would have fewer keys than its threshold.
-    #[error("{role} would have {keys} keys and a threshold of {threshold}: nobody could sign for {role} again")]
+    #[error(
+        "{role} would have fewer keys ({keys}) than its threshold ({threshold}): nobody could sign for {role} again"
+    )]
     TooFewKeys {
         /// The role.
         role: RoleName,
@@ -109,12 +111,12 @@ pub enum EditError {
         /// The number of keys that must sign.
         threshold: u32,
     },
-    /// A new delegation has fewer keys than its threshold.
-    #[error("a threshold of {threshold} cannot be reached with {keys} keys")]
+    /// A new role or a new delegation has fewer keys than its threshold.
+    #[error("the threshold {threshold} is higher than the number of keys ({keys})")]
     UnreachableThreshold {
         /// The number of keys that must sign.
         threshold: u32,
-        /// The number of keys in the delegation.
+        /// The number of keys, without duplicates.
         keys: usize,
     },
     /// A role cannot be added, because some role already delegates to a role with this name.
@@ -133,7 +135,8 @@ pub enum EditError {
     },
     /// The delegation to a bin cannot be changed, because the bins of a role must together cover all paths.
     #[error(
-        "{role} is a bin, whose paths and position follow from its number; `set-threshold` changes the threshold of all bins"
+        "{role} is a bin, and the number of a bin determines its paths and its position; `set-threshold` changes the \
+         threshold of all bins"
     )]
     IsBin {
         /// The bin.
@@ -186,14 +189,14 @@ pub enum EditError {
         /// The paths of these targets.
         paths: Vec<TargetPath>,
     },
-    /// The file name of the target, including the hash prefix, is longer than file systems allow.
+    /// The file name of the target, including the hash prefix, is longer than common file systems allow.
     #[error("`{path}`: the file name with the hash prefix is too long")]
     NameTooLong {
         /// The target.
         path: TargetPath,
     },
-    /// The role already has this number of bins of the same kind (succinct or hash prefixes).
-    #[error("{role} already has 2^{bit_length} bins of this kind")]
+    /// The role already has the requested number of bins of the requested kind (succinct or hash prefixes).
+    #[error("{role} already has 2^{bit_length} bins of the requested kind")]
     SameBins {
         /// The role.
         role: RoleName,
@@ -265,11 +268,11 @@ pub enum EditError {
     /// A list has more than 2^32 targets.
     #[error("the list has more than 2^32 targets")]
     TooManyTargets,
-    /// A command adds more files than its request to the publishing process can list.
+    /// A command adds so many files that its request to the process that publishes would be too long.
     #[error("too many files for one command: add them in several parts")]
     TooManyFiles,
-    /// No hash algorithm is chosen for targets.
-    #[error("no hash algorithm is chosen")]
+    /// No hash algorithm was given for the targets.
+    #[error("no hash algorithm was given for the targets")]
     NoHash,
 }
 

@@ -78,7 +78,7 @@ pub enum ConfigError {
         name: String,
     },
     /// The entry `pinned-root` in the user's configuration is not valid.
-    #[error("[repositories.{repository}] pinned-root must have a version and the sha256 of that root")]
+    #[error("[repositories.{repository}] pinned-root must give the `version` and the `sha256` of a root")]
     PinnedRoot {
         /// The SHA-256 of the repository's oldest root.
         repository: RootDigest,
@@ -93,13 +93,13 @@ pub enum ConfigError {
     #[error("metadata-url: {0}")]
     InvalidMetadataUrl(BaseUrlError),
     /// A destination in the user's configuration is not valid.
-    #[error("destinations.{}: `url` and `public-url` must be URLs, and the options must be valid", printable(name))]
+    #[error("destinations.{}: `url` or `public-url` is not a URL, or another entry is not valid", printable(name))]
     Destination {
         /// The name of the destination.
         name: String,
     },
-    /// The entry `keys` in the user's configuration is not a list of files. It lists the key files that the user
-    /// allows.
+    /// The entry `keys` in the user's configuration, which allows private keys outside the repository's folder, is not
+    /// a list of files.
     #[error("keys must be a list of files")]
     KeyList,
     /// The entry `shared-with-group` in the user's configuration is neither a name nor a number.
@@ -114,7 +114,7 @@ pub enum ConfigError {
     /// The section `[monitor]` in the user's configuration, which specifies the receivers of notifications, is invalid.
     #[error("[monitor] {}", printable(reason))]
     Monitor {
-        /// The reason. It never quotes the URL, because the URL may contain a secret.
+        /// The reason. The text never quotes the URL, because the URL may contain a secret.
         reason: String,
     },
     /// A section of the user's configuration is not a table of tables.

@@ -111,8 +111,8 @@ pub enum RevokeError {
         /// The role name that the user gave, or a prefix of role names followed by `*`.
         role: String,
     },
-    /// The role has too many keys to replace all of them.
-    #[error("{role} has too many keys to replace them all")]
+    /// The number of the role's keys, all of which must be replaced, does not fit in 32 bits.
+    #[error("{role} has too many keys to replace all of them")]
     TooManyKeys {
         /// The role.
         role: RoleName,

@@ -97,8 +97,8 @@ pub enum Error {
     Network(#[from] NetworkError),
     /// New metadata of a role has unknown members or keys, and the user has not accepted them. It was not signed.
     #[error(
-        "not signed: {role} contains members or keys unknown to lastmile-repo, which other clients may honor:\n{}\nto sign \
-         them, add: {}",
+        "not signed: {role} contains members or keys that lastmile-repo does not know, but that TUF clients may \
+         honor:\n{}\nto sign {role} with them, add: {}",
         lines(.unaccepted), options(.unaccepted)
     )]
     NotAccepted {
@@ -110,8 +110,8 @@ pub enum Error {
     /// A role, target, key, file or other item that a command needs does not exist.
     #[error(transparent)]
     NotFound(#[from] NotFound),
-    /// A signature was refused because the user has not pinned the repository's root.
-    #[error("nothing is signed for {}: its root is not pinned", printable_path(folder))]
+    /// Nothing was signed, because the user has not pinned the repository's root.
+    #[error("nothing was signed for {}: its root is not pinned", printable_path(folder))]
     NotPinned {
         /// The repository's folder.
         folder: PathBuf,
@@ -147,7 +147,7 @@ pub enum Error {
     /// A publication failed or could not be finished.
     #[error(transparent)]
     Publication(#[from] PublicationError),
-    /// The repository was not pushed or pulled.
+    /// A push or pull failed.
     #[error(transparent)]
     Push(#[from] PushError),
     /// This process asked another process to publish a change, and the other process refused.
@@ -155,7 +155,7 @@ pub enum Error {
     Request {
         /// The kind of error in the other process.
         kind: RefusalKind,
-        /// The message of that error, without the prefix for its kind.
+        /// The message of the error in the other process, without a leading `not published: `.
         text: String,
     },
     /// The last publication cannot be reverted.
@@ -217,9 +217,10 @@ impl Error {
         if let Self::NotPinned { digest, .. } = self {
             return Some(format!(
                 "ask the repository's owners for the SHA-256 of their root, through a channel you trust; the oldest root in \
-                 the folder has {digest}. If both are equal, repeat the command with `--root-sha256 {digest}`, or with \
-                 `--root FILE` if they gave you the root itself. Do this once; in a job that keeps no files, set \
-                 LASTMILE_REPO_ROOT_SHA256"
+                 the folder has the SHA-256 {digest}. If they give you the same SHA-256, repeat the command with \
+                 `--root-sha256 {digest}`, or with `--root FILE` if they gave you the root itself. The tool then \
+                 pins the root, so you do this only once; in a CI job that keeps no files between runs, set \
+                 LASTMILE_REPO_ROOT_SHA256 instead"
             ));
         }
         let hint = match self {
@@ -251,7 +252,8 @@ impl Error {
             Self::Policy(error) => error.hint(),
             Self::Push(error) => error.hint(),
             Self::Publication(PublicationError::Damaged { .. }) => Some(
-                "finish the copy, or restore these files from a backup or from the server; with Git, `* -text` in .gitattributes \
+                "if the repository is still being copied, wait for the copy to finish; otherwise restore these files \
+                 from a backup or from the server; with Git, `* -text` in .gitattributes \
                  prevents changes to line endings",
             ),
             Self::Network(NetworkError::Ssh { .. }) => Some(
@@ -262,8 +264,8 @@ impl Error {
             Self::Network(_) => Some("check that the address is correct and that the server responds"),
             Self::Config { .. } => Some("docs/maintainers.md describes the format of repo.toml"),
             Self::Private { .. } => Some(
-                "add other files; --allow-private-key-material publishes keys that are meant to be public, such as test keys, \
-                 but never the repository's own keys",
+                "leave out the private files; --allow-private-key-material publishes keys that are meant to be public, \
+                 such as test keys, but never the repository's own keys",
             ),
             Self::Revert(RevertError::RemovedKeys { .. }) => Some(
                 "if the keys were not stolen, trust them again with `--trust-removed-keys`; to replace keys, use `rotate`",

@@ -108,9 +108,9 @@ pub enum PathError {
     /// Only the owner can read a working folder, so this user cannot know whether a publication by the owner was
     /// interrupted.
     #[error(
-        "only user {owner} can read {}, which may contain an interrupted publication: user {owner} must set shared-with-group \
-         in their configuration, because the repository is shared, and then run `lastmile-repo renew`; if user {owner} no \
-         longer exists, remove the folder and run `lastmile-repo verify`",
+        "only user {owner} can read {}, which may contain an interrupted publication: because the repository is \
+         shared, user {owner} must set shared-with-group in their configuration and then run `lastmile-repo renew`; \
+         if user {owner} no longer exists, remove the folder and run `lastmile-repo verify`",
         printable_path(path)
     )]
     NotShared {
@@ -167,10 +167,11 @@ pub enum PathError {
         /// The existing file.
         path: PathBuf,
     },
-    /// An earlier command that created the repository was interrupted. This command finished the creation, so the
-    /// repository already exists.
+    /// An earlier command was interrupted while it created the repository. This command finished the creation, so the
+    /// repository now exists.
     #[error(
-        "{} already exists: an earlier command was interrupted, and this command finished its work",
+        "{} now exists: an earlier command was interrupted while it created the repository, and this command finished \
+         the creation",
         printable_path(path)
     )]
     RepositoryFinished {

@@ -31,14 +31,14 @@ pub enum PolicyError {
         /// A description of the problem and its position.
         problem: String,
     },
-    /// The role is a bin: the delegation to it has hash prefixes instead of path patterns.
+    /// The role is a bin: it is delegated by hash prefixes instead of path patterns.
     #[error("{role} is delegated by hash prefixes, so it cannot have a policy")]
     Bin {
         /// The role.
         role: RoleName,
     },
-    /// The role has no targets.
-    #[error("{role} lists no targets, so it cannot have a policy")]
+    /// The role is root, snapshot or timestamp, and cannot list targets.
+    #[error("{role} cannot list targets, so it cannot have a policy")]
     NoTargets {
         /// The role.
         role: RoleName,
@@ -49,7 +49,8 @@ pub enum PolicyError {
         /// The role.
         role: RoleName,
     },
-    /// The policy names a trust root that the role does not list, and does not give the digest of the trust root.
+    /// The policy names a trust root that the role does not list, and the policy does not give the digest of that trust
+    /// root.
     #[error("trust.{name}: {role} does not list the trust root `{path}`, and the policy does not give its `sha256`")]
     TrustRootNotListed {
         /// The role that has the policy.
@@ -67,8 +68,8 @@ pub enum PolicyError {
         /// A description of the problem.
         problem: String,
     },
-    /// The tool has no usable first root for a TUF repository that publishes a trust root. The user has neither pinned
-    /// nor given one, or has given a root that differs from the pinned root.
+    /// The tool has no usable first root for a TUF repository that publishes a trust root. Either the user has not
+    /// pinned or given a first root, or the given root differs from the pinned root.
     #[error("the TUF repository at {url}: {problem}")]
     FirstRoot {
         /// The URL.
@@ -127,9 +128,9 @@ impl PolicyError {
             Self::NoTargets { .. } => Some("set the policy on `targets` or on a delegated role"),
             Self::None { .. } => Some("`lastmile-repo status` lists the roles that have a policy"),
             Self::TrustRootNotListed { .. } => Some(
-                "publish the trust root first, with `lastmile-repo policy trust-root update URL` or `lastmile-repo add`, or \
-                 give its `sha256` in the policy; a role with bins does not list targets itself, so its policy needs the \
-                 `sha256`",
+                "publish the trust root first (run `lastmile-repo policy trust-root update URL` or `lastmile-repo \
+                 add`), or give its `sha256` in the policy; the `sha256` is required if the role has bins, because such \
+                 a role does not list targets itself",
             ),
             Self::FirstRoot { .. } => Some(
                 "get the first root of that TUF repository through a channel that you trust, and give it with `--first-root \
@@ -146,7 +147,7 @@ impl PolicyError {
     }
 }
 
-/// Returns one indented line for each part.
+/// Returns one indented line for each unsupported part of a policy.
 fn lines(parts: &[String]) -> String {
     parts.iter().map(|part| format!("\n  {}", printable(part))).collect()
 }

@@ -120,7 +120,7 @@ fn c_15_c_44_a_policy_that_clients_cannot_use_is_refused_with_the_place() {
     }
     let missing = maintainer.run(&["policy", "set", "/nonexistent/policy.toml"]);
     assert_eq!(missing.status, ExitStatus::NoSuchName, "{missing:?}");
-    for (role, error) in [("root", "root lists no targets"), ("team", "no role delegates to team")] {
+    for (role, error) in [("root", "root cannot list targets"), ("team", "no role delegates to team")] {
         let ran = maintainer.set(role, &good);
         assert!(ran.status != ExitStatus::Done && ran.stderr.contains(error), "{ran:?}");
     }
