@@ -223,7 +223,8 @@ fn a_repository_that_went_back_since_the_last_look_is_reported_until_it_is_ahead
     fs::write(seen.path(), inflated).unwrap();
     site.done(&["rotate", "timestamp", "--add", "file:keys/timestamp-1.pem", "--quiet", "--skip-served-check"]);
     site.upload();
-    fs::write(seen.path(), fs::read_to_string(seen.path()).unwrap().replace("\"timestamp\":4", "\"timestamp\":9")).unwrap();
+    fs::write(seen.path(), fs::read_to_string(seen.path()).unwrap().replace("\"timestamp\":4", "\"timestamp\":9"))
+        .unwrap();
     site.done(&["set-threshold", "timestamp", "2", "--quiet", "--skip-served-check"]);
     site.upload();
     site.done(&["status", &site.url(), "--quiet"]);
