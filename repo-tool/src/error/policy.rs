@@ -129,8 +129,8 @@ impl PolicyError {
             Self::None { .. } => Some("`lastmile-repo status` lists the roles that have a policy"),
             Self::TrustRootNotListed { .. } => Some(
                 "publish the trust root first (run `lastmile-repo policy trust-root update URL` or `lastmile-repo \
-                 add`), or give its `sha256` in the policy; the `sha256` is required if the role has bins, because such \
-                 a role does not list targets itself",
+                 add`), or give its `sha256` in the policy; the `sha256` is required if the role has bins, because \
+                 such a role does not list targets itself",
             ),
             Self::FirstRoot { .. } => Some(
                 "get the first root of that TUF repository through a channel that you trust, and give it with `--first-root \
