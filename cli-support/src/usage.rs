@@ -4,24 +4,22 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 
-use clap::builder::StyledStr;
-use clap::error::ErrorKind;
-use lastmile_metadata::is_unprintable;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::text::{hide_possible_credentials, printable, printable_lines};
 use crate::{ExitStatus, Failure, Output, OutputOptions, World};
 
 /// Prints the parser's help, version or error for `args`, and returns the exit status.
 #[must_use]
-pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitStatus {
-    let is_clean = !args.iter().any(|argument| argument.to_string_lossy().contains(is_unprintable));
-    let colours = world.wants_colours() && is_clean;
-    let text = escaped(&error.render(), args);
+pub fn usage(error: clap::Error, args: &[OsString], mut world: World) -> ExitStatus {
+    let colours = world.wants_colours();
+    let error = safe_to_print(error, args);
+    let text = error.render();
     let shown = |is_terminal| {
         if colours && is_terminal {
-            return hide_credentials_of_words(&text.ansi().to_string());
+            return hide_credentials_of_lines(&text.ansi().to_string());
         }
-        hide_credentials_of_words(&printable_lines(&text.to_string()))
+        hide_credentials_of_lines(&printable_lines(&text.to_string()))
     };
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let shown = shown(world.stdout_is_terminal);
@@ -41,33 +39,82 @@ pub fn usage(error: &clap::Error, args: &[OsString], mut world: World) -> ExitSt
     output.failure(&Failure::with_lines(ExitStatus::Usage, message(&shown(false))))
 }
 
-/// Escapes the arguments quoted in the parser's message. Such arguments may contain line breaks, or control characters
-/// that look like the parser's own styling.
-fn escaped(text: &StyledStr, args: &[OsString]) -> StyledStr {
-    let mut styled = text.ansi().to_string();
-    for argument in args {
-        let argument = argument.to_string_lossy();
-        // The parser quotes either the whole argument or the value in it, as in `--name=VALUE` or `-nVALUE`.
-        let value = argument.split_once('=').map(|(_, value)| value);
-        let attached = argument.char_indices().nth(2).and_then(|(at, _)| argument.get(at..));
-        for quoted in [Some(&*argument), value, attached].into_iter().flatten() {
-            if quoted.contains(is_unprintable) {
-                styled = styled.replace(quoted, &printable(quoted));
-            }
-        }
+/// Escapes the arguments that the parser's error quotes, and hides user names and passwords in them. An argument may
+/// contain line breaks, or control characters that look like the parser's own styling.
+fn safe_to_print(mut error: clap::Error, args: &[OsString]) -> clap::Error {
+    let args: Vec<String> = args.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let secrets = secrets(&args);
+    let safe = |value: &ContextValue| match value {
+        ContextValue::String(quoted) => ContextValue::String(printable(&hide_secrets(quoted, &secrets))),
+        value => value.clone(),
+    };
+    let context: Vec<_> = error.context().map(|(kind, value)| (kind, safe(value))).collect();
+    if error.context().eq(context.iter().map(|(kind, value)| (*kind, value))) {
+        return error;
     }
-    StyledStr::from(styled)
+    if error.kind() == ErrorKind::ValueValidation {
+        // Omit the reason for which the value is invalid, because the reason may quote parts of the value.
+        error = clap::Error::new(ErrorKind::InvalidValue);
+    }
+    for (kind, value) in context {
+        error.insert(kind, value);
+    }
+    // Omit the suggestions, because they quote the argument again.
+    error.remove(ContextKind::Suggested);
+    error
 }
 
-/// Hides possible user names and passwords in arguments quoted in the parser's error.
-fn hide_credentials_of_words(text: &str) -> String {
-    let words = text.split_inclusive([' ', '\n', '\'', '`', '"']);
-    words
-        .map(|word| match word.rsplit_once('@') {
-            Some((before, _)) if before.contains(':') => hide_possible_credentials(word),
-            _ => word.to_owned(),
-        })
-        .collect()
+/// An argument that may contain a user name or a password.
+struct Secret<'a> {
+    argument: &'a str,
+    /// Whether the part after the last `@` is a host and a path, which may be shown.
+    ends_with_host: bool,
+}
+
+/// Returns the arguments that may contain a user name or a password. A password that contains spaces and is not quoted
+/// for the shell is divided between several arguments.
+fn secrets(args: &[String]) -> Vec<Secret<'_>> {
+    let has_at = |argument: &String| argument.contains('@') || argument.contains("%40");
+    let mut secrets = Vec::new();
+    for words in args.chunk_by(|_, next| !next.starts_with('-') && !next.contains("://")) {
+        let Some((last, before)) = words.iter().rposition(has_at).and_then(|at| words.get(..=at)?.split_last()) else {
+            continue;
+        };
+        let parts = before.iter().skip_while(|argument| !argument.contains(':') && !has_at(argument));
+        secrets.extend(parts.map(|argument| Secret { argument, ends_with_host: false }));
+        let ends_with_host = last.rsplit_once('@').is_some_and(|(_, host)| !host.contains("%40"));
+        secrets.push(Secret { argument: last, ends_with_host });
+    }
+    secrets
+}
+
+/// Hides possible user names and passwords in a quoted argument, which may be a part of the argument that was given.
+fn hide_secrets(quoted: &str, secrets: &[Secret<'_>]) -> String {
+    let is_part = |secret: &&Secret<'_>| !quoted.is_empty() && secret.argument.contains(quoted);
+    let of: Vec<&Secret<'_>> = secrets.iter().filter(is_part).collect();
+    if of.iter().all(|secret| is_option_of(quoted, secret.argument)) {
+        return quoted.to_owned();
+    }
+    if quoted.contains('@') && of.iter().all(|secret| secret.ends_with_host && secret.argument.ends_with(quoted)) {
+        return hide_possible_credentials(quoted);
+    }
+    "***".to_owned()
+}
+
+/// Returns whether `quoted` is the option in an argument such as `--option=value`.
+fn is_option_of(quoted: &str, argument: &str) -> bool {
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    argument.starts_with(quoted) && quoted.strip_prefix('-').is_some_and(is_name)
+}
+
+/// Hides the user names and passwords of URLs that do not come from the arguments, such as a default value from the
+/// environment. A line that contains several URLs also loses the text between them.
+fn hide_credentials_of_lines(text: &str) -> String {
+    let lines = text.split_inclusive('\n').map(|line| match (line.split_once("://"), line.rsplit_once('@')) {
+        (Some((before, rest)), Some((_, after))) if rest.contains('@') => format!("{before}://***@{after}"),
+        _ => line.to_owned(),
+    });
+    lines.collect()
 }
 
 /// Returns the first paragraph of the parser's error, without the label `error:`.
@@ -85,31 +132,38 @@ fn asks_for_json(args: &[OsString]) -> bool {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use clap::{Arg, Command};
+    use clap::{Arg, Command, value_parser};
+    use lastmile_metadata::is_unprintable;
     use serde_json::Value;
 
     use super::*;
     use crate::Captured;
 
     fn ran(args: &[&str]) -> (ExitStatus, String, String) {
+        ran_with(args, false)
+    }
+
+    fn ran_with(args: &[&str], stderr_is_terminal: bool) -> (ExitStatus, String, String) {
         let stdout = Captured::default();
         let stderr = Captured::default();
         let world = World {
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(stderr.clone()),
+            stderr_is_terminal,
             ..World::isolated(DateTime::UNIX_EPOCH)
         };
         let args: Vec<OsString> = ["program"].iter().chain(args).map(OsString::from).collect();
-        let error =
-            Command::new("program").arg(Arg::new("file").required(true)).try_get_matches_from(&args).unwrap_err();
-        (usage(&error, &args, world), stdout.take_text(), stderr.take_text())
+        let number = Arg::new("number").short('n').long("number").value_parser(value_parser!(u8));
+        let program = Command::new("program").arg(Arg::new("file").required(true)).arg(number);
+        let error = program.try_get_matches_from(&args).unwrap_err();
+        (usage(error, &args, world), stdout.take_text(), stderr.take_text())
     }
 
     #[test]
     fn help_goes_to_standard_output() {
         let (status, stdout, stderr) = ran(&["--help"]);
         assert_eq!((status, stderr.as_str()), (ExitStatus::Done, ""));
-        assert!(stdout.contains("Usage: program <file>"), "{stdout}");
+        assert!(stdout.contains("Usage: program [OPTIONS] <file>"), "{stdout}");
     }
 
     #[test]
@@ -123,6 +177,63 @@ mod tests {
     }
 
     #[test]
+    fn no_character_in_a_password_reveals_a_part_of_it() {
+        let passwords = "P1'Q2 P1\"Q2 P1`Q2 P1@Q2 'P1'@'Q2' P1=Q2 P1/Q2 P1#Q2 P1?Q2 P1\\Q2 P1,Q2 P1://Q2 P1%27Q2 P1%40Q2 -P1-Q2 \
+            P1***@Q2 P1\u{1b}[0mQ2 https://P1@Q2";
+        for password in passwords.split(' ').chain(["P1 Q2", "P1\nQ2", "P1 -Q2"]) {
+            for start in ["https://U0:", "https://U0%3A", "U0:", "https:U0:", "https:\\\\U0:"] {
+                let url = format!("{start}{password}@h/x");
+                let encoded = format!("{start}{password}%40h/x");
+                for argument in
+                    [format!("{url},{url}"), format!("{url} '{url}'"), format!("{url}?{encoded}"), encoded, url]
+                {
+                    for prefix in ["", "--unknown=", "--unknown", "--number=", "--number=1=", "-n", "-x"] {
+                        let (status, stdout, stderr) = ran(&["x", &format!("{prefix}{argument}"), "--json"]);
+                        let printed = stdout + &stderr;
+                        let is_hidden = !["U0", "P1", "Q2"].iter().any(|part| printed.contains(part));
+                        assert!(is_hidden && status == ExitStatus::Usage, "{prefix}{argument}: {printed}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_unquoted_space_in_a_password_reveals_no_part_of_it() {
+        for args in [
+            &["x", "https://us:p", "q", "r@h"][..],
+            &["x", "us:p", "q", "r@h"],
+            &["--number", "https://us:p", "q@h"],
+            &["--number=https://us:p", "q@h"],
+            &["x", "https://us:p@q", "r@h"],
+        ] {
+            let (_, _, stderr) = ran(args);
+            assert!(stderr.contains("'***'") && !stderr.contains("us:p"), "{args:?}: {stderr}");
+        }
+    }
+
+    #[test]
+    fn arguments_without_credentials_are_quoted() {
+        for (args, expected) in [
+            (&["x", "y", "https://u:p@h"][..], "unexpected argument 'y' found"),
+            (&["x", "--unknown=u:p@h"], "unexpected argument '--unknown' found"),
+            (&["x", "--number=u:p@h"], "invalid value '***@h' for '--number <number>'\n"),
+            (&["x", "--number=u:p"], "invalid value 'u:p' for '--number <number>': invalid digit found in string"),
+            (&["x", "--number=", "u:p@h"], "invalid value '' for '--number <number>': cannot"),
+            (&["https://h/", "https://i/", "https://u:p@h/"], "unexpected argument 'https://i/' found"),
+        ] {
+            let (_, _, stderr) = ran(args);
+            assert!(stderr.contains(expected), "{args:?}: {stderr}");
+        }
+    }
+
+    #[test]
+    fn a_default_value_in_the_help_hides_the_user_name_and_the_password() {
+        let shown = hide_credentials_of_lines("[default: https://u:p'q r@h/x]\nh://i @j\nk@l\n");
+        assert_eq!(shown, "[default: https://***@h/x]\nh://***@j\nk@l\n");
+    }
+
+    #[test]
     fn a_quoted_argument_cannot_control_the_terminal() {
         let hostile = "y\u{7}\u{1b}[2J\u{9b}2J\n\u{200b}\u{202e}z";
         let shown = "y\\u{7}\\u{1b}[2J\\u{9b}2J\\u{a}\\u{200b}\\u{202e}z'";
@@ -131,6 +242,15 @@ mod tests {
             assert!(stderr.contains(shown), "{stderr}");
             assert!(!format!("{stdout}{stderr}").contains(|one| one != '\n' && is_unprintable(one)), "{stderr}");
         }
+    }
+
+    #[test]
+    fn a_coloured_error_quotes_arguments_in_the_same_form() {
+        let (_, _, stderr) = ran_with(&["x", "y\u{1b}[2J\nz"], true);
+        assert!(stderr.contains("\u{1b}[33my\\u{1b}[2J\\u{a}z\u{1b}[0m"), "{stderr:?}");
+        assert!(!stderr.contains("\u{1b}[2J"), "{stderr:?}");
+        let (_, _, stderr) = ran_with(&["x", "https://u:p@h/"], true);
+        assert!(stderr.contains("\u{1b}[33mhttps://***@h/\u{1b}[0m"), "{stderr:?}");
     }
 
     #[test]

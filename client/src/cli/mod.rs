@@ -33,7 +33,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     let args: Vec<OsString> = args.into_iter().collect();
     let arguments = match scope::parsed(&args) {
         Ok(arguments) => arguments,
-        Err(error) => return lastmile_cli_support::usage(&error, &args, world),
+        Err(error) => return lastmile_cli_support::usage(error, &args, world),
     };
     let common = &arguments.common;
     let options = OutputOptions { json: common.json, quiet: common.quiet, no_progress: common.verbose };

@@ -70,7 +70,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     let args: Vec<OsString> = args.into_iter().collect();
     let cli = match parsed(&args, &world) {
         Ok(cli) => cli,
-        Err(error) => return lastmile_cli_support::usage(&error, &args, world),
+        Err(error) => return lastmile_cli_support::usage(error, &args, world),
     };
     let options = OutputOptions { json: cli.global.json, quiet: cli.global.quiet, no_progress: false };
     let output = Output::new(&mut world, options);
