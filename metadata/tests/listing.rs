@@ -5,7 +5,7 @@
 
 mod repository;
 
-use lastmile_metadata::{Error, ErrorKind, Limit, Limits, Stage as _, TargetPath};
+use lastmile_metadata::{Error, ErrorKind, FileContent, Limit, Limits, Stage as _, TargetPath};
 use repository::{EXPIRES, Repository};
 
 /// Returns a delegation to `name` that covers `patterns`.
@@ -178,9 +178,36 @@ fn b1_a_list_can_be_interrupted_between_searches() {
     while let Some(request) = listing.request() {
         assert!(!listing.search_some(9), "the search must not start before all roles are loaded");
         let file = repository.files[&request.file_name()].clone();
-        listing.apply(Some(lastmile_metadata::FileContent::Bytes(file))).unwrap();
+        listing.apply(Some(FileContent::Bytes(file))).unwrap();
     }
     assert!(listing.search_some(4) && listing.search_some(5));
     assert!(!listing.search_some(5));
     assert_eq!(listing.finish().unwrap().len(), 10);
+}
+
+#[test]
+fn b1_refused_files_use_up_no_steps() {
+    let paths = numbered(10, |number| format!("p{number}"));
+    let mut repository = repository(&["d".to_owned()], &["*".to_owned()], &paths);
+    let mut limits = Limits::default();
+    limits.list_steps = 1_000;
+    let mut trusted = repository.update(limits).unwrap();
+    let mut listing = trusted.listing();
+    let request = listing.request().unwrap();
+    let correct = repository.files[&request.file_name()].clone();
+    let wrong = [&correct[..], &vec![b'x'; 200_000]].concat();
+    for _ in 0..3 {
+        assert!(!listing.recall(FileContent::Bytes(wrong.clone())));
+        let refused = listing.apply(Some(FileContent::Bytes(wrong.clone()))).unwrap_err();
+        assert!(!matches!(refused.kind, ErrorKind::LimitReached { .. }), "{refused}");
+    }
+    assert!(listing.apply(Some(FileContent::Bytes(correct))).unwrap().is_some());
+    assert_eq!(listing.finish().unwrap().len(), 10);
+}
+
+#[test]
+fn b1_verifying_a_role_uses_up_steps() {
+    let mut repository = repository(&["d".to_owned()], &["*".to_owned()], &["p".repeat(200_000)]);
+    let failed = list(&mut repository, 700).unwrap_err();
+    assert_eq!(failed.kind, ErrorKind::LimitReached { limit: Limit::ListSteps, value: 700 });
 }

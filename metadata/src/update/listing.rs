@@ -118,15 +118,16 @@ impl<'t> Listing<'t> {
 
     fn accept(&mut self, file: FileContent) -> Result<Option<Accepted>, Error> {
         let Some(edge) = self.to_visit.last().cloned() else { return Ok(None) };
-        // If several roles delegate to the same large role, the role is verified once for each delegator. Count the
-        // steps of each verification, so that the limit on steps also limits this work.
         let steps = usize::try_from(file.length() / BYTES_PER_STEP).unwrap_or(usize::MAX);
-        self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()))?;
         let role = self.trusted.verify(&edge, file)?;
         let kept = role.to_store();
         self.to_visit.pop();
         self.visited.insert(edge.names());
-        self.failed = self.visit(edge.role(), edge.depth, &role).err();
+        // If several roles delegate to the same large role, the role is verified once for each delegator, so the steps
+        // of every verification must be counted. A refused file must not use up steps, because another mirror may have
+        // the correct file.
+        let spent = self.steps.spend_many(steps).map_err(|kind| kind.of(edge.role()));
+        self.failed = spent.and_then(|()| self.visit(edge.role(), edge.depth, &role)).err();
         self.trusted.insert(&edge, role);
         Ok(Some(kept))
     }
