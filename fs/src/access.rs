@@ -95,11 +95,9 @@ impl Access {
         if process::geteuid().is_root() { self.ensure_only_owner_writes() } else { self.ensure_unwritable() }
     }
 
-    /// Checks that only the owner can change the file. If the group has the same ID as the owner, the group may also
-    /// change the file. Most systems give each user such a group, without other members. With the usual umask 002, this
-    /// group can write to the user's files.
+    /// Checks that only the owner can change the file. The owner's private group may also change the file.
     fn ensure_only_owner_writes(&self) -> Result<(), Exposure> {
-        let others = if self.group == self.owner { 0o002 } else { 0o022 };
+        let others = if self.has_private_group() { 0o002 } else { 0o022 };
         match self.mode & others {
             0 => Ok(()),
             _ => Err(Exposure::Writable { mode: self.mode }),
@@ -107,20 +105,33 @@ impl Access {
     }
 
     /// Checks that only the owner can read or change the file, which contains a secret. The group may also have access
-    /// if its ID equals the owner's ID, or if the current user is a member of the group. For example, a key that
+    /// if it is the owner's private group, or if the current user is a member of the group. For example, a key that
     /// belongs to root may be readable by the group of a service, or a group of maintainers may share a key.
     ///
     /// # Errors
     ///
     /// [`Exposure::Readable`].
     pub fn ensure_secret(&self) -> Result<(), Exposure> {
-        let others = if self.group == self.owner || is_member(self.group) { 0o006 } else { 0o066 };
+        let others = if self.has_private_group() || is_member(self.group) { 0o006 } else { 0o066 };
         match self.mode & others {
             0 => Ok(()),
             _ => Err(Exposure::Readable { mode: self.mode }),
         }
     }
+
+    /// Returns whether the group of the file is probably the private group of the owner. On systems that create a
+    /// private group for each person, the group has the same ID as the user and no other members, and the umask is 002.
+    ///
+    /// Below [`FIRST_PERSON`], equal IDs do not mean that a group is private: on many systems, all users are members of
+    /// the group `users` (100), and administrators add users to the groups of services. This function does not read the
+    /// user database, so it does not notice if an administrator has added users to a private group.
+    fn has_private_group(&self) -> bool {
+        self.group == self.owner && self.owner >= FIRST_PERSON
+    }
 }
+
+/// The lowest ID that systems with private groups assign to a person. Lower IDs belong to the system and to services.
+const FIRST_PERSON: u32 = 1000;
 
 /// Returns whether this process belongs to a group.
 fn is_member(group: u32) -> bool {
@@ -144,11 +155,11 @@ mod tests {
         for (found, mode, is_safe) in [
             ((user, shared), 0o644, true),
             ((user, shared), 0o660, false),
-            ((user, user), 0o664, true),
+            ((user, user), 0o664, user >= 1000),
             ((user, user), 0o666, false),
             ((0, shared), 0o644, true),
             ((0, shared), 0o664, false),
-            ((0, 0), 0o664, true),
+            ((0, 0), 0o664, false),
         ] {
             let checked = access(found.0, found.1, mode).ensure_unwritable();
             let expected = if is_safe { Ok(()) } else { Err(Exposure::Writable { mode }) };
@@ -159,6 +170,18 @@ mod tests {
         assert_eq!(of_another.ensure_unwritable(), refused);
         assert_eq!(of_another.ensure_unwritable_or_root(), if user == 0 { Ok(()) } else { refused });
         assert!(access(user + 1, user + 1, 0o602).ensure_unwritable_or_root().is_err());
+    }
+
+    #[test]
+    fn a_group_with_the_id_of_its_owner_is_private_only_if_the_owner_is_a_person() {
+        for (owner, is_safe) in [(1000, true), (60_000, true), (999, false), (100, false), (0, false)] {
+            let checked = access(owner, owner, 0o664).ensure_only_owner_writes();
+            assert_eq!(checked.is_ok(), is_safe, "{owner}");
+        }
+        let foreign = (101..1000).find(|group| !is_member(*group)).unwrap();
+        assert!(access(foreign, foreign, 0o640).ensure_secret().is_err());
+        let private = (1000..).find(|group| !is_member(*group)).unwrap();
+        assert!(access(private, private, 0o640).ensure_secret().is_ok());
     }
 
     #[test]
