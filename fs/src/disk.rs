@@ -48,7 +48,7 @@ impl NewFile {
     pub fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let injected = inject_fault(Syscall::Write, Place::from(&self.path));
         #[cfg(feature = "faults")]
-        faults::write_torn(&injected, &mut self.file, bytes);
+        faults::write_torn(&injected, bytes, |half| self.file.write_all(half));
         injected?;
         self.file.write_all(bytes)?;
         #[cfg(feature = "faults")]

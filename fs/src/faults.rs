@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the simulated loss of power truncates files")]
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -129,11 +129,11 @@ pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
 
 const TORN: &str = "the simulated process crashes during this call";
 
-/// If the injected fault makes the write fail or interrupts it, writes half of `bytes`.
-pub(crate) fn write_torn(injected: &io::Result<()>, file: &mut File, bytes: &[u8]) {
+/// If the injected fault makes the write fail or interrupts it, calls `write` with half of `bytes`.
+pub(crate) fn write_torn(injected: &io::Result<()>, bytes: &[u8], write: impl FnOnce(&[u8]) -> io::Result<()>) {
     let is_torn = |error: &io::Error| error.raw_os_error().is_some() || error.to_string() == TORN;
     if injected.as_ref().is_err_and(is_torn) {
-        let _ = file.write_all(bytes.get(..bytes.len() / 2).unwrap_or_default());
+        let _ = write(bytes.get(..bytes.len() / 2).unwrap_or_default());
     }
 }
 
