@@ -388,6 +388,25 @@ async fn a_transfer_that_makes_progress_gets_its_retries_back() {
 }
 
 #[tokio::test]
+async fn a_body_that_ends_early_gets_its_retries_back() {
+    let content = b"hello world and more";
+    let server = Server::start(|head| match offset(head) {
+        0 => vec![send("HTTP/1.0 200 OK\r\n\r\nhe")],
+        // Without a length, the end of the body is no transport error.
+        at => {
+            let range = format!("Content-Range: bytes {at}-{}/{}\r\n\r\n", content.len() - 1, content.len());
+            let head = format!("HTTP/1.0 206 Partial Content\r\n{range}");
+            vec![send(head), send(&content[at..(at + 2).min(content.len())])]
+        }
+    })
+    .await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = get(&[&server], &target("x", content), dir.path()).await.unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), content);
+    assert_eq!(server.requests().len(), 10);
+}
+
+#[tokio::test]
 async fn an_unsatisfiable_range_means_that_the_file_is_too_short() {
     let server = Server::start(|head| match offset(head) {
         0 => cut(b"hello world", 4),

@@ -134,7 +134,11 @@ impl<C: Content> Download<'_, C> {
         let mut has_restarted = false;
         loop {
             let before = self.received;
-            let verdict = match self.fetch_rest(context, url, &retries).await {
+            let fetched = self.fetch_rest(context, url, &retries).await;
+            if self.received > before {
+                retries.progressed();
+            }
+            let verdict = match fetched {
                 Ok(()) if self.received < self.target.length && self.received > before => {
                     // The body ended early: either the transfer was interrupted, or the file is too short. The next
                     // request shows which of the two happened.
@@ -147,9 +151,6 @@ impl<C: Content> Download<'_, C> {
                     Err(self.length_error(before))
                 }
                 Err(Failure::Mirror(MirrorReason::Network(error))) => {
-                    if self.received > before {
-                        retries.progressed();
-                    }
                     retries.pause_after(error).await?;
                     continue;
                 }
