@@ -2,7 +2,7 @@
 
 use std::io;
 
-use lastmile_metadata::{Error as Verdict, ErrorKind, Limit};
+use lastmile_metadata::{Error as Verdict, ErrorKind, Limit, TargetPath};
 
 use crate::error::{Error, LocalError, NetworkError, Refusal};
 use crate::net::fetch::{FetchError, TlsProblem};
@@ -61,7 +61,11 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
         Refusal::Demands(_) => "run the command again",
         #[cfg(feature = "attest")]
         Refusal::NotApproved { .. } => return None,
-        Refusal::Name(_) => "choose another path with `--output-file`",
+        // If no URL can be formed from the path, the target cannot be downloaded to any file.
+        Refusal::Name(error) if TargetPath::new(&*error.name).is_ok_and(|path| path.url_path(None).is_ok()) => {
+            "to save the target under another name, get it alone, with `--output-file FILE` and without `--output`"
+        }
+        Refusal::Name(_) => return None,
     };
     Some(hint.to_owned())
 }
@@ -148,6 +152,20 @@ fn of_local(error: &LocalError) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_suggests_another_file_only_if_the_target_can_be_requested() {
+        let hint = |path: &str| {
+            let path = TargetPath::new(path).unwrap();
+            let refused = path.file_path().unwrap_err();
+            hint(&crate::error::RefusedError::from(Refusal::Name(refused)).into())
+        };
+        assert!(
+            hint("a:b")
+                .is_some_and(|hint| hint.contains("get it alone, with `--output-file FILE` and without `--output`"))
+        );
+        assert_eq!(hint("../a"), None);
+    }
 
     #[test]
     fn only_an_unknown_issuer_suggests_another_authority() {

@@ -94,8 +94,7 @@ impl Destination {
 /// remove the file.
 fn not_reserved(name: &str, path: &Path) -> Result<(), LocalError> {
     if is_temporary(name) {
-        let problem =
-            format!("the name `{name}` is reserved for temporary files; choose another name with `--output-file`");
+        let problem = format!("the name `{name}` is reserved for temporary files; save the target under another name");
         return Err(LocalError::invalid("write to", path, &problem));
     }
     Ok(())
