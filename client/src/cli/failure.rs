@@ -29,13 +29,13 @@ impl From<Error> for Failure {
                 ..
             }) => (ExitStatus::Refused, "policy"),
             Error::Refused(_) => (ExitStatus::Refused, "untrusted"),
-            Error::Limit(_) => (ExitStatus::Failed, "limit"),
+            // No command reads a target into memory, which `TooLarge` limits.
+            Error::Limit(_) | Error::TooLarge { .. } => (ExitStatus::Failed, "limit"),
             Error::Network(_) => (ExitStatus::Network, "network"),
             Error::NoSuchTarget(_) => (ExitStatus::NoSuchName, "no-such-target"),
             Error::TargetPath(_) => (ExitStatus::Usage, "usage"),
             Error::Local(_) => (ExitStatus::Failed, "local"),
             Error::State(_) => (ExitStatus::Failed, "state"),
-            Error::TooLarge { .. } => (ExitStatus::Failed, "too-large"),
             #[cfg(feature = "attest")]
             Error::EvidenceNotStored(_) => (ExitStatus::Failed, "state"),
             #[cfg(not(feature = "attest"))]
