@@ -70,7 +70,8 @@ pub(super) struct Common {
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(super) quiet: bool,
 
-    /// Show every request
+    #[cfg_attr(feature = "attest", doc = "Show every request and, with `get`, every satisfied rule")]
+    #[cfg_attr(not(feature = "attest"), doc = "Show every request")]
     #[arg(short, long, global = true)]
     pub(super) verbose: bool,
 
