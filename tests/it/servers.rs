@@ -47,7 +47,7 @@ fn is_served_as_the_page_says(site: &mut Site, port: u16, codings: &[(&str, &str
 /// content encoding of the expected response.
 fn metadata_comes_as_it_is_accepted(site: &Site, port: u16, codings: &[(&str, &str)]) {
     for ending in METADATA {
-        let path = site.file("metadata", ending);
+        let path = site.metadata(ending);
         let url = encoded(&path);
         let caches = if ending == "timestamp.json" { "max-age=60" } else { "" };
         for headers in [&[][..], &["Accept-Encoding: identity"], &["Accept-Encoding: br"]] {

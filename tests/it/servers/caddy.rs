@@ -67,7 +67,7 @@ fn caddy_serves_a_repository_with_the_documented_settings() {
 fn caddy_serves_a_small_repository_whose_compressed_copies_are_longer() {
     let mut site = Site::empty(&[]);
     site.release(&[("tool", b"a tool".as_slice())]);
-    let snapshot = site.file("metadata", ".snapshot.json");
+    let snapshot = site.metadata(".snapshot.json");
     assert!(
         site.bytes(&format!("{snapshot}.zst")).len() > site.bytes(&snapshot).len(),
         "the compressed copy must be longer for this test"

@@ -72,7 +72,7 @@ impl Bucket {
     /// Checks the encoding, the type, the cache lifetime and the stored bytes of each metadata file.
     fn metadata(&self, site: &Site) -> Vec<(String, String, Vec<u8>)> {
         let answers = METADATA.map(|ending| {
-            let path = site.file("metadata", ending);
+            let path = site.metadata(ending);
             // S3 ignores `Accept-Encoding` and always sends the stored bytes.
             let answer = get(self.port, &encoded(&format!("packages/{path}")), &["Accept-Encoding: gzip, zstd"]);
             assert_eq!((answer.status, answer.header("content-type")), (200, "application/json"), "{path}");

@@ -86,21 +86,25 @@ impl Site {
         &self.contents[target]
     }
 
-    /// Returns the path of the newest file in `folder` whose name ends with `ending`. `folder` is relative to the
-    /// repository.
-    pub(super) fn file(&self, folder: &str, ending: &str) -> String {
-        let entries = fs::read_dir(self.path("packages").join(folder)).unwrap();
-        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let found = names.filter(|name| name.ends_with(ending)).max();
-        format!("{folder}/{}", found.unwrap_or_else(|| panic!("no file of {folder} ends in {ending}")))
+    /// Returns the path of the metadata file with the highest version whose name ends with `ending`.
+    pub(super) fn metadata(&self, ending: &str) -> String {
+        newest(self.files("metadata", ending)).unwrap_or_else(|| panic!("no metadata file ends in {ending}"))
     }
 
-    /// Returns the path of the file for `target`, one of [`TARGETS`], in a repository whose target files have hash
-    /// prefixes.
+    /// Returns the path of the file with the content of `target`, in a repository whose target files have hash prefixes.
     pub(super) fn target(&self, target: &str) -> String {
         let path = format!("targets/{target}");
         let (folder, name) = path.rsplit_once('/').unwrap();
-        self.file(folder, &format!(".{name}"))
+        let mut files = self.files(folder, &format!(".{name}")).into_iter();
+        files.find(|path| self.bytes(path) == self.content(target)).unwrap_or_else(|| panic!("{target} has no file"))
+    }
+
+    /// Returns the paths of all files in `folder` whose names end with `ending`. The folder and the paths are relative
+    /// to the repository.
+    fn files(&self, folder: &str, ending: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.path("packages").join(folder)).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name.ends_with(ending)).map(|name| format!("{folder}/{name}")).collect()
     }
 
     /// Reads a file in the repository.
@@ -162,6 +166,18 @@ impl Site {
             assert!(found == *content, "{name}: wrong content");
         }
     }
+}
+
+/// Returns the metadata file with the highest version. A file without a version counts as the lowest.
+fn newest(files: Vec<String>) -> Option<String> {
+    let version = |path: &String| path.rsplit('/').next()?.split('.').next()?.parse::<u64>().ok();
+    files.into_iter().max_by_key(version)
+}
+
+#[test]
+fn version_10_is_newer_than_version_9() {
+    let files = ["metadata/9.root.json", "metadata/10.root.json", "metadata/1.root.json"].map(str::to_owned);
+    assert_eq!(newest(files.into()).as_deref(), Some("metadata/10.root.json"));
 }
 
 /// Removes proxy variables from the environment of a command.
