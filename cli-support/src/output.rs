@@ -66,6 +66,13 @@ impl Output {
         Output { stdout: Arc::new(Mutex::new(stdout)), ..self.clone() }
     }
 
+    /// Returns an output that writes notes and warnings even with `--quiet`. It is meant for the reason why a command that
+    /// did not fail with an error ends with a non-zero exit status.
+    #[must_use]
+    pub fn despite_quiet(&self) -> Output {
+        Output { options: OutputOptions { quiet: false, ..self.options }, ..self.clone() }
+    }
+
     /// Writes `lines` as data or, with `--json`, writes `document` instead. `document` must be an object, to which this
     /// method adds the member `schema`. Line breaks within a line are escaped.
     ///

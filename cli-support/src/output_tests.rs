@@ -51,6 +51,8 @@ fn notes_and_warnings_are_silent_when_quiet_and_errors_are_not() {
         output.note_lines(["f\ng", "h"]);
         assert_eq!(output.failure(&Failure::usage("d").with_hint("e")), ExitStatus::Usage);
         assert_eq!((stderr.take_text().as_str(), stdout.take_text().as_str()), (expected, ""));
+        output.despite_quiet().warning("the reason");
+        assert_eq!(stderr.take_text(), "warning: the reason\n");
     }
 }
 

@@ -4,18 +4,22 @@ use lastmile_cli_support::Output;
 
 use crate::check::finding::{Finding, Severity, lines};
 
-/// Prints warnings but not notes: after a change, the user should see only findings that need action.
+/// Prints the warnings.
 pub(super) fn print_warnings<'a>(findings: impl IntoIterator<Item = &'a Finding>, output: &Output) {
-    print(findings.into_iter().filter(|finding| finding.severity() > Severity::Note), output);
+    for line in lines_with(Severity::Warning, findings) {
+        output.warning(&line);
+    }
 }
 
-/// Prints warnings and notes, but not problems, because a command prints the problems as part of its result.
-pub(super) fn print<'a>(findings: impl IntoIterator<Item = &'a Finding>, output: &Output) {
-    for (severity, line) in lines(findings) {
-        match severity {
-            Severity::Note => output.note(&format!("note: {line}")),
-            Severity::Warning => output.warning(&line),
-            Severity::Problem => {}
-        }
+/// Prints the notes. Commands that change a repository omit them, because the user should then see only findings that
+/// need action.
+pub(super) fn print_notes<'a>(findings: impl IntoIterator<Item = &'a Finding>, output: &Output) {
+    for line in lines_with(Severity::Note, findings) {
+        output.note(&format!("note: {line}"));
     }
+}
+
+/// Returns the lines about findings with this severity.
+fn lines_with<'a>(severity: Severity, findings: impl IntoIterator<Item = &'a Finding>) -> impl Iterator<Item = String> {
+    lines(findings).into_iter().filter(move |(found, _)| *found == severity).map(|(_, line)| line)
 }

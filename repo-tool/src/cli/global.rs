@@ -53,7 +53,7 @@ pub(crate) struct Global {
     /// sign for this reason, its error message shows the NAME.
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) accept: Vec<String>,
-    /// Print only errors and the requested data.
+    /// Print only errors, the requested data, and the reason for a non-zero exit status.
     #[arg(long, short, global = true)]
     pub(crate) quiet: bool,
 }

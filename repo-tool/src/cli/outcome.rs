@@ -193,18 +193,20 @@ pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run,
         )),
         Outcome::Staged(documents) if documents.iter().all(|document| document.role.is_online()) && !run.is_dry() => {
             output
+                .despite_quiet()
                 .note("Nothing has been published, because this machine lacks private keys of snapshot or timestamp.");
             output.note_lines(how_to_publish(repository));
         }
         Outcome::Staged(documents) => {
-            output.note(match run {
+            let reason = output.despite_quiet();
+            reason.note(match run {
                 Run::Real => "Nothing has been published. These signatures are missing:",
                 Run::Dry => "The change would be pending, not published. These signatures would be missing:",
             });
             let names = KeyNames::of(repository);
             let lacking = documents.iter().map(|it| (it.role.clone(), it.version, it.missing()));
             for line in missing_lines(lacking.filter(|(_, _, missing)| !missing.is_empty()), &names) {
-                output.note(&format!("  {} {}", line.documents, line.needed.unwrap_or_default()));
+                reason.note(&format!("  {} {}", line.documents, line.needed.unwrap_or_default()));
             }
             if !run.is_dry() {
                 output.note("Each key holder runs `lastmile-repo sign --key FILE`. Then run `lastmile-repo publish`.");

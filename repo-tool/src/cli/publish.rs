@@ -11,6 +11,7 @@ use lastmile_metadata::{Key, KeyId};
 use super::context::Context;
 use super::exchange::Exchange;
 use super::outcome::conclude;
+use super::revoke::warn_of_refutation;
 use crate::draft::Draft;
 use crate::edit::keys::short;
 use crate::publish::staged;
@@ -60,8 +61,12 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     let is_empty = draft.is_empty();
     let mut exit = conclude(context, &mut repository, draft, output)?;
     // This exit status tells scripts that the change is still pending.
-    if is_empty || exit == ExitStatus::Pending {
+    if is_empty {
+        output.despite_quiet().note("Nothing was published: the pending change has target files, but no metadata.");
         return Ok(ExitStatus::Pending);
+    }
+    if exit == ExitStatus::Pending {
+        return Ok(exit);
     }
     for (key, before) in revoked {
         let rows = prove(&mut repository, &key, &before)?;
@@ -69,7 +74,7 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
         output.note(&format!("No role {verb} the key {} anymore.", short(&key)));
         output.note_lines(table(&rows).lines());
         if is_refuted(&rows) {
-            output.warning("the proof failed: see the lines marked NO");
+            warn_of_refutation(&rows, output);
             exit = ExitStatus::Refused;
         }
     }

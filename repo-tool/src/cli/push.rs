@@ -152,7 +152,9 @@ fn merge(context: &Context<'_>, args: &Push, output: &Output) -> Result<Option<E
         note_dates(&repository, plan, state, output);
     }
     if merged.is_pending {
-        output.note("The change is pending, because signatures are missing. Run `lastmile-repo status`.");
+        let reason =
+            "Nothing was pushed: the change is pending, because signatures are missing. Run `lastmile-repo status`.";
+        output.despite_quiet().note(reason);
         return Ok(Some(ExitStatus::Pending));
     }
     Ok(None)
@@ -313,12 +315,13 @@ fn report(
             Ok(ExitStatus::Done)
         }
         Some((url, PublicState::Stale(version))) => {
-            output.warning(&format!("published, but {url} still serves timestamp version {version}"));
+            output.despite_quiet().warning(&format!("published, but {url} still serves timestamp version {version}"));
             Ok(ExitStatus::Pending)
         }
         Some((url, state)) => {
             let error = state.error().unwrap_or_default();
-            output.warning(&format!("published, but the repository cannot be read from {url}: {error}"));
+            let reason = format!("published, but the repository cannot be read from {url}: {error}");
+            output.despite_quiet().warning(&reason);
             Ok(ExitStatus::Pending)
         }
     }

@@ -20,7 +20,7 @@ use crate::check::lint;
 use crate::edit::keys::short;
 use crate::key_store::Protection;
 use crate::report::diff;
-use crate::revoke::proof::{Before, ProofRow, Verdict, is_refuted, prove, table};
+use crate::revoke::proof::{Before, ProofRow, Verdict, is_refuted, prove, refutations, table};
 use crate::revoke::{KeyCount, Replacement, Replacements, Revocation, revoke as revoke_key};
 use crate::trusting::OddKind;
 use crate::{Error, Outcome, Repository, Signing, shell};
@@ -145,7 +145,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     let proof = rows.iter().map(row_json).collect();
     output.report(&report(proof), format!("{text}\n{}", table(&rows)).lines())?;
     if is_refuted(&rows) {
-        output.warning("the proof failed: see the lines marked NO");
+        warn_of_refutation(&rows, output);
         return Ok(ExitStatus::Refused);
     }
     if let Some(uri) = repository.keys.uri_of(public) {
@@ -160,6 +160,11 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
         });
     }
     Ok(ExitStatus::Done)
+}
+
+/// Warns that a simulated client did not behave as the revocation requires.
+pub(super) fn warn_of_refutation(rows: &[ProofRow], output: &Output) {
+    output.despite_quiet().warning_lines([vec!["the proof failed:".to_string()], refutations(rows)].concat());
 }
 
 /// Stores in `replacements` how to protect new keys. Asks for a pass-phrase if encrypted keys may be generated.

@@ -286,45 +286,6 @@ fn a_revert_is_refused_while_a_change_is_pending() {
 }
 
 #[test]
-fn quiet_commands_print_only_errors_and_data() {
-    let mut home = Home::new();
-    home.input = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08  4  listed.tar\n";
-    let repository = home.folder.path().join("repository");
-    let elsewhere = home.folder.path().join("targets-1.pem");
-    let quiet = |home: &Home, args: &[&str], status: ExitStatus| {
-        let ran = home.run(&[args, &["--quiet"]].concat());
-        assert_eq!(ran.status, status, "{args:?}: {}", ran.stderr);
-        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""), "{args:?}");
-    };
-    for args in [
-        &["init", "--unencrypted-keys"][..],
-        &["add", "--from-list", "-"],
-        &["remove", "listed.tar", "--dry-run"],
-        &["remove", "listed.tar"],
-        &["revert", "--allow-missing-targets"],
-        &["bins", "--bit-length", "5"],
-        &["key", "generate", "new", "--unencrypted"],
-        &["renew", "--force", "targets", "bin-*"],
-        &["rotate", "timestamp", "--add", "new"],
-        &["set-threshold", "root", "1"],
-        &["set-expiry", "timestamp", "3"],
-        &["revoke", "timestamp-1", "--unencrypted-online-keys"],
-    ] {
-        quiet(&home, args, ExitStatus::Done);
-    }
-    std::fs::rename(repository.join("keys/targets-1.pem"), &elsewhere).unwrap();
-    quiet(&home, &["undelegate", "bin"], ExitStatus::Pending);
-    quiet(&home, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()], ExitStatus::Done);
-    quiet(&home, &["discard", "--yes"], ExitStatus::Done);
-    for args in [&["status"][..], &["verify"], &["key", "list"], &["key", "show", "new"], &["bins"]] {
-        let ran = home.run(&[args, &["--quiet"]].concat());
-        assert!(!ran.stdout.is_empty() && ran.stderr.is_empty(), "{args:?}: {}{}", ran.stdout, ran.stderr);
-    }
-    let ran = home.run(&["renew", "--force", "--quiet", "--json"]);
-    assert_eq!(json(&ran)["outcome"], "published");
-}
-
-#[test]
 fn bins_with_a_few_targets_are_summarized() {
     let mut home = Home::new();
     let line = |number: usize| format!("{}  4  {number}.tar\n", "0".repeat(64));
@@ -471,5 +432,7 @@ fn an_error_about_an_empty_file_says_that_it_is_empty() {
 
 #[path = "dates_tests.rs"]
 mod dates_tests;
+#[path = "quiet_tests.rs"]
+mod quiet_tests;
 #[path = "terminal_tests.rs"]
 mod terminal;

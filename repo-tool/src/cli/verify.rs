@@ -80,12 +80,16 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
         found.allow_absent_files();
     }
     output.data_text(&found.json(), &text(&found))?;
-    findings::print(&found.findings, output);
-    Ok(match found.most_severe() {
+    let status = match found.most_severe() {
         Some(Severity::Problem) => ExitStatus::Refused,
         Some(Severity::Warning) if args.strict => ExitStatus::Findings,
         _ => ExitStatus::Done,
-    })
+    };
+    // The problems are part of the data. With `--strict`, the warnings are the reason for the exit status.
+    let reason = if status == ExitStatus::Findings { output.despite_quiet() } else { output.clone() };
+    findings::print_warnings(&found.findings, &reason);
+    findings::print_notes(&found.findings, output);
+    Ok(status)
 }
 
 fn text(found: &Verification) -> String {

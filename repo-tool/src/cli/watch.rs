@@ -81,8 +81,13 @@ fn report(event: &Event, output: &Output) -> Result<(), Error> {
         Event::Planned { .. } | Event::Renewed { .. } | Event::Pushed { .. } => {
             output.event(&json(event), Some(&line))?
         }
-        Event::NotRenewed { .. } | Event::Failed { .. } => {
+        Event::NotRenewed { .. } => {
             output.warning(&line);
+            output.event(&json(event), None)?;
+        }
+        // This is an error of a command that continues, so `--quiet` does not suppress it.
+        Event::Failed { .. } => {
+            output.despite_quiet().warning(&line);
             output.event(&json(event), None)?;
         }
     }

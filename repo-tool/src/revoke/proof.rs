@@ -156,6 +156,17 @@ pub fn is_refuted(rows: &[ProofRow]) -> bool {
     rows.iter().flat_map(|row| &row.scenes).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
 }
 
+/// Returns a line for each scenario that failed.
+#[must_use]
+pub fn refutations(rows: &[ProofRow]) -> Vec<String> {
+    let failed = rows.iter().flat_map(|row| row.scenes.iter().map(move |(scene, verdict)| (row.root, scene, verdict)));
+    let line = |(root, scene, verdict): (Version, &String, &Verdict)| match verdict {
+        Verdict::Bad(said) => Some(format!("  client with root {root}, {scene}: {said}")),
+        Verdict::Good(_) | Verdict::NotTried(_) => None,
+    };
+    failed.filter_map(line).collect()
+}
+
 /// Formats the proof as a table for people, with one line for each combination of client and scenario.
 #[must_use]
 pub fn table(rows: &[ProofRow]) -> String {

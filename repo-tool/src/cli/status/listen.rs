@@ -94,7 +94,10 @@ impl Checks<'_> {
         };
         match args.outputs.write(overview, mirrors, context, output) {
             Err(error) if self.line.is_empty() => return Err(error),
-            Err(error) => output.warning(&format!("{}; the next check tries again", chain(&error))),
+            // This is an error of a command that continues, so `--quiet` does not suppress it.
+            Err(error) => {
+                output.despite_quiet().warning(&format!("{}; the next check tries again", chain(&error)));
+            }
             Ok(()) => {}
         }
         let line = monitor::summary(overview);
