@@ -26,6 +26,8 @@ pub(crate) mod pull;
 pub(crate) mod settings;
 #[cfg(feature = "ssh")]
 mod ssh;
+#[cfg(test)]
+mod tests;
 mod upload;
 mod workers;
 #[cfg(feature = "object-store")]
@@ -145,7 +147,7 @@ pub(crate) struct Options<'a> {
 pub(crate) trait Progress: Sync {
     /// Is called once, with the number of files.
     fn begin(&self, files: usize);
-    /// Is called once for each file, even if the file did not have to be transferred or is missing.
+    /// Is called once for each file as soon as it is done, even if the file did not have to be transferred or is missing.
     fn uploaded(&self);
 }
 

@@ -60,12 +60,10 @@ impl Upload<'_> {
         let (delegated, others): (Vec<_>, Vec<_>) =
             plan.roles.iter().partition(|item| item.kind == FileKind::Delegated);
         let outcomes = workers::try_map(&delegated, |item| self.metadata(item))?;
-        for (item, outcome) in delegated.iter().zip(outcomes) {
-            self.record(&item.name, outcome);
-        }
+        self.record(delegated.iter().map(|item| &item.name).zip(outcomes));
         for item in others {
             let outcome = self.metadata(item)?;
-            self.record(&item.name, outcome);
+            self.record([(&item.name, outcome)]);
         }
         if plan.root_place == RootPlace::BeforeTimestamp {
             self.roots(plan)?;
@@ -76,7 +74,7 @@ impl Upload<'_> {
                 before_timestamp()?;
             }
             let outcome = self.metadata(timestamp)?;
-            self.record(&timestamp.name, outcome);
+            self.record([(&timestamp.name, outcome)]);
         }
         if plan.root_place == RootPlace::Last {
             self.roots(plan)?;
@@ -101,19 +99,20 @@ impl Upload<'_> {
         Ok(())
     }
 
-    fn record(&mut self, name: &str, outcome: Outcome) {
-        self.options.progress.uploaded();
-        match outcome {
-            Outcome::Sent(length) => self.uploading.sent.push((name.to_string(), length)),
-            Outcome::Present => self.uploading.present += 1,
-            Outcome::Missing => self.uploading.missing.push(name.to_string()),
+    fn record<'i>(&mut self, outcomes: impl IntoIterator<Item = (&'i String, Outcome)>) {
+        for (name, outcome) in outcomes {
+            match outcome {
+                Outcome::Sent(length) => self.uploading.sent.push((name.clone(), length)),
+                Outcome::Present => self.uploading.present += 1,
+                Outcome::Missing => self.uploading.missing.push(name.clone()),
+            }
         }
     }
 
     fn roots(&mut self, plan: &Plan) -> Result<(), Error> {
         for root in &plan.roots {
             let outcome = self.metadata(root)?;
-            self.record(&root.name, outcome);
+            self.record([(&root.name, outcome)]);
         }
         Ok(())
     }
@@ -133,17 +132,21 @@ impl Upload<'_> {
             TargetState::AtDestination => Ok(Outcome::Present),
             TargetState::Nowhere => Ok(Outcome::Missing),
         })?;
-        for ((item, _), outcome) in work.iter().zip(outcomes) {
-            self.record(&item.name, outcome);
-        }
+        self.record(work.iter().map(|(item, _)| &item.name).zip(outcomes));
         Ok(())
     }
 
     fn target_state(&self, item: &TargetItem) -> Result<TargetState, Error> {
-        if self.destination.has_target(&item.name, &item.target, self.names)? {
-            return Ok(TargetState::AtDestination);
-        }
-        Ok(if self.open(item)?.is_some() { TargetState::Here } else { TargetState::Nowhere })
+        let state = if self.destination.has_target(&item.name, &item.target, self.names)? {
+            TargetState::AtDestination
+        } else if self.open(item)?.is_some() {
+            // The upload of this file counts as progress.
+            return Ok(TargetState::Here);
+        } else {
+            TargetState::Nowhere
+        };
+        self.options.progress.uploaded();
+        Ok(state)
     }
 
     /// Opens the file of a target in the repository's folder. Does not follow symbolic links.
@@ -161,11 +164,17 @@ impl Upload<'_> {
     }
 
     fn target(&self, item: &TargetItem) -> Result<Outcome, Error> {
-        let Some(file) = self.open(item)? else { return Ok(Outcome::Missing) };
-        if self.may_write()? {
-            self.destination.put_target(&item.name, file)?;
-        }
-        Ok(Outcome::Sent(item.target.length))
+        let outcome = match self.open(item)? {
+            None => Outcome::Missing,
+            Some(file) => {
+                if self.may_write()? {
+                    self.destination.put_target(&item.name, file)?;
+                }
+                Outcome::Sent(item.target.length)
+            }
+        };
+        self.options.progress.uploaded();
+        Ok(outcome)
     }
 
     /// Checks the lock. Returns false in a preview.
@@ -177,7 +186,9 @@ impl Upload<'_> {
     }
 
     fn metadata(&self, item: &MetadataItem) -> Result<Outcome, Error> {
-        if item.is_versioned { self.versioned(item) } else { self.unversioned(item) }
+        let outcome = if item.is_versioned { self.versioned(item) } else { self.unversioned(item) }?;
+        self.options.progress.uploaded();
+        Ok(outcome)
     }
 
     /// Uploads a file whose name contains its version. If the destination has a different file with

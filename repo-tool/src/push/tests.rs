@@ -1,0 +1,169 @@
+//! Tests of the requests that a push makes at its destination, and of the progress that it reports.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use chrono::DateTime;
+use lastmile_cli_support::{ExitStatus, World};
+use lastmile_metadata::{TargetFile, TargetNames};
+use tempfile::TempDir;
+
+use super::destination::{Lease, LocalTarget, Object, Written};
+use super::*;
+use crate::invocation::LockWait;
+use crate::served::transport::Transport;
+use crate::{Invocation, UserConfig};
+
+/// A folder with a repository, a home folder, and the folder to which the repository is pushed.
+struct Site(TempDir);
+
+impl Site {
+    fn new() -> Self {
+        let site = Self(tempfile::tempdir().unwrap());
+        site.run(&["init", "--unencrypted-keys"]);
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn run(&self, args: &[&str]) {
+        let repository = self.path("repository").into_os_string();
+        let world = World {
+            env: Box::new(move |name| (name == "LASTMILE_REPOSITORY").then(|| repository.clone())),
+            home: Some(self.path("home")),
+            ..World::isolated(DateTime::from_timestamp(1_900_000_000, 0).unwrap())
+        };
+        let status = crate::cli::run(["lastmile-repo"].iter().chain(args).map(OsString::from), world);
+        assert_eq!(status, ExitStatus::Done, "{args:?}");
+    }
+
+    fn add(&self, files: usize) {
+        let dist = self.path("dist");
+        fs::create_dir_all(&dist).unwrap();
+        (0..files).for_each(|number| fs::write(dist.join(number.to_string()), number.to_string()).unwrap());
+        self.run(&["add", dist.to_str().unwrap()]);
+    }
+
+    /// Pushes to the folder `to`, and returns what the destination saw.
+    fn push(&self, to: &Path) -> Watched {
+        let watched = Watched::new(to);
+        let user = UserConfig::at(&self.path("home/.config/lastmile-repo/config.toml"));
+        let invocation = Invocation::new(DateTime::from_timestamp(1_900_000_000, 0).unwrap(), user);
+        let mut repository = Repository::open_for_change(&self.path("repository"), &invocation).unwrap();
+        let settings = DestinationSettings::new(watched.directory.url().clone());
+        let options = Options {
+            mode: Mode::Upload,
+            missing: MissingFiles::Refuse,
+            name: "default",
+            settings: &settings,
+            emptied: Emptied::Refuse,
+            progress: &watched.done,
+        };
+        push(&mut repository, &watched, &options).unwrap();
+        watched
+    }
+}
+
+/// A destination that counts requests.
+struct Watched {
+    directory: Directory,
+    lengths: AtomicUsize,
+    done: Done,
+    /// For each uploaded target and delegated role, the number of files that were done before the upload.
+    done_before: Mutex<Vec<usize>>,
+}
+
+/// Counts the files that are done.
+#[derive(Default)]
+struct Done(AtomicUsize);
+
+impl Progress for Done {
+    fn begin(&self, _: usize) {}
+
+    fn uploaded(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Watched {
+    fn new(folder: &Path) -> Self {
+        Self {
+            directory: Directory::new(folder).unwrap(),
+            lengths: AtomicUsize::new(0),
+            done: Done::default(),
+            done_before: Mutex::default(),
+        }
+    }
+
+    fn note_upload(&self) {
+        self.done_before.lock().unwrap().push(self.done.0.load(Ordering::SeqCst));
+    }
+}
+
+impl Destination for Watched {
+    fn url(&self) -> &BaseUrl {
+        self.directory.url()
+    }
+
+    fn transport(&self) -> Result<Transport, Error> {
+        self.directory.transport()
+    }
+
+    fn lock(&self, wait: &LockWait) -> Result<Box<dyn Lease>, Error> {
+        self.directory.lock(wait)
+    }
+
+    fn read(&self, name: &str, most: u64) -> Result<Option<Object>, Error> {
+        self.directory.read(name, most)
+    }
+
+    fn length(&self, name: &str) -> Result<Option<u64>, Error> {
+        self.lengths.fetch_add(1, Ordering::SeqCst);
+        self.directory.length(name)
+    }
+
+    fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error> {
+        self.directory.has_target(name, target, names)
+    }
+
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error> {
+        if name.contains("bin-") {
+            self.note_upload();
+        }
+        self.directory.create(name, bytes)
+    }
+
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {
+        self.directory.put(name, bytes)
+    }
+
+    fn put_target(&self, name: &str, file: LocalTarget) -> Result<(), Error> {
+        self.note_upload();
+        self.directory.put_target(name, file)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), Error> {
+        self.directory.remove(name)
+    }
+}
+
+#[test]
+fn progress_is_reported_after_each_file() {
+    let site = Site::new();
+    site.run(&["bins", "--bit-length", "5"]);
+    site.add(32);
+    let pushed = site.push(&site.path("www"));
+    let done_before = pushed.done_before.into_inner().unwrap();
+    assert_eq!(done_before.len(), 64);
+    for (number, done) in done_before.into_iter().enumerate() {
+        // Eight files are uploaded at a time, after the root.
+        assert!(done + 8 > number, "{done} files were done before upload {number}");
+    }
+    // The other files are the root, role targets, the snapshot and the timestamp.
+    assert_eq!(pushed.done.0.into_inner(), 64 + 4);
+}
