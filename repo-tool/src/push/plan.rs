@@ -27,7 +27,7 @@ pub(crate) struct Plan {
     /// snapshot.
     pub(crate) roles: Vec<MetadataItem>,
     /// The names of the snapshots whose versions lie between the served version and the new
-    /// version. No client reads them.
+    /// version. No client reads them, but interrupted pushes may have uploaded them.
     pub(crate) skipped_snapshots: Vec<String>,
     /// The timestamp, if it changed.
     pub(crate) timestamp: Option<MetadataItem>,

@@ -167,3 +167,30 @@ fn progress_is_reported_after_each_file() {
     // The other files are the root, role targets, the snapshot and the timestamp.
     assert_eq!(pushed.done.0.into_inner(), 64 + 4);
 }
+
+#[test]
+fn the_number_of_requests_of_a_first_push_does_not_grow_with_the_number_of_versions() {
+    let site = Site::new();
+    let renew = |times| (0..times).for_each(|_| site.run(&["renew", "--force"]));
+    renew(2);
+    let few = site.push(&site.path("one")).lengths.into_inner();
+    renew(10);
+    let first = site.push(&site.path("two"));
+    assert_eq!(first.lengths.into_inner(), few);
+    // A later push makes a request for each version that it skips.
+    let current = site.push(&site.path("one")).lengths.into_inner();
+    assert!(current >= 9, "{current}");
+}
+
+#[test]
+fn a_snapshot_of_an_interrupted_first_push_is_discarded() {
+    let site = Site::new();
+    site.run(&["renew", "--force"]);
+    let www = site.path("www");
+    fs::create_dir_all(www.join("metadata")).unwrap();
+    fs::copy(site.path("repository/metadata/1.root.json"), www.join("metadata/1.root.json")).unwrap();
+    fs::write(www.join("metadata/1.snapshot.json"), "abandoned").unwrap();
+    site.push(&www);
+    assert!(!www.join("metadata/1.snapshot.json").exists());
+    assert!(www.join("metadata/2.snapshot.json").exists());
+}

@@ -86,8 +86,12 @@ impl Upload<'_> {
     /// After that, every snapshot at the destination that is older than the served snapshot has
     /// been served at some time. [`crate::push::base`] relies on this.
     fn discard_abandoned_snapshots(&self, plan: &Plan) -> Result<(), Error> {
+        if self.is_first(plan) || !self.may_write()? {
+            return Ok(());
+        }
         workers::try_map(&plan.skipped_snapshots, |name| {
-            if self.destination.length(name)?.is_some_and(|length| length > 0) && self.may_write()? {
+            if self.destination.length(name)?.is_some_and(|length| length > 0) {
+                self.may_write()?;
                 self.check_timestamp()?;
                 if self.destination.discard(name)? == Written::Refused {
                     return Err(PushError::LeaseLost { url: self.destination.url().clone() }.into());
@@ -97,6 +101,13 @@ impl Upload<'_> {
             Ok(())
         })?;
         Ok(())
+    }
+
+    /// Returns whether no earlier push to this destination can have uploaded a snapshot, because this push uploaded the
+    /// oldest root. A push to an empty destination uploads that root before all other files.
+    fn is_first(&self, plan: &Plan) -> bool {
+        let is_oldest = |(name, _): &(String, u64)| plan.roots.first().is_some_and(|oldest| oldest.name == *name);
+        self.earlier.is_none() && self.uploading.sent.first().is_some_and(is_oldest)
     }
 
     fn record<'i>(&mut self, outcomes: impl IntoIterator<Item = (&'i String, Outcome)>) {
