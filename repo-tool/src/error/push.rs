@@ -69,8 +69,12 @@ pub enum PushError {
         /// The destination.
         url: BaseUrl,
     },
-    /// While this process was pushing, another process took the lock or replaced the timestamp.
-    #[error("another process pushed to {url} at the same time: the new timestamp was not uploaded")]
+    /// While this process was pushing, another process took the lock or replaced the timestamp, or this process could
+    /// not renew the lock in time.
+    #[error(
+        "another process pushed to {url} at the same time, or the lock could not be renewed in time: the new timestamp was \
+         not uploaded"
+    )]
     LeaseLost {
         /// The destination.
         url: BaseUrl,

@@ -47,7 +47,7 @@ struct Content {
     holder: String,
     /// The duration of the lease in milliseconds.
     milliseconds: u64,
-    /// The number of renewals.
+    /// The number of attempts to renew the lock.
     renewals: u64,
 }
 
@@ -86,7 +86,7 @@ struct Shared {
 
 struct State {
     content: Content,
-    /// The lock object as this process last wrote it, or `None` if the lock was lost.
+    /// The lock object as this process last read it after writing it, or `None` if the lock was lost.
     object: Option<Object>,
     /// Whether the lock must be renewed at once.
     is_due: bool,
@@ -221,7 +221,7 @@ fn attempt(
     clock: &Clock,
 ) -> Result<Option<Object>, Error> {
     let now = clock.now();
-    let written = match lock.read()? {
+    match lock.read()? {
         None => lock.create(&content.text())?,
         Some(found) => {
             let there = Content::parse(&found.bytes);
@@ -236,9 +236,8 @@ fn attempt(
             lock.replace(&content.text(), &found)?
         }
     };
-    if written == Written::Refused {
-        return Ok(None);
-    }
+    // If the reply to a request was lost, the repeated request was refused. Therefore only the content of the object
+    // shows which process has taken the lock.
     Ok(lock.read()?.filter(|found| Content::parse(&found.bytes) == *content))
 }
 
@@ -260,34 +259,65 @@ impl Shared {
     }
 
     fn renew_until_end(&self) {
-        let pause = self.validity.duration / 3;
+        let (regular, retry) = (self.validity.duration / 3, self.validity.duration / 24);
+        let mut pause = regular;
         loop {
             let state = self.state();
             let waited = self.changed.wait_timeout_while(state, pause, |state| !state.is_ending && !state.is_due);
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             state.is_due = false;
             let Some(object) = state.object.clone().filter(|_| !state.is_ending) else { return };
-            let mut content = state.content.clone();
+            // Every attempt writes a different number, so the content of the object shows which attempt has written it.
+            state.content.renewals += 1;
+            let content = state.content.clone();
             // Unlock the state, so that `confirm` can stop waiting if the server does not respond.
             drop(state);
             let before = self.validity.clock.now();
-            content.renewals += 1;
-            let renewed = self.lock.replace(&content.text(), &object).map(|written| match written {
-                // Read the new object. Other content shows that the lock was lost.
-                Written::Done => {
-                    self.lock.read().ok().flatten().filter(|found| Content::parse(&found.bytes) == content)
-                }
-                Written::Refused => None,
-            });
-            // After an error, retry after the next pause. The lease expires if no renewal succeeds.
-            let Ok(object) = renewed else { continue };
+            let attempt = self.renew(&content, &object);
             let mut state = self.state();
-            state.object = object;
-            state.content = content;
-            *self.validity.renewed() = state.object.as_ref().map(|_| before);
+            pause = if matches!(attempt, Attempt::Renewed(_)) { regular } else { retry };
+            match attempt {
+                Attempt::Renewed(object) => {
+                    state.object = Some(object);
+                    *self.validity.renewed() = Some(before);
+                }
+                Attempt::Held(object) => state.object = Some(object),
+                Attempt::Lost => {
+                    state.object = None;
+                    *self.validity.renewed() = None;
+                }
+                // The lease expires if no attempt succeeds in time.
+                Attempt::Unknown => {}
+            }
             self.changed.notify_all();
         }
     }
+
+    /// Tries once to replace `object`, which this process wrote, with `content`.
+    fn renew(&self, content: &Content, object: &Object) -> Attempt {
+        // If the reply to a request is lost, the repeated request is refused. Therefore only the content of the object
+        // shows which process has replaced it.
+        let found = self.lock.replace(&content.text(), object).and_then(|_| self.lock.read());
+        match found.map(|found| found.map(|found| (Content::parse(&found.bytes), found))) {
+            Ok(Some((there, found))) if there == *content => Attempt::Renewed(found),
+            Ok(Some((there, found))) if there.holder == content.holder => Attempt::Held(found),
+            Ok(_) => Attempt::Lost,
+            Err(_) => Attempt::Unknown,
+        }
+    }
+}
+
+/// The result of an attempt to renew the lock.
+enum Attempt {
+    /// The object has the content that this attempt has written.
+    Renewed(Object),
+    /// The object has the content that an earlier attempt of this process has written, although that attempt seemed to
+    /// fail. So the lock is still held, but this attempt has not renewed it.
+    Held(Object),
+    /// Another process has taken the lock.
+    Lost,
+    /// The server did not respond, so it is not known whether the object was replaced.
+    Unknown,
 }
 
 impl Lease for StoreLease {

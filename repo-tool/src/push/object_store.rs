@@ -154,6 +154,20 @@ impl Inner {
         }
     }
 
+    /// Like [`Inner::write`], but a refused write counts as done if the object has the new content. If the reply to a
+    /// request is lost, the library repeats the request, and the store refuses the repetition.
+    fn write_once(&self, name: &str, bytes: &[u8], mode: PutMode) -> Result<Written, Error> {
+        let written = self.write(name, bytes, mode)?;
+        if written == Written::Done {
+            return Ok(written);
+        }
+        let there = match self.read(name, bytes.len() as u64) {
+            Err(Error::Path(PathError::TooLong { .. })) => None,
+            there => there?,
+        };
+        Ok(if there.is_some_and(|there| there.bytes == bytes) { Written::Done } else { Written::Refused })
+    }
+
     fn read(&self, name: &str, most: u64) -> Result<Option<Object>, Error> {
         let key = self.key(name)?;
         let read = self.runtime.block_on(async {
@@ -294,13 +308,13 @@ impl Destination for Store {
 
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error> {
         let mode = if self.uses_conditions() { PutMode::Create } else { PutMode::Overwrite };
-        Ok(self.inner.write(name, bytes, mode)?)
+        self.inner.write_once(name, bytes, mode)
     }
 
     fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
         let version = UpdateVersion { e_tag: expected.e_tag.clone(), version: expected.version.clone() };
         let mode = if self.uses_conditions() { PutMode::Update(version) } else { PutMode::Overwrite };
-        Ok(self.inner.write(name, bytes, mode)?)
+        self.inner.write_once(name, bytes, mode)
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error> {

@@ -11,11 +11,42 @@ struct Memory {
     object: Mutex<Option<(Vec<u8>, u64)>>,
     /// Replacements wait while a test locks this mutex.
     stuck: Mutex<()>,
+    /// The fault of the next write.
+    fault: Mutex<Option<Fault>>,
+}
+
+/// A fault of the network. The server carries out the write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// The reply to the write is lost.
+    NoReply,
+    /// The reply to the write is lost, so the request is repeated, and the repetition is refused.
+    Repeated,
+    /// The read that follows the write fails.
+    NoRead,
+}
+
+fn no_reply<T>() -> Result<T, Error> {
+    Err(crate::NetworkError::Runtime(io::ErrorKind::TimedOut.into()).into())
 }
 
 impl Memory {
     fn new() -> Arc<Self> {
-        Arc::new(Self { url: BaseUrl::new("s3://bucket/a").unwrap(), object: Mutex::new(None), stuck: Mutex::new(()) })
+        Arc::new(Self {
+            url: BaseUrl::new("s3://bucket/a").unwrap(),
+            object: Mutex::new(None),
+            stuck: Mutex::new(()),
+            fault: Mutex::new(None),
+        })
+    }
+
+    /// Replies to a write that was carried out.
+    fn reply(&self) -> Result<Written, Error> {
+        match self.fault.lock().unwrap().take_if(|fault| *fault != Fault::NoRead) {
+            Some(Fault::NoReply) => no_reply(),
+            Some(_) => Ok(Written::Refused),
+            None => Ok(Written::Done),
+        }
     }
 
     fn steal(&self) {
@@ -29,6 +60,9 @@ impl LockObject for Memory {
     }
 
     fn read(&self) -> Result<Option<Object>, Error> {
+        if self.fault.lock().unwrap().take_if(|fault| *fault == Fault::NoRead).is_some() {
+            return no_reply();
+        }
         let object = self.object.lock().unwrap();
         Ok(object.as_ref().map(|(bytes, version)| Object {
             bytes: bytes.clone(),
@@ -43,7 +77,7 @@ impl LockObject for Memory {
             return Ok(Written::Refused);
         }
         *object = Some((bytes.to_vec(), 1));
-        Ok(Written::Done)
+        self.reply()
     }
 
     fn replace(&self, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
@@ -53,7 +87,7 @@ impl LockObject for Memory {
             Some((_, version)) if expected.e_tag == Some(version.to_string()) => {
                 let next = *version + 1;
                 *object = Some((bytes.to_vec(), next));
-                Ok(Written::Done)
+                self.reply()
             }
             _ => Ok(Written::Refused),
         }
@@ -173,4 +207,25 @@ fn a_lease_is_confirmed_only_while_this_process_holds_it_and_the_server_responds
     let start = Instant::now();
     assert!(is_lost(&held));
     assert!(start.elapsed() < long / 2, "the loss must be noticed at once");
+}
+
+#[cfg(feature = "ssh")]
+#[test]
+fn a_lease_is_kept_after_a_temporary_failure_of_a_renewal() {
+    for fault in [Fault::NoReply, Fault::Repeated, Fault::NoRead] {
+        let memory = Memory::new();
+        let held = take(&memory, SHORT * 20, &LockWait::none()).unwrap();
+        *memory.fault.lock().unwrap() = Some(fault);
+        held.confirm().unwrap_or_else(|error| panic!("{fault:?}: {error}"));
+        assert_eq!(*memory.fault.lock().unwrap(), None, "{fault:?}");
+        drop(held);
+        take(&memory, SHORT, &LockWait::none()).unwrap_or_else(|error| panic!("not released, {fault:?}: {error}"));
+    }
+}
+
+#[test]
+fn a_lock_is_taken_although_the_reply_was_lost() {
+    let memory = Memory::new();
+    *memory.fault.lock().unwrap() = Some(Fault::Repeated);
+    take(&memory, SHORT, &LockWait::none()).unwrap().check().unwrap();
 }

@@ -24,7 +24,8 @@ fn answer(connection: TcpStream, status: &str) -> bool {
     let length = length.map_or(0, |(_, length)| length.parse().unwrap());
     reader.read_exact(&mut vec![0; length]).unwrap();
     let reply = format!(
-        "HTTP/1.1 {status}\r\nETag: \"1\"\r\nX-Goog-Generation: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        "HTTP/1.1 {status}\r\nETag: \"1\"\r\nX-Goog-Generation: 1\r\nLast-Modified: Tue, 01 Jan 2030 00:00:00 GMT\r\n\
+         Content-Length: 0\r\nConnection: close\r\n\r\n"
     );
     reader.get_mut().write_all(reply.as_bytes()).unwrap();
     true
@@ -43,11 +44,11 @@ fn variables(name: &str) -> Option<String> {
     Some(value.to_string())
 }
 
-/// Calls `work` with a store whose server answers the first request with an error. Before each
+/// Calls `work` with a store whose server answers the first requests with `statuses`. Before each
 /// answer, the server calls `before_answer`. Returns the result of `work`, and the number of
 /// requests.
 fn with_failing_store<T>(
-    url: &str,
+    (url, statuses): (&str, &[&str]),
     validity: Validity,
     before_answer: impl Fn() + Sync,
     work: impl FnOnce(&Store) -> T,
@@ -62,7 +63,7 @@ fn with_failing_store<T>(
         loop {
             let (connection, _) = listener.accept().unwrap();
             before_answer();
-            if !answer(connection, if requests == 0 { "503 Slow Down" } else { "200 OK" }) {
+            if !answer(connection, statuses.get(requests).unwrap_or(&"200 OK")) {
                 return requests;
             }
             requests += 1;
@@ -75,6 +76,9 @@ fn with_failing_store<T>(
         (result, server.join().unwrap())
     })
 }
+
+/// The status of a temporary failure.
+const BUSY: &str = "503 Slow Down";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -89,7 +93,7 @@ fn a_failed_write_is_repeated_only_while_the_lock_is_valid() {
     let now = Arc::new(AtomicU64::new(0));
     let put = |before_answer: &(dyn Fn() + Sync)| {
         let put = |store: &Store| store.put("targets/package", b"1");
-        with_failing_store("s3://bucket/a", validity(&now), before_answer, put)
+        with_failing_store(("s3://bucket/a", &[BUSY]), validity(&now), before_answer, put)
     };
     let (written, requests) = put(&|| ());
     written.unwrap();
@@ -104,7 +108,24 @@ fn the_lock_object_of_every_store_is_written_even_if_the_lock_has_expired() {
     let expired = Arc::new(AtomicU64::new(HOUR.as_secs()));
     for url in ["s3://bucket/a", "gs://bucket/a", "az://container/a"] {
         let create = |store: &Store| store.lock_object().create(b"1");
-        let (written, requests) = with_failing_store(url, validity(&expired), || (), create);
+        let (written, requests) = with_failing_store((url, &[BUSY]), validity(&expired), || (), create);
         assert_eq!((written.unwrap(), requests), (Written::Done, 2), "{url}");
+    }
+}
+
+#[test]
+fn a_refused_write_counts_as_done_if_an_earlier_attempt_has_written_the_object() {
+    let now = Arc::new(AtomicU64::new(0));
+    // The server has created an empty object, but the reply was an error.
+    for url in ["s3://bucket/a", "gs://bucket/a", "az://container/a"] {
+        let create = |content: &'static [u8]| {
+            let statuses = [BUSY, "412 Precondition Failed"];
+            let create = |store: &Store| store.create("metadata/timestamp.json", content);
+            with_failing_store((url, &statuses), validity(&now), || (), create)
+        };
+        let (written, requests) = create(b"");
+        assert_eq!((written.unwrap(), requests), (Written::Done, 3), "{url}");
+        let (written, requests) = create(b"other");
+        assert_eq!((written.unwrap(), requests), (Written::Refused, 3), "{url}");
     }
 }
