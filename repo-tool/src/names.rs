@@ -39,10 +39,16 @@ fn checked_role(name: &str) -> Result<RoleName, RoleNameError> {
     }
     // In a repository without consistent snapshots, the file of a role named `7.root` would have the same name as
     // version 7 of the root.
-    if name.split_once('.').is_some_and(|(start, _)| start.bytes().all(|byte| byte.is_ascii_digit())) {
+    if has_version(&format!("{name}.json")) {
         return Err(RoleNameError::LooksVersioned { role });
     }
     Ok(role)
+}
+
+/// Returns whether the name of a metadata file is a version, the name of a role and `.json`, as in `7.root.json`.
+pub(crate) fn has_version(file: &str) -> bool {
+    let role = file.strip_suffix(".json").and_then(|name| name.split_once('.'));
+    role.is_some_and(|(version, _)| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Parses the name of an existing role.

@@ -30,7 +30,7 @@ use crate::push::lease::{self, LOCK, LONGEST_LOCK, StoreLease};
 use crate::push::settings::{StoreOptions, Writers};
 use crate::push::write_guard::WriteGuard;
 use crate::served::transport::Transport;
-use crate::{Error, NetworkError, PathError, PushError};
+use crate::{Error, NetworkError, PathError, PushError, names};
 
 /// The length of one part of a large object, in bytes. Shorter objects are uploaded with one request.
 const PART: usize = 8 << 20;
@@ -223,10 +223,9 @@ fn attributes(name: &str) -> Attributes {
     let kind = if is_json { "application/json" } else { "application/octet-stream" };
     attributes.insert(Attribute::ContentType, kind.into());
     let file = name.strip_prefix("metadata/").unwrap_or_default();
-    let is_versioned = file.split_once('.').is_some_and(|(first, _)| first.bytes().all(|byte| byte.is_ascii_digit()));
     if name == LOCK {
         attributes.insert(Attribute::CacheControl, "no-store".into());
-    } else if is_json && !file.is_empty() && !is_versioned {
+    } else if is_json && !file.is_empty() && !names::has_version(file) {
         attributes.insert(Attribute::CacheControl, "max-age=60".into());
     }
     attributes

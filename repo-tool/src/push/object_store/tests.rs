@@ -129,3 +129,15 @@ fn a_refused_write_counts_as_done_if_an_earlier_attempt_has_written_the_object()
         assert_eq!((written.unwrap(), requests), (Written::Refused, 3), "{url}");
     }
 }
+
+#[test]
+fn only_metadata_files_without_a_version_in_their_names_may_change() {
+    let cached = |name: &str| attributes(name).get(&Attribute::CacheControl).map(|value| value.as_ref().to_string());
+    for name in ["timestamp.json", "snapshot.json", "targets.json", "7.json", "team.x.json", "v1.json"] {
+        assert_eq!(cached(&format!("metadata/{name}")).as_deref(), Some("max-age=60"), "{name}");
+    }
+    for name in ["metadata/7.root.json", "metadata/12.7.json", "metadata/timestamp.json.gz", "targets/7.json"] {
+        assert_eq!(cached(name), None, "{name}");
+    }
+    assert_eq!(cached(LOCK).as_deref(), Some("no-store"));
+}
