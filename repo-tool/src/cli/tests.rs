@@ -286,6 +286,22 @@ fn a_revert_is_refused_while_a_change_is_pending() {
 }
 
 #[test]
+fn a_role_whose_name_consists_of_digits_is_published_again_without_consistent_snapshots() {
+    let home = Home::new();
+    let done = ExitStatus::Done;
+    run_all(
+        &home,
+        &[
+            (&["init", "--unencrypted-keys", "--no-consistent-snapshot"], done),
+            (&["key", "generate", "seven", "--unencrypted"], done),
+            (&["delegate", "7", "--paths", "7/*", "--key", "seven"], done),
+            (&["renew", "--force", "7"], done),
+            (&["verify"], done),
+        ],
+    );
+}
+
+#[test]
 fn bins_with_a_few_targets_are_summarized() {
     let mut home = Home::new();
     let line = |number: usize| format!("{}  4  {number}.tar\n", "0".repeat(64));

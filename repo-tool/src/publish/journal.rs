@@ -169,7 +169,7 @@ impl Step {
             FileKind::Key => true,
             FileKind::TargetFile => promised_hash(name).is_some(),
             FileKind::Config | FileKind::Timestamp => false,
-            _ => !self.is_copy && name.split_once('.').is_some_and(|(start, _)| is_number(start)),
+            _ => !self.is_copy && names::has_version(name),
         };
         by_name || self.existing != Existing::Replaced
     }
