@@ -40,7 +40,9 @@ impl From<&Error> for Failure {
                 | PushError::NoUrl
                 | PushError::SshUrl { .. },
             ) => (ExitStatus::Usage, None),
-            Error::Push(PushError::Conflicts { .. }) => (ExitStatus::Failed, Some("conflict")),
+            Error::Push(PushError::Conflicts { .. } | PushError::Unmerged { .. }) => {
+                (ExitStatus::Failed, Some("conflict"))
+            }
             Error::Push(PushError::Newer { .. } | PushError::Fork { .. }) => (ExitStatus::Failed, Some("behind")),
             Error::Push(
                 PushError::Busy { .. }

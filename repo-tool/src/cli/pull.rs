@@ -12,10 +12,11 @@ use super::counts::counted;
 use super::push::{Bar, DEFAULT, endpoint_url, metadata_url, require_stored, stored, variables};
 use crate::files::roots;
 use crate::push;
+use crate::push::merge::{self, GivenUp};
 use crate::push::pull::{Expired, Pull as NewFolder, TargetFiles};
 use crate::push::settings::{DestinationSettings, ServedSnapshot};
 use crate::root_digest::RootDigest;
-use crate::served::catch_up::{Foreign, Mode, catch_up_through};
+use crate::served::catch_up::{CaughtUp, Foreign, Mode, catch_up_through};
 use crate::served::transport::Transport;
 use crate::{Error, NotFound, Repository};
 
@@ -112,7 +113,11 @@ impl Source {
 pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Result<ExitStatus, Error> {
     let given = args.from.as_deref().map(|from| Source::parse(context, args, from)).transpose()?;
     if context.layout().config().symlink_metadata().is_ok() {
-        return update(context, args, given, output);
+        let (mut done, source, repository) = update(context, args.adopt, given)?;
+        if args.adopt && !context.run().is_dry() {
+            give_up(context, &source, repository, &mut done, output)?;
+        }
+        return catch_up::report(&done, context.run(), output);
     }
     let source = given.ok_or_else(|| Error::Usage("give the location of the repository with --from URL".into()))?;
     let progress = Bar(output.bar("downloading", usize::MAX));
@@ -178,20 +183,33 @@ pub(super) fn has_unpushed(context: &Context<'_>, option: &str) -> Result<bool, 
 
 /// Updates the folder with the state that other machines have published, as `pull --adopt` does.
 pub(super) fn adopt(context: &Context<'_>, output: &Output) -> Result<(), Error> {
-    let args = Pull {
-        from: None,
-        endpoint: None,
-        region: None,
-        without_targets: false,
-        no_hash_prefix: false,
-        adopt: true,
-        accept_expired: false,
-    };
-    update(context, &args, None, output).map(drop)
+    let (done, ..) = update(context, true, None)?;
+    catch_up::report(&done, context.run(), output).map(drop)
+}
+
+/// Gives up the changes that an interrupted `push --catch-up` has not published yet.
+fn give_up(
+    context: &Context<'_>,
+    source: &Source,
+    repository: RootDigest,
+    done: &mut CaughtUp,
+    output: &Output,
+) -> Result<(), Error> {
+    let dir = &context.global.repository;
+    for change in merge::give_up(dir, &context.invocation, repository, &source.metadata_url)? {
+        match change {
+            GivenUp::Listed(path) => done.dropped.push(path.to_string()),
+            GivenUp::Removed(path) => output.warning(&format!(
+                "the target `{path}`, which was removed in this folder, is still listed on the server; to remove it, remove it \
+                 again"
+            )),
+        }
+    }
+    Ok(())
 }
 
 /// Brings an existing folder up to date.
-fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Output) -> Result<ExitStatus, Error> {
+fn update(context: &Context<'_>, adopts: bool, given: Option<Source>) -> Result<(CaughtUp, Source, RootDigest), Error> {
     let layout = context.layout();
     let digest = RootDigest::of(&roots::oldest_root(&layout)?);
     let is_given = given.is_some();
@@ -201,7 +219,7 @@ fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Ou
         (None, None, Some(url)) => Source::web(url)?,
         (None, None, None) => return Err(NotFound::Origin { folder: layout.dir().to_path_buf() }.into()),
     };
-    let foreign = if args.adopt { Foreign::Adopt } else { Foreign::Refuse };
+    let foreign = if adopts { Foreign::Adopt } else { Foreign::Refuse };
     let mode = if context.run().is_dry() { Mode::Preview } else { Mode::Apply };
     let dir = &context.global.repository;
     let done = catch_up_through(&source.transport, dir, &context.invocation, &source.metadata_url, foreign, mode)?;
@@ -212,5 +230,5 @@ fn update(context: &Context<'_>, args: &Pull, given: Option<Source>, output: &Ou
         let repository = Repository::open(dir, &context.invocation)?;
         context.invocation.user.record_adoption(digest, &repository.published.snapshot)?;
     }
-    catch_up::report(&done, context.run(), output)
+    Ok((done, source, digest))
 }

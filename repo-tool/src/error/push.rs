@@ -168,6 +168,18 @@ pub enum PushError {
         /// The conflicts, one per line.
         conflicts: Vec<String>,
     },
+    /// An interrupted `push --catch-up` cannot be finished, because the folder was changed in the meantime.
+    #[error(
+        "an earlier `push --catch-up` was interrupted after it had copied the state of {url} into this folder, and the earlier \
+         changes of this folder cannot be published on top of the current state:{}",
+        lines(changes)
+    )]
+    Unmerged {
+        /// The destination.
+        url: BaseUrl,
+        /// The conflicts and the other changes that are not published, one per line.
+        changes: Vec<String>,
+    },
     /// An earlier `push --catch-up` was interrupted and must be finished first.
     #[error(
         "an earlier `push --catch-up` to {url} was interrupted before it had published the changes of this folder again"
@@ -207,6 +219,10 @@ impl PushError {
             Self::NoBase { .. } | Self::Conflicts { .. } => Some(
                 "run `lastmile-repo pull --adopt`, which replaces the state of this folder with the state of the destination \
                  and lists the targets that only this folder had; then make your changes again",
+            ),
+            Self::Unmerged { .. } => Some(
+                "run `lastmile-repo pull --adopt`, which gives up the earlier changes that are not published; then make those that \
+                 you still want again",
             ),
             Self::Emptied { .. } => Some("if the destination was emptied on purpose, give its URL again with `--to`"),
             Self::WentBack { .. } => Some("find out who replaced the files at the destination"),

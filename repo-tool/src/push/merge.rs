@@ -80,7 +80,8 @@ impl Merge<'_> {
     /// # Errors
     /// [`PushError::Conflicts`] if the same target was changed both in the folder and at the
     /// destination, or if the folder changed keys or delegations. In these cases, nothing is
-    /// changed.
+    /// changed. [`PushError::Unmerged`] if an interrupted merge has already adopted the state of
+    /// the destination, and the folder has changed since so that its earlier changes now conflict.
     pub(crate) fn run(&self) -> Result<Merged, Error> {
         // A push holds the lock on the destination but not the lock on the folder, so a merge needs
         // both. Until it has recorded the adoption, no other process can replace the settings that
@@ -146,7 +147,10 @@ impl Merge<'_> {
         let ours = base::find_snapshot(published, &unpushed.ours)?.ok_or_else(lost)?;
         let difference = difference(published, &base, &ours)?;
         let difference = difference.on_top_of(|path| Ok(published.find(path)?.map(|found| found.target)))?;
-        difference.refuse_conflicts(self.destination)?;
+        if !difference.conflicts.is_empty() {
+            let url = self.destination.url().clone();
+            return Err(PushError::Unmerged { url, changes: difference.unpublished() }.into());
+        }
         let mut merged = Merged::default();
         if !difference.changes.is_empty() {
             let mut edit = repository.edit(Draft::default());
@@ -184,11 +188,19 @@ impl Difference {
                 continue;
             }
             if there != change.before {
-                self.conflicts.push(format!("{}: changed both in this folder and at the destination", change.path));
+                self.conflicts.push(conflict(&change.path));
             }
             changes.push(change);
         }
         Ok(Self { changes, conflicts: self.conflicts })
+    }
+
+    /// Returns a line for each conflict, and for each of the other changes.
+    fn unpublished(mut self) -> Vec<String> {
+        let others = self.changes.iter().filter(|change| !self.conflicts.contains(&conflict(&change.path)));
+        let others: Vec<String> = others.map(|change| format!("{}: not published yet", change.path)).collect();
+        self.conflicts.extend(others);
+        self.conflicts
     }
 
     fn refuse_conflicts(&self, destination: &dyn Destination) -> Result<(), Error> {
@@ -197,6 +209,48 @@ impl Difference {
         }
         Err(PushError::Conflicts { url: destination.url().clone(), conflicts: self.conflicts.clone() }.into())
     }
+}
+
+fn conflict(path: &TargetPath) -> String {
+    format!("{path}: changed both in this folder and at the destination")
+}
+
+/// A change that [`give_up`] has given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GivenUp {
+    /// The folder had added or replaced this target.
+    Listed(TargetPath),
+    /// The folder had removed this target.
+    Removed(TargetPath),
+}
+
+/// Gives up the changes that interrupted merges with the destination at `metadata_url` have not published yet, because
+/// the user adopts the state of the destination instead. Returns these changes.
+pub(crate) fn give_up(
+    dir: &Path,
+    invocation: &Invocation,
+    repository: RootDigest,
+    metadata_url: &BaseUrl,
+) -> Result<Vec<GivenUp>, Error> {
+    let user = &invocation.user;
+    let mut given_up = Vec::new();
+    for name in user.destinations(repository)? {
+        let stored = user.destination(repository, &name)?;
+        let stored = stored.filter(|stored| stored.url.folder("metadata") == *metadata_url);
+        let Some(unpushed) = stored.and_then(|stored| stored.unpushed) else { continue };
+        let published = &mut Repository::open(dir, invocation)?.published;
+        let base = base::find_snapshot(published, &unpushed.base)?;
+        if let (Some(base), Some(ours)) = (base, base::find_snapshot(published, &unpushed.ours)?) {
+            let difference = difference(published, &base, &ours)?;
+            let difference = difference.on_top_of(|path| Ok(published.find(path)?.map(|found| found.target)))?;
+            given_up.extend(difference.changes.into_iter().map(|change| match change.after {
+                Some(_) => GivenUp::Listed(change.path),
+                None => GivenUp::Removed(change.path),
+            }));
+        }
+        user.set_unpushed(repository, &name, None)?;
+    }
+    Ok(given_up)
 }
 
 /// Returns the changes of targets from the state `base` to the state `ours`.

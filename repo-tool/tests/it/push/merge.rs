@@ -229,3 +229,43 @@ fn a_machine_that_publishes_cannot_catch_up_without_knowing_the_destination() {
     fs::write(&config, settings.to_string()).unwrap();
     machine.run(&add).failed("usage", "--catch-up needs a destination: run `lastmile-repo push --to DESTINATION` once");
 }
+
+/// Interrupts the `push --catch-up` of a copy of `machine` after it has adopted the state of the destination, and before
+/// it has published the changes of the folder again.
+fn interrupted(machine: &Machine) -> Machine {
+    for number in 0.. {
+        let copy = machine.copy();
+        let armed = arm(copy.folder.path(), number, Fault::Die);
+        let ran = push(&copy);
+        let has_struck = armed.has_struck();
+        drop(armed);
+        assert!(has_struck, "no run was interrupted in time: {ran:?}");
+        let is_unfinished = copy.run(&["push"]).stderr.contains("was interrupted before it had published");
+        let has = |name| copy.fetch(&copy.dir(), name).is_some();
+        if is_unfinished && has("a") && !has("b") {
+            return copy;
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn a_merge_that_conflicts_after_an_interruption_is_given_up_by_pull() {
+    let (one, other, site) = two(|machine| machine.add("gone", "1"));
+    one.add("a", "of one");
+    push(&one).done();
+    other.add("b", "of the other");
+    other.add("c", "of the other, too");
+    other.run(&["remove", "gone"]).done();
+    let machine = interrupted(&other);
+    machine.add("b", "changed in the meantime");
+    let ran = push(&machine).failed("conflict", "b: changed both in this folder and at the destination");
+    assert!(ran.stderr.contains("c: not published yet") && ran.stderr.contains("gone: not published yet"), "{ran:?}");
+    assert!(!ran.stderr.contains("nothing was changed") && ran.stderr.contains("pull --adopt"), "{ran:?}");
+    let ran = machine.run(&["pull", "--adopt"]).done();
+    assert_eq!(ran.json["dropped"], json!(["b", "c"]));
+    assert!(ran.stderr.contains("`gone`, which was removed in this folder"), "{ran:?}");
+    machine.run(&["push"]).done();
+    all_are_served(&machine, site.path(), &[("a", "of one"), ("b", "changed in the meantime"), ("gone", "1")]);
+    assert!(one.fetch(site.path(), "c").is_none());
+}
