@@ -97,10 +97,12 @@ pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository
         return;
     }
     let dates = overdue.iter().map(|(role, expires)| format!("{role} (expires {})", minute(*expires)));
+    let is_due = |(role, expires): &(&RoleName, _)| repository.config.role(role).is_due(*expires, repository.now());
+    let force = if overdue.iter().all(is_due) { "" } else { "--force " };
     let names = arguments(published, &overdue.iter().map(|(role, _)| *role).collect::<Vec<_>>());
     let dates = some_of(dates);
     output.warning(&format!(
-        "not renewed in time: {dates}; run `lastmile-repo renew {names}` with the keys of these roles"
+        "not renewed in time: {dates}; run `lastmile-repo renew {force}{names}` with the keys of these roles"
     ));
 }
 
@@ -204,8 +206,12 @@ fn line(published: &Published, dates: &Dates, roles: &[&RoleName]) -> String {
     format!("{names} {verb} valid until {expires}. Renew {them} on or after {from}: {how}.")
 }
 
-/// Returns the arguments of `renew` for roles. Succinct bins share one argument, because there may be many.
-fn arguments(published: &Published, roles: &[&RoleName]) -> String {
+/// The maximum number of role names in a proposed command.
+const MOST_ARGUMENTS: usize = 100;
+
+/// Returns the arguments of `renew` for roles. Succinct bins share one argument, because there may be many. If there are
+/// more than [`MOST_ARGUMENTS`] other roles, all delegated roles share one argument.
+pub(super) fn arguments(published: &Published, roles: &[&RoleName]) -> String {
     let delegations = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
     let succinct: Vec<&SuccinctRoles> = delegations
         .filter_map(|delegations| match &delegations.roles {
@@ -217,8 +223,12 @@ fn arguments(published: &Published, roles: &[&RoleName]) -> String {
         Some(bins) => format!("{}-*", bins.name_prefix()),
         None => role.to_string(),
     };
-    let arguments: BTreeSet<String> = roles.iter().map(argument).collect();
-    if arguments.len() > NAMED { "ROLE…".to_string() } else { shell::arguments(&arguments) }
+    let mut arguments: BTreeSet<String> = roles.iter().map(argument).collect();
+    if arguments.len() > MOST_ARGUMENTS {
+        let top_level = roles.iter().filter(|role| RoleName::TOP_LEVEL.contains(role)).map(ToString::to_string);
+        arguments = top_level.chain(["*".to_string()]).collect();
+    }
+    shell::arguments(&arguments)
 }
 
 /// Returns a text that says how to renew roles. `signers` is the result of the function [`signers`].

@@ -1,6 +1,10 @@
 //! Tests of the dates that commands report.
 
+use lastmile_metadata::RoleName;
+
 use super::*;
+use crate::Invocation;
+use crate::cli::dates::arguments;
 
 #[test]
 fn every_change_warns_of_roles_that_were_not_renewed_in_time() {
@@ -135,6 +139,43 @@ fn many_overdue_roles_are_renewed_with_a_valid_command() {
     let ran = home.run(&["key", "list"]);
     assert!(warnings(&ran)[0].contains("; run `lastmile-repo renew 'bin-*'` with"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("lastmile-repo status"), "{}", ran.stderr);
+}
+
+/// Runs the command that the only warning about overdue roles proposes.
+fn run_proposed(home: &Home, ran: &Ran) {
+    let line = *warnings(ran).first().unwrap_or_else(|| panic!("{}", ran.stderr));
+    let command = line.split('`').nth(1).unwrap().strip_prefix("lastmile-repo ").unwrap();
+    let renewed = home.run(&command.split(' ').collect::<Vec<_>>());
+    assert_eq!(renewed.status, ExitStatus::Done, "{command}: {}", renewed.stderr);
+    assert!(warnings(&home.run(&["key", "list"])).is_empty(), "{command}");
+}
+
+#[test]
+fn the_proposed_command_renews_all_overdue_roles_however_many() {
+    let mut home = Home::new();
+    home.run(&["init", "--unencrypted-keys", "--quiet"]);
+    home.run(&["key", "generate", "team", "--unencrypted", "--quiet"]);
+    for number in 0..10 {
+        let (name, paths) = (format!("team-{number}"), format!("{number}/*"));
+        home.run(&["delegate", &name, "--paths", &paths, "--key", "team", "--quiet"]);
+    }
+    home.now += TimeDelta::days(170);
+    home.run(&["renew", "--force", "targets", "--quiet"]);
+    run_proposed(&home, &home.run(&["key", "list"]));
+    let user = crate::UserConfig::none();
+    let repository = crate::Repository::open(&home.folder.path().join("repository"), &Invocation::new(home.now, user));
+    let published = repository.unwrap().published;
+    let many: Vec<RoleName> = (0..100).map(|number| RoleName::delegated(&format!("x{number}")).unwrap()).collect();
+    let roles: Vec<&RoleName> = many.iter().chain([&RoleName::TARGETS]).collect();
+    assert_eq!(arguments(&published, &roles), "'*' targets");
+}
+
+#[test]
+fn the_proposed_command_renews_a_role_that_is_not_due_yet_but_expires_before_the_timestamp_is_renewed() {
+    let home = Home::new();
+    let ran = home.run(&["init", "--unencrypted-keys", "--expiry", "targets=1"]);
+    assert!(ran.stderr.contains("; run `lastmile-repo renew --force targets` with"), "{}", ran.stderr);
+    assert_eq!(home.run(&["renew", "--force", "targets"]).status, ExitStatus::Done);
 }
 
 #[test]
