@@ -55,6 +55,8 @@ mod trusting;
 mod user;
 #[cfg(feature = "cli")]
 mod watch;
+#[cfg(feature = "http")]
+mod workers;
 
 pub use check::damage::{Damage, DamagedFile};
 pub use check::finding::{Finding, Rule, Severity};

@@ -29,7 +29,6 @@ mod ssh;
 #[cfg(test)]
 mod tests;
 mod upload;
-mod workers;
 #[cfg(feature = "object-store")]
 mod write_guard;
 

@@ -28,18 +28,15 @@ use crate::publish::journal::{Existing, FileKind};
 use crate::publish::observer::Unobserved;
 use crate::publish::transaction::{self, Content, Transaction};
 use crate::published::Published;
+use crate::push::Progress;
 use crate::push::settings::ServedSnapshot;
-use crate::push::{Progress, workers};
 use crate::report::overview::minute;
 use crate::root_digest::RootDigest;
 use crate::served::Served;
 use crate::served::catch_up::check_pin;
+use crate::served::download::download_each;
 use crate::served::transport::Transport;
 use crate::{Error, NetworkError, PublicationError, PushError, Repository, names};
-
-/// The number of targets that are looked up before their files are downloaded. It limits the memory
-/// use.
-const BATCH: usize = 1000;
 
 /// Whether a pull downloads target files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,18 +172,13 @@ impl Pull<'_> {
         let names = served.trusted().root().target_names(self.names);
         let folder = layout.open()?;
         self.progress.begin(targets.len());
-        served.session.expect_many_searches();
-        for batch in targets.chunks(BATCH) {
-            let session = &mut served.session;
-            let found = batch.iter().map(|target| session.target(target.path.as_str()));
-            let found = found.collect::<Result<Vec<_>, _>>().map_err(from_client)?;
-            let session = &served.session;
-            workers::try_map(&found, |target| {
-                self.download_target(layout, &folder, session, target, names)?;
-                self.progress.uploaded();
-                Ok(())
-            })?;
-        }
+        let targets: Vec<&TargetFile> = targets.iter().collect();
+        let looked_up = |_: &TargetFile, found: Result<Target, ClientError>| found.map(Some).map_err(from_client);
+        download_each(&mut served.session, &targets, looked_up, |session, target| {
+            self.download_target(layout, &folder, session, target, names)?;
+            self.progress.uploaded();
+            Ok(())
+        })?;
         Ok(())
     }
 

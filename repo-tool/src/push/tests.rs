@@ -5,15 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use chrono::DateTime;
 use lastmile_cli_support::{ExitStatus, World};
+use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
 use lastmile_metadata::{TargetFile, TargetNames};
 use tempfile::TempDir;
 
 use super::destination::{Lease, LocalTarget, Object, Written};
 use super::*;
 use crate::invocation::LockWait;
+use crate::served::catch_up::{self, Foreign, catch_up_through};
 use crate::served::transport::Transport;
 use crate::{Invocation, UserConfig};
 
@@ -49,12 +52,15 @@ impl Site {
         self.run(&["add", dist.to_str().unwrap()]);
     }
 
+    fn invocation(&self) -> Invocation {
+        let user = UserConfig::at(&self.path("home/.config/lastmile-repo/config.toml"));
+        Invocation::new(DateTime::from_timestamp(1_900_000_000, 0).unwrap(), user)
+    }
+
     /// Pushes to the folder `to`, and returns what the destination saw.
     fn push(&self, to: &Path) -> Watched {
         let watched = Watched::new(to);
-        let user = UserConfig::at(&self.path("home/.config/lastmile-repo/config.toml"));
-        let invocation = Invocation::new(DateTime::from_timestamp(1_900_000_000, 0).unwrap(), user);
-        let mut repository = Repository::open_for_change(&self.path("repository"), &invocation).unwrap();
+        let mut repository = Repository::open_for_change(&self.path("repository"), &self.invocation()).unwrap();
         let settings = DestinationSettings::new(watched.directory.url().clone());
         let options = Options {
             mode: Mode::Upload,
@@ -193,4 +199,52 @@ fn a_snapshot_of_an_interrupted_first_push_is_discarded() {
     site.push(&www);
     assert!(!www.join("metadata/1.snapshot.json").exists());
     assert!(www.join("metadata/2.snapshot.json").exists());
+}
+
+/// A transport that sends no target before two targets have been requested.
+struct TwoAtOnce {
+    transport: Transport,
+    requested: AtomicUsize,
+}
+
+impl Fetch for TwoAtOnce {
+    fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>> {
+        let fetched = self.transport.fetch(url, offset);
+        if !url.contains("/targets/") {
+            return fetched;
+        }
+        self.requested.fetch_add(1, Ordering::SeqCst);
+        let start = Instant::now();
+        Box::pin(async move {
+            while self.requested.load(Ordering::SeqCst) < 2 {
+                if start.elapsed() > Duration::from_secs(5) {
+                    return Err(FetchError::NotFound);
+                }
+                tokio::task::yield_now().await;
+            }
+            fetched.await
+        })
+    }
+}
+
+#[test]
+fn an_adoption_downloads_several_targets_at_once() {
+    let site = Site::new();
+    let (www, other) = (site.path("www"), site.path("other"));
+    let copied = std::process::Command::new("cp").arg("-r").arg(site.path("repository")).arg(&other).status().unwrap();
+    assert!(copied.success());
+    site.add(12);
+    let url = site.push(&www).url().folder("metadata");
+    let transport = Transport::by_scheme().unwrap();
+    let transport = Transport::new(TwoAtOnce { transport, requested: AtomicUsize::new(0) });
+    let mode = catch_up::Mode::Apply;
+    let done = catch_up_through(&transport, &other, &site.invocation(), &url, Foreign::Adopt, mode).unwrap();
+    assert_eq!(done.missing, [""; 0]);
+    assert_eq!(
+        walkdir::WalkDir::new(other.join("targets"))
+            .into_iter()
+            .filter(|entry| entry.as_ref().unwrap().file_type().is_file())
+            .count(),
+        12
+    );
 }

@@ -13,8 +13,8 @@ use crate::publish::journal::FileKind;
 use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
 use crate::push::guard::{Earlier, LONGEST_TIMESTAMP, TIMESTAMP};
 use crate::push::plan::{MetadataItem, Plan, RootPlace, TargetItem};
-use crate::push::{Mode, Options, workers};
-use crate::{Error, PushError, names};
+use crate::push::{Mode, Options};
+use crate::{Error, PushError, names, workers};
 
 /// A push in progress.
 pub(super) struct Upload<'a> {

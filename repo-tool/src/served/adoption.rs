@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use lastmile_client::{Error as ClientError, MemoryStore, StoredFile};
+use lastmile_client::{Error as ClientError, MemoryStore, StoredFile, Target};
 use lastmile_fs::disk;
-use lastmile_metadata::{Limits, RoleName, TargetFile, TargetNames};
+use lastmile_metadata::{Limits, RoleName, TargetFile, TargetNames, TargetPath};
 
 use crate::check::Checked;
 use crate::check::overlay::Overlay;
@@ -28,6 +30,7 @@ use crate::publish::transaction::{Content, Transaction};
 use crate::published::Published;
 use crate::served::Served;
 use crate::served::caught_up::CaughtUp;
+use crate::served::download::download_each;
 use crate::{Error, PublicationError, ServedError, names};
 
 /// Adopts only the roots on the server that are newer than the folder's newest root. Without a lock, only checks these
@@ -163,49 +166,77 @@ impl Adoption<'_> {
         let gone = before.iter().filter(|target| still.get(target.path.as_str()).is_none_or(|now| *now != *target));
         caught_up.dropped = gone.map(|target| target.path.to_string()).collect();
         let before: BTreeMap<&str, &TargetFile> = before.iter().map(|target| (target.path.as_str(), target)).collect();
-        let folder = self.lock.map(|_| self.layout.open_publishing()).transpose()?;
         let here = self.layout.open()?.enter("targets")?;
         let is_here = |target: &TargetFile, place: &Path| match (&here, target_names) {
             (None, _) => Ok(false),
             (Some(here), TargetNames::HashPrefixed) => Ok(here.look(place)?.is_some()),
             (Some(here), TargetNames::Plain) => is_target(here, place, target),
         };
-        let mut fetched = Vec::new();
-        for (number, target) in listed.iter().enumerate() {
+        let mut wanted = Vec::new();
+        for target in &listed {
             let places = intake::places(target, target_names);
             let places_here =
                 places.iter().map(|place| is_here(target, place)).collect::<Result<Vec<bool>, Error>>()?;
-            if places_here.iter().all(|is_here| *is_here) {
-                continue;
-            }
             // If the folder has no file of an unchanged target, it was pulled without targets, or another server has
             // the target files.
-            if before.get(target.path.as_str()) == Some(&target) && !places_here.contains(&true) {
-                continue;
+            let is_elsewhere = before.get(target.path.as_str()) == Some(&target) && !places_here.contains(&true);
+            if !is_elsewhere && places_here.contains(&false) {
+                wanted.push(target);
             }
-            let session = &mut self.served.session;
-            let downloaded = session.target(target.path.as_str()).and_then(|found| match &folder {
-                Some(folder) => session.download(&found, folder.path_of(intake::name(number))).map(Some),
-                None => session.read(&found).map(|_| None),
-            });
+        }
+        let (fetched, missing) = self.download(&wanted, target_names)?;
+        caught_up.missing = missing;
+        Ok(fetched)
+    }
+
+    /// Downloads the files of targets. Also returns a line for each target that could not be downloaded. Without a lock,
+    /// only checks that the server has the files.
+    fn download(
+        &mut self,
+        targets: &[&TargetFile],
+        target_names: TargetNames,
+    ) -> Result<(Vec<NewTargetFile>, Vec<String>), Error> {
+        let folder = self.lock.map(|_| self.layout.open_publishing()).transpose()?;
+        let missing = Mutex::new(Vec::new());
+        let note_missing = |path: &TargetPath, error| match error {
+            // Stop after a local failure, such as a full disk, for which the server is not responsible.
+            ClientError::Local(failed) => Err(Error::file(failed.operation, &failed.path, failed.error)),
+            error => {
+                let line = format!("{path}: {}", chain(&error));
+                missing.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                Ok(())
+            }
+        };
+        let looked_up = |target: &TargetFile, found: Result<Target, ClientError>| match found {
+            Ok(found) => Ok(Some(found)),
+            Err(error) => note_missing(&target.path, error).map(|()| None),
+        };
+        let next = AtomicUsize::new(0);
+        let fetched = download_each(&mut self.served.session, targets, looked_up, |session, target| {
+            let downloaded = match &folder {
+                Some(folder) => {
+                    let name = intake::name(next.fetch_add(1, Ordering::Relaxed));
+                    session.download(target, folder.path_of(name)).map(Some)
+                }
+                None => session.read(target).map(|_| None),
+            };
             match (downloaded, &folder) {
                 (Ok(Some(file)), Some(folder)) => {
-                    let incoming = intake::Incoming { target: target.clone(), file };
-                    let content = FileDigest::listed(target);
+                    let incoming = intake::Incoming { target: target.file().clone(), file };
+                    let content = FileDigest::listed(target.file());
                     let copies = intake::link_copies(&incoming, folder, target_names)?.into_iter();
-                    fetched.extend(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }));
+                    return Ok(copies.map(|(from, to)| NewTargetFile { from, to, content: content.clone() }).collect());
                 }
                 (Ok(_), _) => {}
                 // A dry run does not read files that are too large for memory.
                 (Err(ClientError::TooLarge { .. }), None) => {}
-                // Stop after a local failure, such as a full disk, for which the server is not responsible.
-                (Err(ClientError::Local(failed)), _) => {
-                    return Err(Error::file(failed.operation, &failed.path, failed.error));
-                }
-                (Err(error), _) => caught_up.missing.push(format!("{}: {}", target.path, chain(&error))),
+                (Err(error), _) => note_missing(&target.file().path, error)?,
             }
-        }
-        Ok(fetched)
+            Ok(Vec::new())
+        })?;
+        let mut missing = missing.into_inner().unwrap_or_else(PoisonError::into_inner);
+        missing.sort();
+        Ok((fetched.into_iter().flatten().collect(), missing))
     }
 
     /// Copies to `superseded/` the local files that will be replaced, except the timestamp. The originals are not moved

@@ -6,6 +6,7 @@ mod adoption;
 pub(crate) mod catch_up;
 mod caught_up;
 pub(crate) mod connections;
+pub(crate) mod download;
 pub(crate) mod server;
 pub(crate) mod transport;
 
