@@ -50,7 +50,7 @@ pub struct Repository {
     pub(crate) is_emergency: bool,
     /// The private keys that the user specified for the current change.
     pub(crate) named_keys: Vec<KeyUri>,
-    /// Whether a change may make clients refuse packages that are already published.
+    /// Whether to publish a change that makes clients refuse packages that are already published.
     pub failing: FailingPackages,
     /// The warnings for the user.
     pub warnings: Vec<String>,
@@ -113,8 +113,8 @@ impl Repository {
                 _ => error,
             })?;
         if !start.is_pinned {
-            // Read all roles to collect their keys. Without a pinned root, the keys of delegated roles at any depth
-            // must not sign timestamps.
+            // Without a pinned root, only keys that sign for no other role may sign snapshots and timestamps. Read all
+            // delegated roles, so that `Authority::of` finds the keys of roles at any depth.
             published.read_all()?;
         }
         let authority = Authority::of(&start, &published, &layout);
@@ -160,8 +160,8 @@ impl Repository {
         Arc::clone(&self.invocation.phrases)
     }
 
-    /// Returns the configuration without unused keys: each key is removed from the entries of roles that will not trust
-    /// it once `draft` is published. Keys that cannot be opened are not removed.
+    /// Returns the configuration without unused keys. A key is removed from the entry of a role if the role will no
+    /// longer trust the key once `draft` is published. Keys that cannot be opened are not removed.
     ///
     /// # Errors
     /// Returns an error if published metadata does not verify.
@@ -181,7 +181,7 @@ impl Repository {
         config.edit_roles(|entry, role| {
             if let Some(keys) = trusted.get(entry) {
                 role.keys.retain(|uri| match publics.get(&uri.to_string()) {
-                    // The `.pub` file is only a hint, so open the private key before removing its URI.
+                    // The `.pub` file may belong to a different key, so open the private key before removing its URI.
                     Some(public) if !keys.contains(public) => {
                         !self.keys.confirmed_uris_of(public).contains(&uri.to_string().as_str())
                     }
@@ -210,8 +210,8 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::Private`] if some of the files must stay private, [`Error::NotFound`] if the role does not exist,
-    /// [`Error::Edit`] if the role must not list a target, [`Error::Publication`] if the repository was opened for
-    /// reading, and [`Error::File`] if a file cannot be read.
+    /// [`Error::Edit`] if the role must not list one of the targets, [`Error::Publication`] if the repository was
+    /// opened for reading, and [`Error::File`] if a file cannot be read.
     pub fn add_files(
         &mut self,
         draft: Draft,
@@ -264,8 +264,8 @@ impl Repository {
         self.list_files(draft, role, (measured, &files), options)
     }
 
-    /// Returns the files to publish for the copies in `.publishing/`, each with its final path. If a target is
-    /// published at several paths, creates a hard link to the copy for each additional path.
+    /// Returns the target files to publish. Each is a copy in `.publishing/`, with the path at which it will be
+    /// published. If a target is published at several paths, creates a hard link to the copy for each additional path.
     pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
         let folder = self.layout.open_publishing()?;

@@ -75,7 +75,7 @@ impl RoleContent {
         }
     }
 
-    /// Returns the role. If it is on disk, reads it.
+    /// Returns the role. Reads the role from disk if it is not in memory.
     ///
     /// # Errors
     /// [`Error::File`] if the text on disk cannot be read.
@@ -86,7 +86,7 @@ impl RoleContent {
         }
     }
 
-    /// Returns the role for editing. If it is on disk, moves it into memory.
+    /// Returns the role for editing. Moves the role into memory if it is on disk.
     ///
     /// # Errors
     /// [`Error::File`] if the text on disk cannot be read.

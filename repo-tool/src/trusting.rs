@@ -1,5 +1,5 @@
-//! Finds the roles that list a given key in any encoding, and finds odd key IDs. A key ID in a role's key list is odd
-//! if it has no usable key, or if it is listed more than once.
+//! Finds the roles that list a given key, in any encoding. Also finds odd key IDs in the key lists of roles: key IDs
+//! that have no usable key, and key IDs that are listed more than once.
 //!
 //! Lastmile ignores invalid keys and keys of unknown types. Other clients may accept such keys, so this tool finds,
 //! shows and removes them like all other keys.

@@ -106,8 +106,8 @@ fn a_monitor_gets_one_line_and_its_exit_codes() {
     for (days, state, expected) in [
         (0, MonitorState::Ok, "OK: timestamp is the first role to expire, 2030-03-24 17:46 UTC"),
         (3, MonitorState::Ok, "OK: timestamp is the first role to expire"),
-        (2, MonitorState::Warning, "WARNING: timestamp was not renewed and expires 2030-03-24 17:46 UTC"),
-        (1, MonitorState::Critical, "CRITICAL: timestamp was not renewed and expires"),
+        (2, MonitorState::Warning, "WARNING: timestamp was not renewed in time and expires 2030-03-24 17:46 UTC"),
+        (1, MonitorState::Critical, "CRITICAL: timestamp was not renewed in time and expires"),
         (1, MonitorState::Critical, "CRITICAL: timestamp expired 2030-03-24 17:46 UTC"),
     ] {
         home.now += TimeDelta::days(days);

@@ -72,7 +72,7 @@ impl Edit<'_> {
 /// Parses the policy of a role, from its published metadata or from a draft.
 ///
 /// # Errors
-/// [`PolicyError`] if the policy is malformed, or if this version does not understand every part of it.
+/// [`PolicyError`] if the policy is malformed, or if this version of lastmile does not understand every part of it.
 pub(crate) fn read_policy(role: &RoleName, policy: &Json) -> Result<Policy, PolicyError> {
     let parsed = Policy::parse(policy.to_text().as_bytes())
         .map_err(|error| PolicyError::OfRole { role: role.clone(), problem: error.to_string() })?;

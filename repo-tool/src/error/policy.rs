@@ -17,8 +17,8 @@ pub enum PolicyError {
         /// A description of the problem and its position.
         problem: String,
     },
-    /// The policy contains something that this version does not understand.
-    #[error("this version does not understand the policy:{}", lines(.parts))]
+    /// The policy contains something that this version of lastmile does not understand.
+    #[error("this version of lastmile does not understand the policy:{}", lines(.parts))]
     Unsupported {
         /// The unsupported parts, each with its position in the policy.
         parts: Vec<String>,

@@ -20,9 +20,9 @@ use crate::served::connections::{self, Limits};
 
 /// The URL path at which the metrics are served.
 pub(crate) const PATH: &str = "/metrics";
-/// The media type of the text format of Prometheus.
+/// The media type of the Prometheus text format.
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-/// These limits can be strict, because Prometheus sends only short requests.
+/// The limits on connections. They can be strict, because Prometheus sends only short requests.
 const LIMITS: Limits = Limits { headers: Duration::from_secs(5), connection: Duration::from_secs(10), connections: 32 };
 /// The maximum length of the request headers, in bytes.
 const MOST_HEADERS: usize = 16 * 1024;

@@ -48,14 +48,15 @@ impl Known {
         Self { state: state_name(overview.state()).to_string(), problems }
     }
 
-    /// The state with which to compare if nothing has been reported to a receiver yet.
+    /// Returns the state of a repository without problems. A receiver to which nothing has been reported yet is
+    /// notified only if the current state differs from this state.
     fn good() -> Self {
         Self { state: "OK".to_string(), problems: Vec::new() }
     }
 }
 
-/// Returns a text that identifies the same problem in different runs. `Problem::text` is not suitable, because it may
-/// contain numbers that change.
+/// Returns text that identifies a problem and stays the same from run to run. `Problem::text` is not suitable, because
+/// it may contain numbers that change.
 fn identity(problem: &Problem) -> String {
     let Problem { kind, state, role, url, .. } = problem;
     let part = |text: &Option<String>| text.clone().unwrap_or_default();
@@ -149,8 +150,8 @@ fn document(overview: &Overview, before: &Known, now: &Known) -> Value {
     })
 }
 
-/// Returns text that chat services do not interpret as mark-up. An untrusted server can choose parts of the text of an
-/// error.
+/// Returns text that chat services do not interpret as mark-up. This is necessary because an untrusted server can
+/// choose parts of an error message.
 fn without_markup(text: &str) -> String {
     plain(&printable(text).replace('`', "'").replace("](", "] ("))
 }

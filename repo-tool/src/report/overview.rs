@@ -1,5 +1,5 @@
-//! The state of a repository: whether the repository could be verified, its roles, and its problems. The outputs for
-//! monitoring systems, calendars, pages and notifications are generated from this state.
+//! The state of a repository: whether the repository could be verified, its roles, and its problems. Monitoring
+//! results, metrics, calendars, HTML pages and notifications are generated from this state.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -144,7 +144,7 @@ impl Overview {
         Self { repository, checked, is_up: false, roles: Vec::new(), problems: vec![problem] }
     }
 
-    /// Returns the most severe state among the problems.
+    /// Returns the state of the most severe problem, or OK if there is no problem.
     pub(crate) fn state(&self) -> MonitorState {
         self.problems.iter().map(|problem| problem.state).max().unwrap_or(MonitorState::Ok)
     }
@@ -199,7 +199,7 @@ pub(crate) fn role_problems(roles: &[RoleStatus]) -> Vec<Problem> {
             Renewal::Urgent | Renewal::Overdue => {
                 let state =
                     if role.renewal == Renewal::Urgent { MonitorState::Critical } else { MonitorState::Warning };
-                Some((state, ProblemKind::Overdue, format!("{name} was not renewed and expires {expires}")))
+                Some((state, ProblemKind::Overdue, format!("{name} was not renewed in time and expires {expires}")))
             }
             Renewal::Due | Renewal::Later => None,
         };
@@ -221,7 +221,7 @@ pub(crate) fn no_signers(role: &str, threshold: u32, usable: usize) -> Problem {
     Problem::new(MonitorState::Critical, ProblemKind::NoSigners, text).of_role(role)
 }
 
-/// Returns the name of a state, as it appears in JSON and in the line for a monitoring system.
+/// Returns the name of a state, as it appears in JSON and in the line that `status --monitor` prints.
 pub(crate) fn state_name(state: MonitorState) -> &'static str {
     match state {
         MonitorState::Ok => "OK",

@@ -1,5 +1,5 @@
-//! The state of a repository as metrics in the text format of Prometheus. `status` writes the metrics to a file or
-//! serves them over HTTP.
+//! The state of a repository as metrics in the Prometheus text format. `status` writes the metrics to a file or serves
+//! them over HTTP.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use lastmile_client::text::printable;
 use crate::report::overview::{Overview, ProblemKind};
 use crate::report::served_status::MirrorStatus;
 
-/// Returns the metrics. `mirrors` contains the state at each URL that was checked.
+/// Returns the metrics. `mirrors` contains the status of each URL that was checked.
 pub(crate) fn text(overview: &Overview, mirrors: &[MirrorStatus]) -> String {
     let repository = ("repository", overview.repository.as_str());
     let roles = overview.roles_by_name();
@@ -85,7 +85,7 @@ impl Metrics {
 }
 
 /// Escapes the value of a label: first the unprintable characters, and then the characters that have a meaning in the
-/// text format of Prometheus.
+/// Prometheus text format.
 fn escaped(value: &str) -> String {
     printable(value).replace('\\', "\\\\").replace('"', "\\\"")
 }

@@ -29,7 +29,7 @@ pub struct RoleStatus {
     pub usable_keys: usize,
     /// Key IDs in the role's key list that have no usable key, or that are listed more than once.
     pub odd: Vec<Odd>,
-    /// The urgency of the role's renewal, or of the most urgent renewal among the bins.
+    /// How urgently the role must be renewed. For bins, this is the urgency of the most urgent bin.
     pub renewal: Renewal,
     /// The time from which the role should be renewed.
     pub renew_from: DateTime<Utc>,
@@ -87,7 +87,8 @@ impl RoleStatus {
 pub(crate) enum Schedule<'a> {
     /// The renewal periods in `repo.toml`.
     Config(&'a Config),
-    /// A role is overdue if it expires within this time. Used if `repo.toml` is not on this machine.
+    /// A role is overdue if the time until its expiry is at most this value. This schedule applies if `repo.toml` is
+    /// not on this machine.
     #[cfg(feature = "cli")]
     Within(chrono::TimeDelta),
 }
@@ -130,7 +131,7 @@ impl RoleContext<'_> {
         RoleName::TOP_LEVEL.iter().map(|name| self.top_level_role(published, name)).collect()
     }
 
-    /// Reads all delegated roles and returns their status. Combines the status of the succinct bins of a role.
+    /// Reads all delegated roles and returns their status. Combines the succinct bins of a role into one status.
     pub(crate) fn delegated(&self, published: &mut Published) -> Result<Vec<RoleStatus>, Error> {
         let mut roles = Vec::new();
         let mut bins: Option<(RoleName, RoleStatus)> = None;

@@ -65,8 +65,9 @@ impl Versions {
         behind.map(|((role, ours), (_, theirs))| (role, ours, theirs)).collect()
     }
 
-    /// Returns the higher version of each role in `self` and `before`, so that every check reports a rollback until the
-    /// versions have recovered.
+    /// Returns the higher version of each role in `self` and `before`. If the online keys were replaced, compares only
+    /// root versions, and returns the other versions in `self`. If a server rolls versions back, every check therefore
+    /// reports the rollback until the server again serves versions that are at least as high as before.
     fn highest(&self, before: &Self) -> Self {
         let keeps = self.online_keys == before.online_keys;
         let most = |now: u64, before: u64| if keeps { now.max(before) } else { now };
@@ -112,8 +113,9 @@ impl SeenVersions {
         Ok(text.and_then(|text| serde_json::from_str::<Look>(&text).ok()).map(|look| look.versions))
     }
 
-    /// Stores the versions that a check found at a URL. `before` contains the versions that are already stored. Stores
-    /// the higher version of each role or, if the online keys were replaced, only of root.
+    /// Stores the versions that a check found at a URL. `before` contains the versions that are already stored. If a
+    /// stored version is higher than the version that the check found, keeps the stored version. If the online keys
+    /// were replaced, this applies only to the root version.
     pub(crate) fn write(&self, url: &BaseUrl, now: &Versions, before: Option<&Versions>) -> Result<(), Error> {
         let Some(path) = self.file(url) else { return Ok(()) };
         let versions = before.map_or_else(|| now.clone(), |before| now.highest(before));

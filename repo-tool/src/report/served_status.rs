@@ -49,7 +49,7 @@ pub(crate) struct ServedCheck<'a> {
     /// The repository's folder, if it is on this machine.
     pub(crate) folder: Option<&'a mut Repository>,
     pub(crate) delegated: Delegated,
-    /// If the folder is not on this machine, a role is overdue when it expires within this time.
+    /// If the folder is not on this machine, a role is overdue if the time until its expiry is at most this value.
     pub(crate) within: TimeDelta,
     pub(crate) now: DateTime<Utc>,
     pub(crate) seen: &'a SeenVersions,
@@ -69,8 +69,8 @@ pub(crate) struct MirrorStatus {
     pub(crate) url: BaseUrl,
     /// The versions that clients get, if the repository could be verified.
     pub(crate) versions: Option<Versions>,
-    /// The versions that the server sends when requests bypass all caches. `None` if they are the versions that clients
-    /// get.
+    /// The versions that the server sends when requests bypass all caches. `None` if clients get the same versions, or
+    /// if there was no such request or it failed.
     pub(crate) behind_caches: Option<Versions>,
     /// The versions that earlier checks found.
     pub(crate) before: Option<Versions>,
@@ -146,7 +146,7 @@ impl Look {
 }
 
 impl ServedCheck<'_> {
-    /// Checks all URLs. Problems of the repository and its servers are part of the result.
+    /// Checks all URLs. A problem of the repository or its servers is not an error, but is part of the result.
     ///
     /// # Errors
     /// Returns an error if the check fails on this machine, for example because the state folder cannot be written.
@@ -178,8 +178,8 @@ impl ServedCheck<'_> {
                 problems.extend(looks.iter().skip(1).flat_map(|look| look.expired(self.now)));
                 for (index, look) in looks.iter().enumerate() {
                     let found = self.folder.iter().flat_map(|folder| compare(folder, look));
-                    // If a mirror serves an older state than the newest mirror, there is already a problem of kind
-                    // `StaleMirror`.
+                    // Report `NotServed` only for the newest mirror. If another mirror serves an older state, there is
+                    // already a problem of kind `StaleMirror`.
                     problems.extend(found.filter(|problem| index == 0 || problem.kind != ProblemKind::NotServed));
                 }
                 self.roles(looks.swap_remove(0), &mut problems)?
@@ -226,8 +226,8 @@ impl ServedCheck<'_> {
         }
         mirror.versions = Some(versions.clone());
         if url.scheme() != "file" {
-            // Use a copy of the client's store, so that the second refresh requests only the next root and the
-            // timestamp if nothing has changed.
+            // The second refresh uses a copy of the client's store. If nothing has changed, it therefore requests only
+            // the next root and the timestamp.
             let settings = HttpSettings { bypass_caches: true, ..HttpSettings::default() };
             match self.refresh(url, &memory.fork(), &settings, &CacheReports::default()) {
                 Ok(fresh) => {
@@ -273,8 +273,8 @@ impl ServedCheck<'_> {
             problems.push(failed(&look.url, &error));
             Vec::new()
         });
-        // No file is read from this folder, because the client has already fetched and verified every role that is
-        // needed.
+        // The folder does not exist and is never read, because the client has already fetched and verified every role
+        // that is needed.
         let nowhere = Layout::new(std::path::Path::new("/nonexistent"));
         let overlay = Overlay::new(&nowhere, files.into_iter().collect());
         let mut published = Published::new(overlay, look.session.trusted(), self.root.clone(), look.memory)?;
@@ -286,8 +286,8 @@ impl ServedCheck<'_> {
         Ok(roles)
     }
 
-    /// Returns the status of the root of a repository in which nothing else could be verified, if a root was verified.
-    /// Adds a problem for each other top-level role that nobody can sign for.
+    /// Returns the status of `root`, for a repository in which at most the root could be verified. Also adds a problem
+    /// for each other top-level role that nobody can sign for. Returns an empty list if `root` is `None`.
     fn root_alone(&self, root: Option<&Verified<Root>>, problems: &mut Vec<Problem>) -> Result<Vec<RoleStatus>, Error> {
         let Some(root) = root else { return Ok(Vec::new()) };
         for role in RoleName::TOP_LEVEL.iter().filter(|role| **role != RoleName::ROOT) {
@@ -339,8 +339,8 @@ impl MirrorStatus {
     }
 }
 
-/// Replaces some characters in text that is not trusted with `?`: characters that are not printable ASCII, and
-/// characters that chat services could interpret as mark-up.
+/// Makes untrusted text safe to display. Replaces each character with `?` if it is not printable ASCII, or if chat
+/// services could interpret it as mark-up.
 pub(crate) fn plain(value: &str) -> String {
     let is_plain = |character: char| matches!(character, ' '..='~') && !"<>|&@`".contains(character);
     value.chars().map(|character| if is_plain(character) { character } else { '?' }).collect()
@@ -361,14 +361,14 @@ fn files<'a>(
     ]
 }
 
-/// Returns each role of which both sides have the same version but different files.
+/// Returns each role whose files in `ours` and `theirs` have the same version but different content.
 fn conflicts(ours: &[File<'_>], theirs: &[File<'_>]) -> Vec<RoleName> {
     let pairs = ours.iter().zip(theirs);
     let conflicts = pairs.filter(|(ours, theirs)| ours.1 == theirs.1 && ours.2 != theirs.2);
     conflicts.map(|(ours, _)| ours.0.clone()).collect()
 }
 
-/// Returns a problem for each role of which two mirrors have the same version, but different files.
+/// Returns a problem for each role whose files on two mirrors have the same version but different content.
 fn forks(looks: &[Look]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, look) in looks.iter().enumerate() {
@@ -408,8 +408,8 @@ fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
 }
 
 /// Returns the newest root that a client accepted before its refresh failed with `error`. The client stores only roots
-/// that it has verified. Returns `None` if the network failed before the client accepted a newer root than the one that
-/// it was shipped with, because that root may be old.
+/// that it has verified. If the network failed and the client still had the root that it was shipped with, returns
+/// `None`, because newer roots may exist.
 fn newest_root(shipped: &[u8], memory: &MemoryStore, error: &ClientError) -> Option<Verified<Root>> {
     let read = |bytes: Vec<u8>| {
         let limits = simulated_client::reading_limits();
@@ -450,8 +450,8 @@ fn compare(folder: &Repository, look: &Look) -> Vec<Problem> {
     }
     if let Some(changes) = changes(&ours.behind(&look.versions)) {
         let text = format!(
-            "{url} serves files that were not published from the folder, which has {changes}: another copy published them, \
-             the folder was restored, or a key was stolen; run `lastmile-repo catch-up`"
+            "{url} serves files that were not published from the folder (the folder has {changes}): another copy \
+             published them, the folder was restored, or a key was stolen; run `lastmile-repo catch-up`"
         );
         problems.push(Problem::new(MonitorState::Critical, ProblemKind::NotFromFolder, text).at(url));
     }
@@ -477,7 +477,7 @@ pub(crate) fn fetch_root(url: &BaseUrl, version: u64) -> Result<Option<Vec<u8>>,
     let fetched = runtime.block_on(async {
         use lastmile_client::Fetch as _;
         let read = async { fetch.fetch_metadata(url.file(&name).as_str(), most).await?.read_all(most).await };
-        let late = |_| Err(FetchError::Timeout(format!("{name} did not arrive in time")));
+        let late = |_| Err(FetchError::Timeout(format!("{name} was not received in time")));
         tokio::time::timeout(RetryPolicy::default().deadline, read).await.unwrap_or_else(late)
     });
     match fetched {

@@ -1,5 +1,6 @@
-//! A full check of a repository. The check runs a client from every root version, and reads all target files. If there
-//! are very many root versions, it skips those for which a client would perform the same update.
+//! A full check of a repository. The check runs a client for every root version that clients may have been shipped
+//! with, and reads all target files. If there are very many root versions, it skips each root with the same keys and
+//! roles as the previous root, because a client would perform the same update.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -32,8 +33,8 @@ use crate::{Error, Invocation, PinError, parallel};
 /// The result of a full check.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
-    /// Each root version that clients may have been shipped with. The text is the error of a client that was shipped
-    /// with this root, or `None` if the client succeeds.
+    /// Each root version that clients may have been shipped with. Each version has the error message of a client that
+    /// was shipped with this root, or `None` if the client succeeds.
     pub roots: Vec<(Version, Option<String>)>,
     /// The version and the expiry date of each top-level role.
     pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
@@ -41,7 +42,8 @@ pub struct Verification {
     pub targets: usize,
     /// The number of bytes of target files that were read.
     pub bytes: u64,
-    /// All findings. Missing target files are problems, unless [`Verification::allow_absent_files`] was called.
+    /// All findings. Each missing target file is a finding of severity [`Severity::Problem`], unless
+    /// [`Verification::allow_absent_files`] was called.
     pub findings: Vec<Finding>,
     /// The roles that have a policy.
     pub policies: Vec<RolePolicy>,
@@ -60,8 +62,8 @@ impl Verification {
         self.findings.iter().map(Finding::severity).max()
     }
 
-    /// Accepts missing target files, for use if another server has them. Replaces the findings about these files with
-    /// one note that gives their number.
+    /// Accepts missing target files. Call this method if the target files are on another server. Replaces the findings
+    /// about missing target files with one note that gives their number.
     pub fn allow_absent_files(&mut self) {
         let before = self.findings.len();
         self.findings.retain(|finding| finding.rule != Rule::MissingTargetFile);
@@ -129,17 +131,19 @@ pub fn directory(
     directory_from(&layout, oldest, now, names, progress)
 }
 
-/// Returns the root from which the check starts: the root that the user gave, or else the oldest root in the folder.
+/// Returns the root from which the check starts: the root that the user specified for this run or, if there is none,
+/// the oldest root in the folder.
 ///
 /// # Errors
-/// [`Error::Pin`] if the folder lacks the root that the user pinned or gave.
+/// [`Error::Pin`] if the folder lacks the root that the user pinned or specified.
 pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, Error> {
     let start = Start::find(layout, &invocation.user, invocation.given_root.as_ref())?;
     let Some(given) = &invocation.given_root else { return roots::oldest_root(layout) };
     if RootDigest::of(&start.root) == given.digest {
         return Ok(start.root);
     }
-    // `Start::find` returned the pinned root, which is newer than the given root. Find the given root in the folder.
+    // `Start::find` returned the pinned root, which is newer than the specified root. Find the specified root in the
+    // folder.
     for version in roots::root_versions(layout)? {
         let root = access::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))))?;
         if let Some(root) = root.filter(|root| RootDigest::of(root) == given.digest) {
@@ -213,7 +217,7 @@ pub fn directory_from(
 /// Fails if the network fails while the first client updates or while a root file is fetched. Other network errors and
 /// the problems of the repository are part of the result.
 #[cfg(feature = "http")]
-#[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder and removed again")]
+#[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder, which is then deleted")]
 pub fn url(
     base: &lastmile_client::BaseUrl,
     root: Vec<u8>,
@@ -274,9 +278,9 @@ pub fn url(
     Ok(found)
 }
 
-/// Runs a client for every root version that clients may have been shipped with. If there are many roots, skips each
-/// root whose client would perform the same update as the previous client. If the client with the oldest root succeeds
-/// and can list all targets, returns its session and the targets.
+/// Runs a client for every root version that clients may have been shipped with. If there are many roots, skips a root
+/// if a client that was shipped with it would perform the same update as the previous client. If the client with the
+/// oldest root succeeds and can list all targets, returns its session and the targets.
 fn clients(
     found: &mut Verification,
     oldest: Vec<u8>,

@@ -37,10 +37,10 @@ pub struct Revocation {
 pub struct Replacements {
     /// Public keys that the key holders generated and sent.
     pub given: Vec<Replacement>,
-    /// The protection of new snapshot and timestamp keys, or `None` if such keys must not be generated.
+    /// How to protect generated snapshot and timestamp keys on disk, or `None` if no such keys may be generated.
     pub online: Option<Protection>,
-    /// The protection of new keys of other roles, or `None` if such keys must not be generated. Keys of different
-    /// holders should not be generated on the same machine.
+    /// How to protect generated keys of other roles on disk, or `None` if no such keys may be generated. Keys of
+    /// different holders should not be generated on the same machine.
     pub offline: Option<Protection>,
 }
 
@@ -80,9 +80,9 @@ pub struct KeyCount {
     pub is_fewer: bool,
 }
 
-/// Creates the draft that revokes `key` in the published state. The draft continues the pending change if that change
-/// affects the roles that trust the key. Generated keys are written immediately, but no role trusts them before the
-/// publication.
+/// Creates the draft that revokes `key` in the published state. The draft includes the pending change if that change
+/// concerns the roles that trust the key, or their delegators. Generated keys are written immediately, but no role
+/// trusts them before the publication.
 ///
 /// # Errors
 /// [`Error::NotPinned`] if the root is not pinned, [`Error::NotFound`] if no role trusts the key, and [`Error::Revoke`]
@@ -176,9 +176,10 @@ pub fn revoke(
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
-/// Returns the draft on which the revocation is based. This is the pending change if it affects which roles trust the
-/// key, or if it contains one of these roles or its delegator. Otherwise, this is an empty draft, because a revocation
-/// must not wait for the signatures that an unrelated change lacks.
+/// Returns the draft on which the revocation is based. This is the pending change in two cases: if a role gains or
+/// loses the key in the pending change, or if the pending change contains a role that trusts the key or the delegator
+/// of such a role. Otherwise, this is an empty draft, because a revocation must not wait for the missing signatures of
+/// an unrelated change.
 fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> {
     let pending = repository.staged()?;
     let published = repository.published.roles_trusting(key.clone())?;
@@ -265,8 +266,9 @@ fn give<'r>(
     revoked: &KeyMaterial,
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
-    // If the user gave a replacement key without a role, assign the key to the roles that need one, or to all roles
-    // that lose a key if none needs one. Never assign the key to both offline and online roles.
+    // If the user gave a replacement key without a role, assign the key to each role that needs a replacement. If no
+    // role needs one, assign the key to each role that loses a key. Never assign the key to both offline and online
+    // roles.
     let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !role.is_online();
     let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
     let offline = losses.iter().any(|(role, loss)| loses(role, loss));

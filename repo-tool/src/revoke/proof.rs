@@ -1,6 +1,6 @@
 //! The proof of a revocation. It shows that clients reach the new state and refuse files that are signed with the
 //! revoked key, no matter which published root the clients were shipped with. If there are many roots, only the first
-//! root of each series of roots with the same keys is tested.
+//! of several consecutive roots with the same keys and roles is tested.
 //!
 //! Each forged file is signed with the revoked key. If the threshold requires more signatures, other available keys
 //! sign it too. All other files that the client reads are signed with the correct keys. A client that accepts the
@@ -49,9 +49,9 @@ pub enum Verdict {
 pub struct ProofRow {
     /// The version of the root that the client starts from.
     pub root: Version,
-    /// The version of the last root in the series of roots with the same keys that starts with `root`. If there are
-    /// many roots, clients that were shipped with a later root of the series are not tested, because they perform the
-    /// same update.
+    /// The version of the last root for which this row is valid. If there are many roots, the row is also valid for the
+    /// following roots with the same keys and roles, because clients that were shipped with these roots perform the
+    /// same update. Otherwise, `until` equals `root`.
     pub until: Version,
     /// The scenarios, each with its name and its result.
     pub scenes: Vec<(String, Verdict)>,
@@ -126,9 +126,9 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
     Ok(rows)
 }
 
-/// Returns the roots with which the tested clients are shipped. If there are many roots, the first root of a series
-/// with the same keys represents the series. Each element contains the version of a root, the version of the last root
-/// that it represents, and the content of its file.
+/// Returns the roots with which the tested clients are shipped. If there are many roots, returns only the first of
+/// several consecutive roots with the same keys and roles. Each element contains the version of the returned root, the
+/// version of the last of these consecutive roots, and the content of the returned root's file.
 fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u8>)>, Error> {
     let versions = repository.published.root_versions();
     let many = versions.len() as u64 > MANY_ROOTS;
@@ -228,8 +228,8 @@ impl ProofClient<'_> {
         })
     }
 
-    /// Checks that a client recovers after it has accepted a forged timestamp that has an inflated version and is
-    /// signed with the revoked key. Returns `None` if the revoked key alone cannot sign timestamps.
+    /// Checks that a client recovers from a forged timestamp. The timestamp has an inflated version and is signed with
+    /// the revoked key. Returns `None` if the revoked key alone could not sign timestamps.
     fn recovers(&self, signer: &Arc<dyn Signer>) -> Result<Option<Verdict>, Error> {
         let role = RoleName::TIMESTAMP;
         let Some(ring) = self.before.rings.get(&(role.clone(), None)).filter(|ring| ring.threshold().get() == 1) else {
@@ -271,7 +271,8 @@ impl ProofClient<'_> {
         let overlay = self.repository.published.files().clone().with(forgery.files.clone());
         let answer = self.refresh(overlay, &store)?.and_then(|mut session| match &forgery.lists {
             _ if forgery.role.is_top_level() => Ok(()),
-            // Also list all targets, because the search may end in another role.
+            // Also list all targets, because the search may find the target in another role and never read the forged
+            // file.
             Some(path) => session.find(path).and_then(|_| session.list().map(drop)),
             None => session.list().map(drop),
         });

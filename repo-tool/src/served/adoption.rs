@@ -34,7 +34,7 @@ use crate::served::download::download_each;
 use crate::{Error, PublicationError, ServedError, names};
 
 /// Adopts only the roots on the server that are newer than the folder's newest root. Without a lock, only checks these
-/// roots. Returns whether the folder then has all roots of the server.
+/// roots. Returns whether the folder has all roots of the server when this function returns.
 pub(crate) fn adopt_roots(
     layout: &Layout,
     lock: Option<&Lock>,
@@ -142,10 +142,10 @@ impl Adoption<'_> {
         publication.prepare()?.commit(&checked)
     }
 
-    /// Fetches the target files that this folder lacks. Skips an unchanged target if the folder has no file of it at
-    /// all. Also records which targets of this folder the server does not list, or lists with different content. A file
-    /// whose name contains a hash is not fetched if it exists. A file with a plain name is not fetched if it exists and
-    /// matches its target entry.
+    /// Fetches the target files that this folder lacks. A file whose name contains a hash is not fetched if it exists.
+    /// A file with a plain name is not fetched if it exists and matches its target entry. Skips an unchanged target if
+    /// the folder does not contain any of the target's files. Also records which targets of this folder the server does
+    /// not list, or lists with different content.
     fn fetch_targets(
         &mut self,
         target_names: TargetNames,
@@ -177,8 +177,8 @@ impl Adoption<'_> {
             let places = intake::places(target, target_names);
             let places_here =
                 places.iter().map(|place| is_here(target, place)).collect::<Result<Vec<bool>, Error>>()?;
-            // If the folder has no file of an unchanged target, it was pulled without targets, or another server has
-            // the target files.
+            // If the folder has none of an unchanged target's files, the folder was pulled without targets, or the
+            // target files are on another server.
             let is_elsewhere = before.get(target.path.as_str()) == Some(&target) && !places_here.contains(&true);
             if !is_elsewhere && places_here.contains(&false) {
                 wanted.push(target);
@@ -276,8 +276,8 @@ fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, 
     Ok(found.is_some() && is_listed && verifier.finish().is_ok())
 }
 
-/// Copies the file `name` in the folder `from` to the subfolder `under` of `superseded/`, and syncs the copy to disk.
-/// Reuses a copy that an interrupted run has made.
+/// Copies the file `name` in the folder `from` to the subfolder `under` of `superseded/`, and calls `fsync` on the
+/// copy. Reuses a copy that an interrupted run has made.
 fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), Error> {
     let Some(content) = from.digest(name, |_| {})? else { return Ok(()) };
     let superseded = layout.make_superseded()?;
@@ -293,7 +293,7 @@ fn keep(layout: &Layout, from: &Folder, name: &str, under: &Path) -> Result<(), 
     if folder.digest(&copy, |_| {})? != Some(content) {
         return Err(PublicationError::ChangedWhileCopied { from: from.path_of(name), to: path }.into());
     }
-    // Sync every folder in the path of the copy.
+    // Call `fsync` on every folder in the path of the copy.
     let mut folder = layout.open()?;
     folder.sync()?;
     for part in Path::new("superseded").join(under).components() {

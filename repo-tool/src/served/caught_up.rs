@@ -9,7 +9,7 @@ pub struct CaughtUp {
     pub resolution: Resolution,
     /// The differences between the server and the folder.
     pub diff: Vec<RoleDiff>,
-    /// The targets that the folder listed before, but that are no longer listed, or are listed with different content.
+    /// The targets of the folder that the server does not list, or lists with different content.
     pub dropped: Vec<String>,
     /// The target files that could not be fetched, each with the reason.
     pub missing: Vec<String>,

@@ -1,6 +1,6 @@
 //! Compares the folder with the server at the configured metadata URL before each publication. Without this check, a
-//! command in a restored folder or in a second copy could issue a version that clients have already seen with different
-//! content.
+//! command in a restored folder or in a second copy could reuse a version number: clients would already have a file
+//! with the same version but different content.
 
 mod adoption;
 pub(crate) mod catch_up;
@@ -165,13 +165,15 @@ impl Repository {
     /// different file with the same version. `entries` are the new snapshot entries for published files that the
     /// snapshot has listed without a hash so far.
     ///
-    /// During a revocation, whoever stole the key may be publishing with it. Therefore the revocation is refused only
-    /// if the server has a newer or different root, or a different file of a role whose hash the snapshot will list for
-    /// the first time. New versions are issued above those on the server, and an unreachable server causes only a
-    /// warning.
+    /// During a revocation, whoever stole the key may be publishing with it. Therefore the revocation is refused in
+    /// only two cases. In the first case, the server has a newer root, or a different root with the same version. In
+    /// the second case, the snapshot will list the hash of a role's file for the first time, and the server has a
+    /// different file of this role. New versions are issued above those on the server, and an unreachable server causes
+    /// only a warning.
     ///
     /// # Errors
-    /// [`Error::Served`] for a difference; [`Error::Network`] if the server cannot be reached.
+    /// [`Error::Served`] if the server differs from the folder as described above, and [`Error::Network`] if the server
+    /// cannot be reached.
     pub(crate) fn compare_with_served(
         &mut self,
         draft: &Draft,
@@ -232,8 +234,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns `entries`, and a snapshot entry with a hash for each role that the draft changes and that the published
-    /// snapshot lists without a hash.
+    /// Returns `entries` and additional snapshot entries. For each role in the draft that the published snapshot lists
+    /// without a hash, adds an entry with the hash of the role's published file.
     fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
         let changed = draft.targets.keys().filter_map(|role| {
             let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;

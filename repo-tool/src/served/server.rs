@@ -276,8 +276,8 @@ enum ByteRange {
     Beyond,
 }
 
-/// Parses a range of bytes. A client that requests several ranges, the last bytes of the file or a unit other than
-/// bytes gets the whole file (RFC 9110, 14.2).
+/// Parses a range of bytes. Only a single range with a first byte is supported. For every other range, such as
+/// `bytes=-100`, the client gets the whole file (RFC 9110, 14.2).
 fn parse_range(range: &str, length: u64) -> ByteRange {
     let parts = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let (first, last) = match parts.map(|(first, last)| (first.parse::<u64>(), last, last.parse::<u64>())) {

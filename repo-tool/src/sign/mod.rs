@@ -60,9 +60,9 @@ impl Repository {
         wanted.map(|document| Reviewed::of(published, draft, &document, accepted).map(|it| (document, it))).collect()
     }
 
-    /// Signs with `keys` the documents of the `wanted` roles in the pending change, or all its documents if `wanted` is
-    /// empty. A key that has already signed does not sign again. Returns the first 8 digits of the key ID of each new
-    /// signature, by role.
+    /// Signs documents of the pending change with `keys`. Signs the documents of the `wanted` roles, or all documents
+    /// if `wanted` is empty. A key that has already signed does not sign again. Returns the first 8 digits of the key
+    /// ID of each new signature, by role.
     ///
     /// # Errors
     /// [`Error::NotAccepted`] if a document has unknown members or keys that the user has not accepted, and

@@ -29,8 +29,8 @@ impl Accepted {
     }
 }
 
-/// Proof that a document was reviewed. The review described the changes, and found neither an unknown member or key
-/// that is not accepted nor a new format fault.
+/// Proof that a document was reviewed. The review described the changes. It found no new format fault, and the user has
+/// accepted every unknown member and key.
 #[derive(Debug)]
 pub struct Reviewed {
     document: u64,
@@ -41,8 +41,8 @@ impl Reviewed {
     /// Reviews the signed text of `document`, which belongs to `draft`.
     ///
     /// # Errors
-    /// [`Error::NotAccepted`] with the members and keys that the user has not accepted, and [`Error::Draft`] if the
-    /// document has a fault that prevents publication.
+    /// [`Error::NotAccepted`], which lists the unknown members and keys that the user has not accepted, and
+    /// [`Error::Draft`] if the document has a fault that prevents publication.
     pub(crate) fn of(
         published: Option<&Published>,
         draft: &Draft,

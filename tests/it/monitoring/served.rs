@@ -438,7 +438,7 @@ fn people_see_roles_keys_dates_and_problems() {
         "targets      version 1     expires in 172 days, 2030-06-30 12:00 UTC (1 of 1 keys)",
         "             ID ed25519",
         "critical: timestamp expired 2030-01-08 12:00 UTC",
-        "warning: snapshot was not renewed and expires 2030-01-22 12:00 UTC",
+        "warning: snapshot was not renewed in time and expires 2030-01-22 12:00 UTC",
     ];
     assert_eq!((ran.status, shown(&ran)), (ExitStatus::Findings, expired.map(str::to_owned).to_vec()), "{ran:?}");
     assert!(ran.stderr.starts_with("warning: not comparing with the folder "), "{ran:?}");

@@ -143,9 +143,10 @@ pub(super) struct KeysBefore<'k> {
     pub(super) rings: &'k [RoleKeyList<'k>],
 }
 
-/// Describes changes to keys that [`ring_lines`] does not show: keys that no role lists, and keys whose encoding
-/// changes. Returns a pointer and a line for each added or changed key that is unusable, and for each newly listed key
-/// ID that has no usable key or is listed several times.
+/// Describes the changes that [`ring_lines`] does not show: added and removed keys that no role lists, and keys whose
+/// encoding changes. Returns a pointer and a line for each added or changed key that is unusable. Also returns a
+/// pointer and a line for each key ID that a role lists more often than before, if the ID has no usable key or occurs
+/// more than once in the list.
 pub(super) fn key_lines(
     lines: &mut Lines,
     before: KeysBefore<'_>,

@@ -1,10 +1,10 @@
-//! The lines that describe changes.
+//! The lines of text that describe the changes to a role.
 
 use lastmile_client::text::printable;
 
 use super::role_diff::Sign;
 
-/// The lines of a description. Control characters in the lines are escaped.
+/// The lines of text that describe the changes to a role. Control characters are escaped.
 #[derive(Default)]
 pub(super) struct Lines(pub(super) Vec<(Sign, String)>);
 

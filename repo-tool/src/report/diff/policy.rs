@@ -16,7 +16,8 @@ use super::role_diff::Sign;
 /// The members of a policy that are tables of named entries.
 const TABLES: [&str; 3] = ["trust", "signer", "builder"];
 
-/// The entries of a policy, such as `signer alice`. `by_name` contains the members of each entry as text.
+/// The entries of a policy, such as `signer alice`. `by_name` maps each entry to its members, and each member to its
+/// value as text.
 #[derive(Default)]
 struct Entries {
     by_name: BTreeMap<String, BTreeMap<String, String>>,
@@ -34,8 +35,8 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&str>, after
     };
     match check(text).and_then(|()| parse(text).ok_or_else(|| "not a policy".to_string())) {
         Ok(new) => compare(&mut explanation.lines, &old, &new),
-        // The policy is malformed, in which case clients refuse it, or only newer clients understand it. In both cases,
-        // a signer must accept it by name.
+        // Clients refuse a malformed policy, and only newer clients understand an unsupported policy. In both cases, a
+        // signer must accept the policy by name.
         Err(problem) => {
             let pointer: Pointer = [MEMBER].into_iter().collect();
             let line = format!("policy: {problem}: {}", shown(text));
@@ -44,12 +45,12 @@ pub(super) fn explain(explanation: &mut Explanation, before: Option<&str>, after
     }
 }
 
-/// Checks that the policy is well-formed and that this version understands all of it.
+/// Checks that the policy is well-formed and that this version of lastmile understands all of it.
 fn check(text: &str) -> Result<(), String> {
     let json = Json::parse(&shown(text)).map_err(|error| error.to_string())?;
     let policy = Policy::parse(json.to_text().as_bytes()).map_err(|error| error.to_string())?;
     match policy.unsupported().first() {
-        Some(part) => Err(format!("this version does not understand {part}")),
+        Some(part) => Err(format!("this version of lastmile does not understand {part}")),
         None => Ok(()),
     }
 }
@@ -94,7 +95,7 @@ fn parse(canonical: &str) -> Option<Entries> {
     Some(entries)
 }
 
-/// Returns the text of each member of an entry.
+/// Returns the members of an entry, each with its value as text. Omits the member `name`.
 fn described(entry: &Value) -> BTreeMap<String, String> {
     let Some(object) = entry.as_object() else { return BTreeMap::from([(String::new(), entry.to_string())]) };
     let members = object.members().filter(|(name, _)| *name != "name");

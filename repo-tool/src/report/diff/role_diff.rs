@@ -8,8 +8,8 @@ use super::unusual::Unusual;
 use crate::Error;
 use crate::role_content::RoleContent;
 
-/// The maximum number of delegated roles, and of lines for each role, that [`text`] shows. [`full_text`] and [`json()`]
-/// show everything.
+/// [`text`] shows at most this number of delegated roles, and at most this number of lines for each role. [`full_text`]
+/// and [`json()`] show everything.
 const SHOWN: usize = 20;
 
 /// The kind of change that a line describes.
@@ -77,7 +77,7 @@ impl RoleDiff {
         RoleName::TOP_LEVEL.iter().any(|role| role.as_str() == self.role)
     }
 
-    /// Formats the changes to the role as text. Shows at most `shown` lines.
+    /// Formats the changes to the role as text. Shows at most `shown` of its lines.
     fn text(&self, shown: usize) -> String {
         let counted = self.many.map(Many::text).unwrap_or_default();
         let mut text = format!("{}: {}\n{counted}", printable(&self.role), self.title);

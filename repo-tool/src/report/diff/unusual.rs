@@ -23,8 +23,8 @@ impl Unusual {
         typed(&format!("{}:{}", self.role.as_str(), self.pointer))
     }
 
-    /// Returns whether `name` is the full name of this member or key, its name without the role, or the last segment of
-    /// its name.
+    /// Returns whether `name` is a name of this member or key. There are three names: the full name, the full name
+    /// without the role, and the last segment of the full name.
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         let last = self.pointer.segments().last().map(|last| typed(last));
