@@ -48,7 +48,7 @@ pub(crate) fn add(path: &Path, bundle: &str, artifact: &Artifact, existing: Exis
     Ok(new)
 }
 
-/// Returns the content of the evidence file `path` with a new bundle, without writing it.
+/// Returns the content that the evidence file `path` would have with a new bundle. Does not write the file.
 ///
 /// # Errors
 /// Returns an error if a bundle cannot be added to the existing file.

@@ -91,15 +91,16 @@ impl NewRepository {
         config
     }
 
-    /// Returns the number of keys to generate for `role`. This is the threshold of the role, plus one spare key for
-    /// root (rule R-x-4 in `tests/spec-rows.txt`). Does not take [`NewRepository::signers`] into account.
+    /// Returns the number of keys to generate for `role` if the role has no entry in [`NewRepository::signers`]. The
+    /// number is the threshold of the role, plus one spare key for root (rule R-x-4 in `tests/spec-rows.txt`).
     #[must_use]
     pub fn key_count(&self, role: &RoleName) -> u32 {
         self.role(role).threshold + u32::from(*role == RoleName::ROOT)
     }
 
-    /// Creates the repository in `dir`, which must not contain a repository yet. If an earlier creation was interrupted
-    /// after its journal was written, finishes that creation and returns an error.
+    /// Creates the repository in `dir`, which must not contain a repository yet. If an earlier call was interrupted
+    /// after it had written its journal, finishes the creation of that repository and returns
+    /// [`PathError::RepositoryFinished`].
     ///
     /// # Errors
     /// [`Error::Path`] if a repository already exists, [`Error::InvalidInput`] if a setting is out of range or a signer
@@ -123,7 +124,7 @@ impl NewRepository {
         for folder in ["metadata", "targets"] {
             layout.open()?.enter_or_make(folder, 0o777, layout.sharing())?;
         }
-        // Check again now that both folders exist, because the key folder may be a link into a folder that is served.
+        // Check again now that `metadata/` and `targets/` exist, because the key folder may be a link into one of them.
         own_files::refuse_served(&layout, &folder)?;
         access::create_private_folder(&folder)?;
         git_ignore::write(&layout, &folder)?;
@@ -155,7 +156,8 @@ impl NewRepository {
     /// examples and are not stored.
     ///
     /// # Errors
-    /// Returns the errors of [`NewRepository::create`].
+    /// Returns the same errors as [`NewRepository::create`]. If an earlier creation was interrupted, returns
+    /// [`PathError::RepositoryUnfinished`].
     pub fn preview(&self, dir: &Path, invocation: &Invocation) -> Result<Plan, Error> {
         self.check_numbers()?;
         self.check_signers()?;
@@ -349,19 +351,19 @@ pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the URI for `repo.toml` of the key `name` in `folder`. The path in the URI is relative if the key is inside
-/// the repository, and absolute otherwise.
+/// Returns the URI with which `repo.toml` refers to the key `name` in `folder`. The path in the URI is relative if the
+/// key is inside the repository, and absolute otherwise.
 ///
 /// # Errors
-/// Returns an error if the key file is outside the repository and does not exist.
+/// Returns an error if `folder` does not start with the path of the repository and the key file does not exist.
 pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
     key_file_uri(layout, &folder.join(format!("{name}.pem")))
 }
 
-/// Returns the URI of a private key file for `repo.toml`, in the same form as [`key_uri`].
+/// Returns the URI with which `repo.toml` refers to a private key file, in the same form as [`key_uri`].
 ///
 /// # Errors
-/// Returns an error if the file is outside the repository and does not exist.
+/// Returns an error if `file` does not start with the path of the repository and does not exist.
 pub(crate) fn key_file_uri(layout: &Layout, file: &Path) -> Result<KeyUri, Error> {
     if let Ok(relative) = file.strip_prefix(layout.dir()) {
         return Ok(KeyUri::File(relative.to_path_buf()));

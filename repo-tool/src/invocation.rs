@@ -36,7 +36,7 @@ pub struct Invocation {
     pub served: ServedState,
     /// Whether to compare this machine's clock with the published metadata before signing.
     pub clock: ClockCheck,
-    /// The unknown members and keys in metadata that the user agrees to sign.
+    /// The unknown JSON members and the unusable keys in metadata that the user agrees to sign.
     pub accepted: Accepted,
     /// The private key files that may be used in this run, even if they are outside the repository's folder. The user's
     /// configuration may allow further files.
@@ -74,8 +74,8 @@ impl Invocation {
         Layout::new(dir).shared(self.sharing).of_user(self.user.clone())
     }
 
-    /// Returns the URIs of the keys in the repository's folder that `repo.toml` names, and of the keys that the user
-    /// allows.
+    /// Returns the URIs of the keys that this run may use. These are the keys that the user allows, and the keys that
+    /// `repo.toml` names if they are in the repository's folder.
     pub(crate) fn usable_keys(
         &self,
         layout: &Layout,
@@ -109,7 +109,8 @@ pub enum ServedState {
 /// Whether to compare this machine's clock with the published metadata before signing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClockCheck {
-    /// Compare the clock, and refuse to sign if it is more than a day behind the time when the metadata was signed.
+    /// Compare the clock, and refuse to sign if it is more than a day behind the time at which the published metadata
+    /// was signed.
     #[default]
     Compare,
     /// Trust the clock, for example because the published metadata was signed on a machine whose clock was ahead.
@@ -127,7 +128,7 @@ pub struct LockWait {
 }
 
 impl LockWait {
-    /// Returns a setting that does not wait for the lock.
+    /// Returns the setting for a run that does not wait for the lock.
     #[must_use]
     pub fn none() -> Self {
         Self { at_most: Duration::ZERO, on_wait: Arc::new(|| {}) }

@@ -326,7 +326,7 @@ impl Repository {
     /// Returns the lock on the repository.
     ///
     /// # Errors
-    /// [`Error::Publication`] if the repository was opened for reading.
+    /// [`Error::Publication`] if the repository was opened only for reading.
     pub(crate) fn lock(&self) -> Result<&Lock, Error> {
         self.lock.as_ref().ok_or_else(|| PublicationError::ReadOnly.into())
     }

@@ -29,7 +29,7 @@ pub enum DraftError {
     #[error(transparent)]
     Refused(Box<Refusal>),
     /// A client would get a version of the role other than the one in the draft.
-    #[error("a client would see {role} version {found}, expected {expected}")]
+    #[error("a client would get {role} version {found}, expected {expected}")]
     OtherVersion {
         /// The role.
         role: RoleName,
@@ -43,7 +43,7 @@ pub enum DraftError {
     TargetNotFound {
         /// The target.
         path: TargetPath,
-        /// A role that lists the target.
+        /// One of the roles that list the target.
         role: RoleName,
         /// The reason why clients do not find the target.
         reason: NotFoundReason,
@@ -73,7 +73,7 @@ pub enum DraftError {
     /// Neither the published state nor the draft has a root.
     #[error("there is no root")]
     NoRoot,
-    /// The metadata has format faults that make other clients refuse the file.
+    /// The new metadata of a role has format faults, so other clients would refuse it.
     #[error(
         "other clients would refuse {role} version {version}{}:{}\nfix the change, or discard it with `lastmile-repo discard`",
         every_later_root(role), lines(.faults)
@@ -83,10 +83,10 @@ pub enum DraftError {
         role: RoleName,
         /// The version of the role.
         version: Version,
-        /// The faults. Most of them name the clients that refuse the metadata.
+        /// The faults. Most of the findings name the clients that refuse the metadata.
         faults: Vec<Finding>,
     },
-    /// The file has faults, in its signatures or in its other unsigned parts, that make other clients refuse it.
+    /// The signatures or other unsigned parts of a role's new file have faults, so other clients would refuse the file.
     #[error(
         "other clients cannot read the file of {role} version {version}:{}\nsign it again, or discard it with \
         `lastmile-repo discard`",
@@ -97,7 +97,7 @@ pub enum DraftError {
         role: RoleName,
         /// The version of the role.
         version: Version,
-        /// The faults. Most of them name the clients that refuse the file.
+        /// The faults. Most of the findings name the clients that refuse the file.
         faults: Vec<Finding>,
     },
 }
@@ -162,8 +162,12 @@ pub enum JournalFault {
     /// The file is not a valid journal in JSON.
     #[error("{0}")]
     Json(serde_json::Error),
-    /// The journal contains a move that no publication makes.
-    #[error("no publication moves {} to {} as {kind}", printable_path(from), printable_path(to))]
+    /// The journal moves a file between two paths that no publication uses for files of this kind.
+    #[error(
+        "the journal moves {} to {} as {kind}, which no publication does",
+        printable_path(from),
+        printable_path(to)
+    )]
     UnknownMove {
         /// The source, relative to the repository's folder.
         from: PathBuf,
@@ -178,7 +182,8 @@ pub enum JournalFault {
         /// The destination, relative to the repository's folder.
         to: PathBuf,
     },
-    /// The journal names a request by another process that this publication answers, but the name is not valid.
+    /// The journal lists the requests of other processes that the publication publishes. One of the listed names is not
+    /// a valid name of a request.
     #[error("`{}` is not the name of a request", name.escape_debug())]
     RequestName {
         /// The invalid name of the request.
@@ -249,7 +254,7 @@ pub enum PublicationError {
         to: PathBuf,
     },
     /// A file does not have the length and digest that the journal lists.
-    #[error("the file for {} has {}, expected {}", printable_path(to), found.shown(), expected.shown())]
+    #[error("the file to be published as {} has {}, expected {}", printable_path(to), found.shown(), expected.shown())]
     WrongContent {
         /// The destination path of the file.
         to: PathBuf,
@@ -258,8 +263,8 @@ pub enum PublicationError {
         /// The length and digest according to the journal.
         expected: FileDigest,
     },
-    /// The hash of a file is not the hash in the name under which the file would be published.
-    #[error("{} does not have the hash in the name {}", printable_path(path), printable_path(to))]
+    /// The final name of a target file contains a hash that does not match the content of the file.
+    #[error("the content of {} does not match the hash in the name {}", printable_path(path), printable_path(to))]
     WrongName {
         /// The file.
         path: PathBuf,
@@ -306,7 +311,8 @@ pub enum PublicationError {
     },
     /// Published files are missing or were changed after they were written.
     #[error(
-        "the files in {} do not belong together: the repository is being copied or updated, or was damaged:{}\nclients fail with: {error}",
+        "the files in {} are inconsistent: the repository is being copied or updated, or was damaged:{}\n\
+         clients fail with: {error}",
         printable_path(folder), lines(.files)
     )]
     Damaged {
@@ -328,7 +334,7 @@ pub enum PublicationError {
         /// The version of the role.
         version: Version,
     },
-    /// This machine's clock is far behind.
+    /// This machine's clock is far behind the time at which the published metadata was signed.
     #[error(
         "this machine's clock reads {}, but the published metadata was signed after {}: metadata signed now would expire \
          too early\ncorrect the clock; if it is right, repeat the command with `--skip-clock-check`",
@@ -337,11 +343,12 @@ pub enum PublicationError {
     ClockBehind {
         /// The time according to the clock.
         now: DateTime<Utc>,
-        /// The published metadata was signed after this time, according to its expiry dates and lifetimes.
+        /// The time at which the published timestamp or snapshot was signed, whichever is earlier. It is computed from
+        /// the expiry date and the configured lifetime.
         signed: DateTime<Utc>,
     },
-    /// The program tried to change a repository that it had opened for reading, without the lock.
-    #[error("the repository was opened for reading")]
+    /// The program tried to change a repository that it had opened only for reading, and therefore without the lock.
+    #[error("cannot change the repository, because it was opened only for reading")]
     ReadOnly,
 }
 

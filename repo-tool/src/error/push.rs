@@ -123,7 +123,8 @@ pub enum PushError {
         /// The version of the snapshot that this user last saw at the destination.
         served: Version,
     },
-    /// The destination has an older state than this user has seen there before, so it was not pulled into a new folder.
+    /// The repository was not pulled into a new folder, because the destination has an older state than this user has
+    /// seen there before.
     #[error("{url} has snapshot version {served}, but served version {known} before; nothing was downloaded")]
     WentBack {
         /// The destination.
@@ -133,28 +134,34 @@ pub enum PushError {
         /// The version that this user saw at the destination before.
         known: Version,
     },
-    /// The timestamp or snapshot at the destination has expired, so it was not pulled into a new folder.
+    /// The repository was not pulled into a new folder, because the timestamp or snapshot at the destination has
+    /// expired.
     #[error("{url}: {role} expired at {expires}, so the server may serve an old state; nothing was downloaded")]
     Expired {
-        /// The source of the repository.
+        /// The metadata URL of the destination.
         url: BaseUrl,
         /// The role.
         role: RoleName,
         /// The expiry date.
         expires: String,
     },
-    /// A published file has different content at the destination than in this folder.
-    #[error("{url}: {} has different content than in this folder, and clients may have fetched it", printable(name))]
+    /// The destination and this folder have different metadata files with the same name, and the file at the
+    /// destination must not be replaced.
+    #[error(
+        "{url}: {} has different content than in this folder; the file at the destination was not replaced, \
+        because clients may have fetched it",
+        printable(name)
+    )]
     OtherContent {
         /// The destination.
         url: BaseUrl,
         /// The name of the file.
         name: String,
     },
-    /// The folder and the destination have no snapshot in common, so the tool cannot determine which changes of the
-    /// folder are new.
+    /// The folder and the destination have no snapshot in common, so the tool cannot determine which changes were made
+    /// only in the folder.
     #[error(
-        "it is not known which changes of this folder are new, because this folder and {url} have no snapshot in common"
+        "cannot determine which changes were made only in this folder, because it has no snapshot in common with {url}"
     )]
     NoBase {
         /// The destination.
@@ -203,12 +210,12 @@ impl PushError {
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Newer { .. } | Self::Fork { .. } => Some(
-                "`lastmile-repo push --catch-up` publishes the changes of this folder on top of the state of the destination; \
-                 `lastmile-repo pull` brings this folder up to date with that state, as `lastmile-repo catch-up` does",
+                "run `lastmile-repo push --catch-up` to publish the changes of this folder on top of the state of the \
+                 destination, or `lastmile-repo pull` to bring this folder up to date with that state",
             ),
             Self::Busy { .. } => Some("try again when the other process has finished, or wait longer with `--wait`"),
             Self::NoUrl => Some("write `ssh://USER@HOST/PATH` for an SSH server, or `./NAME` for a folder"),
-            Self::NoRename { .. } => Some("use the SFTP server of OpenSSH, without its read-only mode"),
+            Self::NoRename { .. } => Some("use the SFTP server of OpenSSH, and do not run it in read-only mode"),
             Self::Locked { .. } => {
                 Some("try again when the other process has finished, or wait with `--wait` until the lock expires")
             }
@@ -226,9 +233,9 @@ impl PushError {
             ),
             Self::Emptied { .. } => Some("if the destination was emptied on purpose, give its URL again with `--to`"),
             Self::WentBack { .. } => Some("find out who replaced the files at the destination"),
-            Self::Expired { .. } => {
-                Some("if the repository was not renewed in time, repeat the command with `--accept-expired`")
-            }
+            Self::Expired { .. } => Some(
+                "if the repository expired only because nobody renewed it, repeat the command with `--accept-expired`",
+            ),
             Self::Unfinished { .. } => Some("run `lastmile-repo push --catch-up` again, which finishes it"),
             Self::MissingTargets { .. } => Some(
                 "restore the files from a backup; if another server has the missing files, use `--allow-missing-targets`",

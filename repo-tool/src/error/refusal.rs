@@ -1,8 +1,8 @@
-//! The kinds of errors with which a process refuses to publish a change for another process.
+//! The kinds of errors that make a process refuse to publish a change for another process.
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of error with which a process refuses to publish a change for another process.
+/// The kind of error that made a process refuse to publish a change for another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefusalKind {
     /// Clients would refuse the change, as in [`crate::Error::Draft`].

@@ -32,8 +32,8 @@ pub enum RevertError {
     /// The earlier delegations list keys that the current delegations do not list.
     #[error("the last publication removed keys, and reverting it would trust them again:{}", removed(.keys))]
     RemovedKeys {
-        /// Pairs of a role that would trust a removed key again, and the first characters of that key. Succinct bins
-        /// are named by their name prefix.
+        /// The removed keys. Each pair contains the role that would trust the key again, and the first characters of
+        /// the key. For succinct bins, the role is `PREFIX-*`.
         keys: Vec<(String, String)>,
     },
     /// Target files that the earlier content lists are missing or were changed.

@@ -17,8 +17,8 @@ use crate::root_digest::RootDigest;
 pub enum NetworkError {
     /// The server could not be compared with the folder.
     #[error(
-        "cannot compare with the server (use `--skip-served-check` to publish without comparing, for example before the first \
-         upload): {0}"
+        "cannot compare with the server: {0}; use `--skip-served-check` to publish without comparing, for example \
+         before the first upload"
     )]
     Compare(Box<NetworkError>),
     /// A client failed.
@@ -84,7 +84,8 @@ pub enum NetworkError {
 }
 
 impl NetworkError {
-    /// Removes the advice to use `--skip-served-check` from an error, for commands to which the advice does not apply.
+    /// Removes the advice to use `--skip-served-check` from an error. Used where the option has no effect, for
+    /// example in `pull`.
     pub(crate) fn of_reading(error: crate::Error) -> crate::Error {
         match error {
             crate::Error::Network(Self::Compare(error)) => crate::Error::Network(*error),
@@ -178,10 +179,11 @@ pub enum ServedError {
         /// The changes, one per line.
         changes: String,
     },
-    /// The server has an older root than the folder, but a newer version or a different file of timestamp or snapshot.
+    /// The server's root is older than the folder's root. At the same time, the server has a newer timestamp or
+    /// snapshot, or a different file of the same version.
     #[error(
         "the server still has root version {served}, but this folder has version {published}: upload this folder \
-         first. Clients that have the new root refuse anything that is signed with keys that this root no longer trusts"
+         first. Clients that have root version {published} refuse metadata signed with keys that this root removed"
     )]
     OldRoot {
         /// The version on the server.
@@ -193,8 +195,8 @@ pub enum ServedError {
     #[error(
         "the server and this folder have different files of root version {version}, and nothing was adopted: two copies of \
          the repository each published a root with that version, or a root key was stolen. If the root on the server is \
-         yours, restore metadata/{version}.root.json from the copy that published it; if not, revoke the key with \
-         `lastmile-repo revoke`"
+         yours, restore metadata/{version}.root.json from the copy that published it; if not, revoke the stolen root \
+         key with `lastmile-repo revoke`"
     )]
     OtherRoot {
         /// The version of both files.
@@ -237,8 +239,8 @@ pub enum ServedError {
 pub enum PinError {
     /// The folder now contains a different repository than the one whose root the user pinned.
     #[error(
-        "{} contained the repository with the root {pinned} when you pinned it, but now contains a different repository, with \
-         the root {found}; nothing is signed for it. If you replaced the repository, give the new root with `--root-sha256`",
+        "{} now contains a different repository: its oldest root was {pinned} when you pinned the repository, and is \
+         now {found}; nothing was signed. If you replaced the repository, give the new root with `--root-sha256`",
         printable_path(folder)
     )]
     OtherRepository {
@@ -249,9 +251,9 @@ pub enum PinError {
         /// The oldest root in the folder now.
         found: RootDigest,
     },
-    /// A root file is not the pinned root.
+    /// The root file with the version of the pinned root is not the pinned root.
     #[error(
-        "{} is not the root that you pinned (SHA-256 {digest}): the folder was changed; nothing is signed for it",
+        "{} is not the root that you pinned (SHA-256 {digest}): the folder was changed; nothing was signed",
         printable_path(path)
     )]
     Changed {

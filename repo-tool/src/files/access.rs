@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use crate::{Error, PathError};
 
-/// The maximum length of a root file, or of a file that a person writes, in bytes.
+/// The maximum length of a root file, or of a file that users edit, such as `repo.toml`, in bytes.
 pub(super) const SMALL: u64 = 16 << 20;
 
 /// The maximum length of a metadata file, in bytes. The limit is high so that even a published role that is too large
@@ -34,7 +34,7 @@ pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>
     Ok(read.ok_or_else(|| PathError::TooLong { path: path.to_path_buf(), most })?)
 }
 
-/// Converts the result of opening a file. If the file does not exist, returns `None` instead of an error.
+/// Returns the opened file, or `None` if the file does not exist. Adds the path to any other error.
 pub(super) fn if_there(path: &Path, opened: io::Result<File>) -> Result<Option<File>, Error> {
     match opened {
         Ok(file) => Ok(Some(file)),
@@ -64,17 +64,17 @@ pub(super) fn ensure(file: &File, path: &Path, check: fn(&Access) -> Result<(), 
     check(&access).map_err(|exposure| PathError::Exposed { path: path.to_path_buf(), exposure }.into())
 }
 
-/// Creates a file. Fails if it already exists.
+/// Creates a file. Fails if the file already exists.
 pub(crate) fn create_new(path: &Path, mode: u32) -> Result<NewFile, Error> {
     disk::create(path, mode).map_err(|error| Error::file("create", path, error))
 }
 
-/// Writes a new file without syncing it. Fails if the file already exists.
+/// Writes a new file, but does not make it durable (fsync). Fails if the file already exists.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
     create_new(path, mode)?.write_all(bytes).map_err(|error| Error::file("write", path, error))
 }
 
-/// Syncs a folder, which makes created, renamed and removed entries durable.
+/// Makes created, renamed and removed entries of a folder durable (fsync).
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), Error> {
     File::open(folder)
         .and_then(|file| disk::sync_folder(file, folder))

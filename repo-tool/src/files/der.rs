@@ -31,7 +31,7 @@ pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
         return None;
     }
     let (header, declared) = header(head)?;
-    // In a DER file, the header and the declared content add up to the length of the file.
+    // In a DER file, the length of the header and the declared length of the content add up to the length of the file.
     if header as u64 + declared != length {
         return None;
     }

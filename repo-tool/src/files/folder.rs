@@ -190,7 +190,7 @@ impl Folder {
     /// Returns the time since the last modification, or `None` if the modification time is in the future.
     #[expect(
         clippy::disallowed_methods,
-        reason = "the age only decides whether a request is abandoned; trust does not depend on it"
+        reason = "the clock determines only whether a request is abandoned, and never what is trusted"
     )]
     pub(crate) fn age(&self) -> Result<Option<Duration>, Error> {
         let changed = u64::try_from(self.stat()?.st_mtime).unwrap_or_default();
@@ -244,13 +244,13 @@ impl Folder {
         }
     }
 
-    /// Creates a file. Fails if it already exists.
+    /// Creates a file. Fails if the file already exists.
     pub(crate) fn create(&self, name: impl AsRef<Path>, mode: u32) -> Result<NewFile, Error> {
         let name = name.as_ref();
         disk::create(self.place(name), mode).map_err(|error| Error::file("create", &self.path_of(name), error))
     }
 
-    /// Writes a new file without syncing it. Fails if the file already exists.
+    /// Writes a new file, but does not make it durable (fsync). Fails if the file already exists.
     pub(crate) fn write_new(&self, name: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<(), Error> {
         let name = name.as_ref();
         let written = self.create(name, mode)?.write_all(bytes);
@@ -280,30 +280,32 @@ impl Folder {
         Ok(())
     }
 
-    /// Syncs the folder, which makes created, renamed and removed entries durable.
+    /// Makes created, renamed and removed entries of the folder durable (fsync).
     pub(crate) fn sync(&self) -> Result<(), Error> {
         disk::sync_folder(&self.handle, &self.path).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Syncs the file system that contains this folder. Returns `false` if the operating system does not support this.
+    /// Makes the whole file system that contains this folder durable (syncfs). Returns `false` if the operating system
+    /// does not support this.
     #[cfg(target_os = "linux")]
     pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
         let synced = disk::sync_file_system(&self.handle, &self.path);
         synced.map(|()| true).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Syncs the file system that contains this folder. Returns `false` if the operating system does not support this.
+    /// Makes the whole file system that contains this folder durable (syncfs). Returns `false` if the operating system
+    /// does not support this.
     #[cfg(not(target_os = "linux"))]
     #[expect(
         clippy::unused_self,
         clippy::unnecessary_wraps,
-        reason = "the function has the same signature as on Linux"
+        reason = "the function must have the same signature as the one for Linux"
     )]
     pub(crate) fn sync_file_system(&self) -> Result<bool, Error> {
         Ok(false)
     }
 
-    /// Returns the location of an entry in this folder, for the functions in [`disk`].
+    /// Returns the entry `name` as a [`Place`], which the functions in [`disk`] accept.
     pub(crate) fn place<'a>(&'a self, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place::below(&self.handle, &self.path, name)
     }

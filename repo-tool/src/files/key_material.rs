@@ -1,7 +1,8 @@
 //! Finds private keys in files to be published. Supports the formats of all common tools.
 //!
-//! A key in a text format is found anywhere in a file of any size. A key in a binary format is found only if the file
-//! contains nothing else. Archives are not opened, so keys in compressed archives are not found.
+//! Keys in PEM, TUF JSON, JWK and age formats are found anywhere in a file of any size. Keys in other formats are found
+//! only at the start of a file. Keys in DER are found only if the file contains nothing else. Archives are not opened,
+//! so keys in compressed archives are not found.
 
 use std::sync::LazyLock;
 
@@ -16,11 +17,11 @@ const PART: usize = 256 * 1024;
 /// The number of bytes that are scanned again with the next part of a file. This overlap makes sure that each match is
 /// examined at least once with its whole context.
 const OVERLAP: usize = 2 * CONTEXT;
-/// The number of bytes at the start of a file that are used to recognize a binary format. No private key in a binary
-/// format is longer, except for PKCS#12 files, which are recognized by their first bytes.
+/// The number of bytes at the start of a file in which the formats of [`whole_file_form`] are recognized. Private keys
+/// in these formats are not longer, except for PKCS#12 files, which are recognized by their first bytes.
 const HEAD: usize = 64 * 1024;
-/// The minimum length of base64 text that counts as a key if the text does not start on a new line, for example in a
-/// string literal.
+/// The minimum length of the base64 text after a PEM header if the text does not start on a new line, for example in a
+/// string literal. Shorter text does not count as a key.
 const SHORTEST_RUN: usize = 16;
 /// The length in characters that distinguishes the secret keys of minisign and signify from public keys and signatures.
 /// Secret keys are longer. Public keys and signatures are shorter.
@@ -184,7 +185,8 @@ fn is_age_key(window: &[u8], at: usize) -> bool {
     after.first() == Some(&b'1') && after.iter().take(9).filter(is_bech32).count() == 9
 }
 
-/// Recognizes a file that consists of a private key and nothing else.
+/// Recognizes private keys in formats that are found only at the start of a file, or only if the file contains nothing
+/// else.
 fn whole_file_form(head: &[u8], length: u64) -> Option<&'static str> {
     const MAGIC: [(&[u8], &str); 7] = [
         (b"\xfe\xed\xfe\xed\0\0\0", "a Java key store (JKS)"),

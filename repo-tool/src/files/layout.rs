@@ -37,7 +37,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Returns the layout of the repository in `dir`, for a single user without a configuration file.
+    /// Returns the layout of the repository in `dir`, for a single user who has no configuration file.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self { dir: dir.to_path_buf(), sharing: Sharing::Private, user: UserConfig::none() }
@@ -114,8 +114,8 @@ impl Layout {
         self.dir.join(self.own(".queue"))
     }
 
-    /// Returns the name of this user's own folder whose base name is `name`. In a shared repository, the user ID is
-    /// appended to the base name.
+    /// Returns the name of this user's folder `name`, such as `.queue`. In a shared repository, each user has a
+    /// separate folder: the user ID is appended to `name`.
     pub(super) fn own(&self, name: &str) -> String {
         match self.sharing {
             Sharing::Private => name.to_string(),
@@ -203,7 +203,7 @@ impl Layout {
         Ok(interrupted)
     }
 
-    /// Returns whether the file or folder `name` in the repository's folder belongs to the repository itself. Such a
+    /// Returns whether the tool uses the name `name` for a file or folder of its own in the repository's folder. Such a
     /// file or folder must never be published as a target.
     #[must_use]
     pub fn is_own(name: &OsStr) -> bool {
@@ -214,8 +214,9 @@ impl Layout {
                 .contains(&name.as_ref())
     }
 
-    /// Replaces a file of the repository atomically: writes a new file in `.publishing/`, syncs it and renames it. The
-    /// caller must hold the lock. If the process crashes, the next holder of the lock removes the new file.
+    /// Replaces a file of the repository atomically: writes a new file in `.publishing/`, makes it durable (fsync) and
+    /// renames it. The caller must hold the lock. If the process crashes, the next holder of the lock removes the new
+    /// file.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
         self.replace_from(&self.open_publishing()?, path, bytes, mode)
     }
@@ -261,8 +262,8 @@ impl Layout {
                     return Ok(Lock { _file: file, working: OnceLock::new() });
                 }
                 Locking::Busy => break,
-                // Another process has removed the lock file in the meantime, so locking the removed file would not
-                // exclude other processes.
+                // Another process removed the lock file before this process locked it. A lock on a removed file does
+                // not exclude other processes, so open the lock file again.
                 Locking::Replaced => {}
             }
         }
@@ -294,8 +295,8 @@ impl Layout {
         Ok(file)
     }
 
-    /// Acquires the exclusive lock. If another process holds the lock, calls `on_wait` once and waits for at most
-    /// `at_most`. Returns [`Error::Busy`] if the other process still holds the lock then.
+    /// Acquires the exclusive lock. If another process holds the lock, calls `on_wait` once, and waits for at most
+    /// `at_most`. Returns [`Error::Busy`] if another process still holds the lock after that time.
     pub fn lock_within(&self, at_most: Duration, on_wait: &dyn Fn()) -> Result<Lock, Error> {
         let start = Instant::now();
         let mut has_waited = false;
@@ -344,7 +345,7 @@ pub struct Lock {
 impl Lock {
     /// Empties the working folder when the lock is released, unless the folder contains a journal.
     pub(crate) fn clear_on_release(&self, working: Folder) {
-        // Ignore the error from a second call, because every call passes the same folder.
+        // `set` fails if the folder is already set. Ignore this error, because every call passes the same folder.
         let _ = self.working.set(working);
     }
 }
@@ -360,7 +361,7 @@ impl Drop for Lock {
     }
 }
 
-/// The name of the journal, a file from which an interrupted publication can be finished.
+/// The name of the journal. If a publication is interrupted, the journal contains what is needed to finish it.
 pub(crate) const JOURNAL: &str = "journal.json";
 /// The prefix of the temporary names of files that will replace existing files.
 pub(crate) const REPLACES: &str = "replaces-";

@@ -46,8 +46,8 @@ impl TemporaryLock {
 
 impl Drop for TemporaryLock {
     fn drop(&mut self) {
-        // The lock is still held. A command that waits for the lock notices that the file is gone, and creates a new
-        // file.
+        // The lock is still held here. A command that waits for the lock notices that the file was removed, and creates
+        // a new file.
         let _ = disk::remove(&*self.path);
     }
 }

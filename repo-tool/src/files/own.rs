@@ -1,4 +1,5 @@
-//! Files outside every repository that the tool writes for its user: state, and reports for other programs.
+//! Files that the tool writes for its user outside of all repositories: the user's state, and reports for other
+//! programs.
 
 use std::path::Path;
 
@@ -19,12 +20,13 @@ pub(crate) fn name_of(text: &str) -> String {
     hex::encode(Sha256::digest(text))
 }
 
-/// Reads a file of the user's state. Refuses a file that other users can write to. Returns `None` if it does not exist.
+/// Reads a file of the user's state. Refuses a file that other users can write to. Returns `None` if the file does not
+/// exist.
 pub(crate) fn read(path: &Path) -> Result<Option<String>, Error> {
     read_own(path)
 }
 
-/// Writes a file of the user's state atomically. Creates its folder if necessary.
+/// Writes a file of the user's state atomically. Creates the file's folder if necessary.
 pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Error> {
     let folder = path.parent().unwrap_or(Path::new("."));
     disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;

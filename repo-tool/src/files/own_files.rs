@@ -55,8 +55,8 @@ pub(crate) struct CopyCheck<'o> {
 impl CopyCheck<'_> {
     /// Adds the next bytes of the file.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        // A file with more bytes than the longest private key cannot be a copy of a key, so do not keep its remaining
-        // bytes.
+        // Store at most one byte more than the longest private key has. A file that is longer than this key cannot be a
+        // copy of any key.
         let missing = (self.own.longest + 1).saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(bytes.get(..missing).unwrap_or_default());
     }
@@ -106,8 +106,8 @@ impl OwnFiles {
             if let Some(found) = found.filter(Metadata::is_file) {
                 let what = format!("keys/{}", entry.file_name().to_string_lossy());
                 own.add_file(&found, &what);
-                // Refuse only copies of private keys, because other files in the folder, such as public keys, are not
-                // secret.
+                // The folder may also contain files that are not secret, such as public keys. Copies of those files may
+                // be published.
                 own.add_content(entry.path(), &what, |bytes| {
                     let mut scanner = Scanner::default();
                     scanner.update(bytes);
@@ -116,7 +116,8 @@ impl OwnFiles {
             }
         }
         let named = config.key_uris().into_iter().map(|uri| (uri.path(layout.dir()), uri.to_string()));
-        // A folder without a root, such as the folder of a new repository, has no entry in the user's configuration.
+        // The user's configuration identifies a repository by its oldest root. Therefore, it has no entry for a folder
+        // without a root, such as the folder of a new repository.
         let users = match roots::oldest_root(layout) {
             Ok(root) => layout.user().keys(RootDigest::of(&root))?,
             Err(Error::NotFound(_)) => Vec::new(),
@@ -249,7 +250,7 @@ enum FolderKind {
     Other,
 }
 
-/// Returns an error that lists the given files, if there are any.
+/// Returns an error that lists `files`, unless `files` is empty.
 pub fn refuse(mut files: Vec<Unpublishable>) -> Result<(), Error> {
     if files.is_empty() {
         return Ok(());
@@ -300,8 +301,8 @@ fn id(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
 }
 
-/// Converts an error to `None` if the file does not exist, is not a regular file or is a link loop, or if this user may
-/// not read it.
+/// Returns `None` instead of the error in these cases: the file does not exist, it is not a regular file, its path
+/// contains a link loop, or this user may not read it.
 fn readable<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
     let is_link_loop = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());

@@ -1,4 +1,5 @@
-//! Temporary storage for text that may not fit into memory, such as the roles to which many targets are added at once.
+//! Temporary storage for text that may not fit into memory, such as the metadata of roles to which one command adds
+//! many targets.
 
 use std::io;
 use std::path::Path;

@@ -13,9 +13,10 @@ use crate::{Error, PublicationError};
 /// The number of bytes that are copied at once.
 const PART: usize = 256 * 1024;
 
-/// Hard-links or copies the file `name`, which must have `length` bytes, into the folder `to` under the name `new`. The
-/// folder `to` must belong to this user, so that no other user can change the new file. The caller must check the
-/// content of the new file.
+/// Creates the file `new` in the folder `to` from the file `name`, which must have `length` bytes. The new file is a
+/// hard link if possible and if only this user can change the file `name`. Otherwise, it is a copy. The folder `to`
+/// must belong to this user, so that no other user can change the new file. The caller must check the content of the
+/// new file.
 pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u64) -> Result<(), Error> {
     let at = from.path_of(name);
     let read = |error| Error::file("read", &at, error);

@@ -13,7 +13,8 @@ use crate::draft::Draft;
 use crate::published::Published;
 use crate::report::diff::{RoleDiff, Unusual, explain};
 
-/// The names of the unknown members and keys that a person accepts. [`Unusual::is_called`] defines these names.
+/// The names of the unknown members and unusable keys that a person accepts. [`Unusual::is_called`] defines these
+/// names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Accepted(BTreeSet<String>);
 

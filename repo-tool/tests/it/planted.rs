@@ -171,7 +171,7 @@ fn a_journal_moves_only_files_of_a_publication() {
         plant_journal(&world, &journal(std::slice::from_ref(&lie)));
         let before = snapshot(&world);
         let reason = refusal(world.try_add("a", "1", &mut Unobserved));
-        assert!(reason.contains("no publication moves") && reason.contains("remove"), "{lie}: {reason}");
+        assert!(reason.contains("which no publication does") && reason.contains("remove"), "{lie}: {reason}");
         assert!(is_intact(&precious) && snapshot(&world) == before, "{lie}");
     }
     fs::remove_file(world.layout().publishing().join("journal.json")).unwrap();
@@ -281,7 +281,7 @@ fn a_journal_of_version_0_1_0_is_finished() {
     // Plant a journal whose target file does not have the hash in its name.
     fs::write(world.layout().publishing().join("in-0"), "other").unwrap();
     plant_journal(&world, &journal(&[step("TargetFile", ".publishing/in-0", &format!("targets/{}.d", hash("4")))]));
-    assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("does not have the hash in the name"));
+    assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("does not match the hash in the name"));
     assert!(!world.layout().targets().join(format!("{}.d", hash("4"))).exists());
 }
 

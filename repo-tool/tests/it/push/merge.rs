@@ -154,7 +154,7 @@ fn without_records_and_without_versions_in_file_names_the_changes_are_unknown() 
     push(&one).done();
     forget_pushes(&other);
     other.add("b", "2");
-    push(&other).failed("failed", "it is not known which changes of this folder are new");
+    push(&other).failed("failed", "cannot determine which changes were made only in this folder");
     assert!(one.fetch(site.path(), "b").is_none());
 }
 
