@@ -3,8 +3,8 @@
 //!
 //! The file `root-1.pub` next to `root-1.pem` contains the public key in the format of TUF metadata. With this file,
 //! the tool can identify the key without asking for a pass-phrase, and a maintainer can send the public key to other
-//! maintainers. The file is only a hint, because anyone could have created it. Therefore, the private key is opened and
-//! its public key is compared with the file before anything is signed, written, rotated or revoked.
+//! maintainers. The file is only a hint, because anyone could have created it. Therefore, before the tool uses a key to
+//! sign, or publishes, rotates or revokes it, the tool opens the private key and compares its public key with the file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind::PermissionDenied;
@@ -105,8 +105,8 @@ impl KeyStore {
         self.files.iter().any(|file| file.name == name)
     }
 
-    /// Marks a key that is being revoked as a key to avoid. Such a key signs only if the threshold cannot be reached
-    /// without it.
+    /// Marks a key as a key to avoid, because it is being revoked. Such a key signs only if the threshold cannot be
+    /// reached without it.
     pub fn avoid(&mut self, key: &KeyMaterial) {
         self.avoided.push(key.clone());
     }
@@ -196,8 +196,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the signer for `public`: the signer that the calling program provided, or else the private key file.
-    /// Returns `None` if neither exists.
+    /// Returns a signer for `public`: the signer that the calling program provided or, if there is none, the key in the
+    /// private key file. Returns `None` if neither exists.
     ///
     /// # Errors
     /// [`Error::Key`] if the file cannot be opened.
@@ -226,8 +226,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the public keys of all signers and key files, each with its name or URI. If a key has both, the URI is
-    /// returned. The results for key files are only hints, as in [`KeyStore::has`].
+    /// Returns the public keys of all signers and key files, each with its name or URI. If a key has both a signer and
+    /// a key file, returns the URI of the file. The results for key files are only hints, as in [`KeyStore::has`].
     #[must_use]
     pub fn publics(&self) -> BTreeMap<PublicKey, String> {
         let signers = self.signers.iter().map(|signer| (signer.public_key().clone(), signer.name().to_string()));
@@ -262,8 +262,8 @@ impl KeyFile {
         is_readable || self.private.lock().is_ok_and(|open| open.is_some())
     }
 
-    /// Returns the public key. If no pass-phrase is needed, reads it from the private key file. Otherwise, reads it
-    /// from the `.pub` file, which is only a hint, or asks for the pass-phrase if there is no valid `.pub` file.
+    /// Returns the public key. Tries the private key file without a pass-phrase, then the `.pub` file, which is only a
+    /// hint, and then the private key file with a pass-phrase.
     fn public(&self, phrases: &dyn PassPhrases) -> Option<PublicKey> {
         if let Some(public) = self.public.get() {
             return Some(public.clone());
@@ -278,8 +278,8 @@ impl KeyFile {
         Some(self.public.get_or_init(|| public).clone())
     }
 
-    /// Opens the private key. Returns an error if the `.pub` file contains a different key, because other maintainers
-    /// may have received the wrong key.
+    /// Opens the private key. Returns an error if the `.pub` file contains a different key. In this case, other
+    /// maintainers may have received the wrong public key.
     fn private(&self, phrases: &dyn PassPhrases) -> Result<Arc<PrivateKey>, Error> {
         // Hold the lock while the key is opened, so that other threads wait for the key instead of opening it again.
         let mut opened = self.private.lock().unwrap_or_else(PoisonError::into_inner);
@@ -350,7 +350,7 @@ pub enum Protection {
     PassPhrase(Zeroizing<Vec<u8>>),
     /// The key is not encrypted, so anyone who can read the file can use the key.
     None,
-    /// The key is an example for a dry run and is not written.
+    /// The key is used only in a dry run and is not written to disk.
     NotWritten,
 }
 

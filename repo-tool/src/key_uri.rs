@@ -32,8 +32,8 @@ impl KeyUri {
         let folder = path.parent().and_then(|folder| folder.canonicalize().ok());
         match (folder, repository.canonicalize()) {
             (Some(folder), Ok(repository)) => folder.starts_with(repository),
-            // If the folder of the file cannot be resolved, the file cannot be used as a key, so comparing the
-            // unresolved paths is safe.
+            // If the folder of the file cannot be resolved, the file cannot be opened either. Comparing the unresolved
+            // paths is therefore safe.
             _ => path.starts_with(repository) && path.components().all(|part| part != Component::ParentDir),
         }
     }

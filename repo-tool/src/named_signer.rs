@@ -39,7 +39,8 @@ impl Signer for NamedSigner {
 
     /// Signs the text and verifies the signature. The signature is verified because the signer is not part of this
     /// library. For example, a token may contain a different key than expected. Without this check, the tool would
-    /// count an invalid signature, and notice it only in the final check before publication.
+    /// count an invalid signature toward the threshold, and would notice the error only in the final check before
+    /// publication.
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
         let signature = self.signer.sign(message)?;
         if self.public.verify(message, &signature) {

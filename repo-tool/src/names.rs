@@ -8,8 +8,8 @@ use lastmile_metadata::{RoleName, TargetPath, Version};
 use crate::{EditError, Error, InvalidInput, PathError, RoleNameError};
 
 /// Returns the name of a metadata file on disk. A role name that contains `/`, `\` or NUL is percent-encoded, because
-/// not every file system allows these characters in a file name. Other role names are not percent-encoded, because a
-/// web server decodes the paths of HTTP requests.
+/// not every file system allows these characters in a file name. Other role names are used unchanged. A client may
+/// percent-encode them in HTTP requests, but a web server decodes the path of a request before it looks for the file.
 #[must_use]
 pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
     let name = role.as_str();
@@ -25,8 +25,8 @@ pub fn metadata_file(role: &RoleName, version: Option<Version>) -> String {
 /// Checks the name of a new delegated role. It must be usable as a file name on every platform.
 ///
 /// # Errors
-/// [`Error::Edit`] if the name is reserved, too long, or not allowed on some platform; if it contains `/` or `%`; or if
-/// it begins with `.` or with a number and `.`.
+/// [`Error::Edit`] if the name is reserved or too long, contains `/` or `%`, begins with `.` or with a number followed
+/// by `.`, or is not a valid file name on every platform.
 pub fn new_role(name: &str) -> Result<RoleName, Error> {
     checked_role(name).map_err(|error| EditError::from(error).into())
 }

@@ -17,7 +17,7 @@ pub(crate) fn try_map<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, Error> + Sync,
 ) -> Result<Vec<R>, Error> {
-    // Do not use threads for a single item, because this would be slower.
+    // Process a single item on the current thread, which is faster than using the thread pool.
     if items.len() < 2 {
         return items.iter().map(work).collect();
     }

@@ -1,9 +1,10 @@
-//! The root that the user trusts, and the roles for which keys may sign because of it.
+//! The root that the user trusts. Whether there is such a root determines for which roles keys may sign.
 //!
 //! A repository's folder cannot authenticate itself, because in a forged folder, all files verify with the forged root.
 //! Therefore, keys sign for root, targets, delegated roles and bins only if the published state was verified from a
-//! root that this user has pinned. If no root is pinned, keys may sign only snapshots and timestamps, which cannot list
-//! packages. Even for these roles, a key may sign only if no other role lists it.
+//! root that this user trusts: a root that the user has pinned, or that the user specifies for this run. If there is no
+//! such root, keys may sign only snapshots and timestamps, which cannot list packages. Even for these roles, a key may
+//! sign only if no other role lists it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -57,8 +58,8 @@ impl Start {
     /// the folder, which is not trusted.
     ///
     /// # Errors
-    /// [`Error::Pin`] if the folder does not contain the root that the user trusts, or if it contains a different
-    /// repository than when the user pinned a root.
+    /// [`Error::Pin`] if the folder does not contain the root that the user trusts, or if the user pinned a root of a
+    /// different repository in this folder.
     pub(crate) fn find(layout: &Layout, user: &UserConfig, given: Option<&GivenRoot>) -> Result<Self, Error> {
         let oldest = roots::oldest_root(layout)?;
         let repository = RootDigest::of(&oldest);

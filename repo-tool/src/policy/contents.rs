@@ -19,13 +19,14 @@ pub(crate) const LONGEST: u64 = 16 << 20;
 pub(crate) struct TargetContents {
     folder: PathBuf,
     names: TargetNames,
-    /// Maps the final path of each new file of the draft, relative to `folder`, to its current path.
+    /// The current path of each new file of the draft. The map's keys are the final paths of these files, relative to
+    /// `folder`.
     new: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl TargetContents {
-    /// Creates a reader of the published target files and of a draft's new files. `names` specifies how target files
-    /// will be named after the publication.
+    /// Creates a reader of the published target files and of a draft's new files. `names` specifies whether the names
+    /// of target files will have hash prefixes after the publication.
     pub(crate) fn new(layout: &Layout, names: TargetNames, files: &[NewTargetFile]) -> Self {
         let new = files.iter().map(|file| (file.to.clone(), file.from.clone())).collect();
         Self { folder: layout.targets(), names, new }

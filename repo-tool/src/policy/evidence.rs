@@ -141,9 +141,10 @@ impl Repository {
         Ok(PreparedEvidence { sources, evidence, _folder: folder })
     }
 
-    /// If a listed evidence file has the content `content`, returns the name of that file, and true. Otherwise, returns
-    /// the first unused name, and false. If the package is new or has new content, the names of published evidence
-    /// files are reused, because those files are evidence for other content.
+    /// Returns a name for an evidence file with the content `content`, and whether the role already lists a file with
+    /// this name and content. If the role already lists `package` with the same content, the name is never that of a
+    /// listed file with other content. Otherwise, such a name is reused, because the listed file is evidence for other
+    /// content of the package.
     fn evidence_name(
         &mut self,
         role: &RoleName,

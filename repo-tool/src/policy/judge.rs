@@ -46,7 +46,8 @@ pub(crate) struct PackageJudge<'a> {
     session: blocking::Session,
     contents: &'a TargetContents,
     now: DateTime<Utc>,
-    /// A copy of the metadata that the session trusts, for searches that return the delegation chain.
+    /// A copy of the session's trusted metadata. Unlike a search in the session, a search in this copy returns the
+    /// delegation chain.
     trusted: TrustedMetadata,
     /// The number of delegated roles in `trusted`.
     known: usize,
@@ -81,7 +82,8 @@ impl<'a> PackageJudge<'a> {
         Self { session, contents, now, trusted, known, policies: Policies::default() }
     }
 
-    /// Creates a client for published packages. Its limits are above the defaults, and it accepts expired metadata.
+    /// Creates a client for published packages. It accepts more and larger metadata files than a client with default
+    /// limits, and it accepts expired metadata.
     pub(crate) fn of_published(
         published: &Published,
         contents: &'a TargetContents,

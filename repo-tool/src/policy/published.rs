@@ -43,7 +43,7 @@ impl Repository {
     /// Checks the packages in `paths` against the policies, or all packages if `paths` is empty.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if there is a path at which clients find no package, neither now nor after the pending
+    /// [`Error::NotFound`] if, at one of `paths`, clients find no package now and will find none after the pending
     /// change is published.
     pub(crate) fn judge_packages(
         &self,

@@ -24,7 +24,7 @@ pub enum Shared {
 
 /// The result of a request that this process published or added to the pending change.
 pub struct OwnResult {
-    /// The repository after publication. Other processes may already be modifying the files in its folder.
+    /// The repository after publication. Other processes may already be modifying the files in the repository's folder.
     pub repository: Repository,
     /// The plan that was published or stored as the pending change.
     pub plan: Plan,
@@ -46,7 +46,7 @@ pub fn publish(
         Turn::Mine(lock) => lock,
         Turn::Answered(answer) => return Ok(Shared::ByOther(answer)),
     };
-    // The previous holder of the lock may have died while publishing this request.
+    // The process that held the lock before may have died while it was publishing this request.
     transaction::recover(request.layout(), &lock)?;
     if let Some(answer) = request.answer()? {
         return Ok(Shared::ByOther(answer));
@@ -65,8 +65,8 @@ impl Repository {
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
-        // If there is a pending change, publish only this request, because the request may have to be added to the
-        // pending change.
+        // If there is a pending change, do not claim the requests of other processes, because this request may have to
+        // be added to the pending change.
         let is_alone = staged::is_staged(&self.layout);
         let files = self.take_files(&mine)?;
         let (draft, ()) = self.prepare(|repository, draft| Ok((repository.changed(draft, &mine, &files)?, ())))?;

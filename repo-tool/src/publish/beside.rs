@@ -14,9 +14,9 @@ use crate::role_content::RoleContent;
 use crate::{Error, PendingError, Repository};
 
 impl Repository {
-    /// Calls `change` to create a draft. If the change is independent of the pending change, the new draft is based on
-    /// the published state. Otherwise, the new draft is based on the pending change. If there is a pending change, may
-    /// call `change` twice: with the pending change, and with an empty draft.
+    /// Calls `change` to create a draft. The draft is based on the pending change, unless the two changes are
+    /// independent. In that case, or if there is no pending change, the draft is based on the published state. If there
+    /// is a pending change, `change` may be called twice: first with the pending change, and then with an empty draft.
     ///
     /// # Errors
     /// Returns the errors of `change`. A change that cannot be combined with the pending change is refused, because
@@ -41,11 +41,11 @@ impl Repository {
         }
     }
 
-    /// Returns the pending change if `draft` is independent of it. Returns `None` if there is no pending change, if
-    /// `draft` continues it, or if `draft` only renews snapshot and timestamp.
+    /// Returns the pending change if `draft` is independent of it. Returns `None` in three cases: there is no pending
+    /// change, `draft` is based on the pending change, or `draft` only renews snapshot and timestamp.
     ///
     /// # Errors
-    /// [`PendingError::InTheWay`] if the draft neither continues the pending change nor is independent of it.
+    /// [`PendingError::InTheWay`] if the draft is neither based on the pending change nor independent of it.
     pub(crate) fn pending_beside(&mut self, draft: &Draft) -> Result<Option<Draft>, Error> {
         let only_online = draft.root.is_none() && draft.targets.is_empty();
         if draft.from_staged || only_online || !staged::is_staged(&self.layout) {
@@ -94,8 +94,8 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
     }))
 }
 
-/// Returns the key rings that the pending change lists for the roles of `draft`. These key rings must also sign the
-/// roles, so that the roles stay valid when the pending change is published later.
+/// Returns the key rings that the pending change lists for the roles of `draft`. Keys of these key rings must also sign
+/// the roles, so that the roles stay valid when the pending change is published later.
 pub(crate) fn later_rings(draft: &Draft, pending: &Draft) -> Result<BTreeMap<RoleName, Vec<KeyRing>>, Error> {
     let mut later: BTreeMap<RoleName, Vec<KeyRing>> = BTreeMap::new();
     if let Some(root) = &pending.root

@@ -21,7 +21,8 @@ use crate::role_content::RoleContent;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{Error, NotFound, VersionError, parallel};
 
-/// If fewer than this number of roles change, the key rings of each role are looked up individually.
+/// If fewer than this number of roles change, the key rings are looked up for each role individually. Otherwise, they
+/// are looked up for all roles of a delegator together.
 const FEW: usize = 8;
 
 /// The inputs for completing a draft.
@@ -41,7 +42,7 @@ pub struct Completion<'a> {
     /// Whether the keys also sign the pending change. This requires that a person has reviewed the change, because
     /// other users may be able to write to `staged/`.
     pub signs_staged: bool,
-    /// Unknown members and keys that the user accepts.
+    /// The unknown members and unusable keys that the user accepts by name.
     pub accepted: &'a Accepted,
     /// The time of signing.
     pub now: DateTime<Utc>,
@@ -172,7 +173,9 @@ impl Draft {
         Ok(())
     }
 
-    /// Returns the key rings whose keys must or should sign `role`, so that clients accept the role after publication.
+    /// Returns the key rings whose keys must sign `role`, so that clients accept the role after publication. If the
+    /// root changes, also returns the key ring that the old root lists for a top-level role. Keys of this key ring
+    /// should sign too, so that clients accept the role even before they have the new root.
     pub fn rings(&self, role: &RoleName, with: &Completion<'_>) -> Result<Rings, Error> {
         let old_root = with.published.map(|published| &*published.root);
         let mut rings = Rings::default();

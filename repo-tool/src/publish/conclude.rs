@@ -69,8 +69,9 @@ impl Repository {
         }
         let now = self.invocation.now;
         // The expiry date minus the configured lifetime is the time of signing, unless the lifetime has changed since
-        // then. If the lifetime was shortened, the computed time is too late. Use the earlier of the times computed for
-        // timestamp and snapshot, so that shortening the lifetime of only one of the two roles has no effect.
+        // then. If the lifetime was shortened, the computed time is too late. Therefore, compute a time for the
+        // timestamp and a time for the snapshot, and use the earlier one. It is too late only if both lifetimes were
+        // shortened.
         let signed = |role: &RoleName, expires: DateTime<Utc>| {
             let lifetime = TimeDelta::days(self.config.role(role).expires_days.into());
             expires.checked_sub_signed(lifetime).unwrap_or(DateTime::<Utc>::MIN_UTC)
@@ -130,15 +131,15 @@ impl Repository {
     /// Afterwards, `self` has the state of a newly opened repository.
     ///
     /// # Errors
-    /// [`Error::Draft`] if clients would refuse the draft, and [`Error::MissingKeys`] if the plan only renews the
-    /// snapshot or the timestamp, and signatures are missing. In these cases, nothing is published.
+    /// [`Error::Draft`] if clients would refuse the draft. [`Error::MissingKeys`] if signatures are missing in a plan
+    /// that only renews the snapshot or the timestamp. In these cases, nothing is published.
     pub fn conclude(&mut self, plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, Error> {
         self.lock()?;
         self.carry_out(plan, Run::Real(observer))
     }
 
-    /// Performs all checks of [`Repository::conclude`], but writes nothing. Afterwards, `self` is in the state that a
-    /// newly opened repository would have after [`Repository::conclude`], with the new files in memory.
+    /// Performs all checks of [`Repository::conclude`], but writes nothing. Afterwards, `self` has the same state as
+    /// after [`Repository::conclude`], except that the new files are only in memory.
     ///
     /// # Errors
     /// Returns the errors of [`Repository::conclude`].

@@ -24,10 +24,10 @@ use crate::{Error, JournalFault, PublicationError, names, parallel};
 
 /// The maximum length of a journal, in bytes. This is enough for about a million files.
 const LONGEST: u64 = 256 << 20;
-/// If at least this many files or folders must be synced, a single sync of the whole file system is faster.
+/// For at least this many files or folders, a single `syncfs` is faster than an `fsync` for each of them.
 pub(crate) const SYNC_TOGETHER: usize = 64;
 
-/// The kind of a published file. The variants are in the order of publication, except that a root may come later.
+/// The kind of a published file. The variants are in the order of publication, but a root may come after any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum FileKind {
     /// A private or public key file of a new repository.
@@ -107,11 +107,12 @@ impl Folders<'_> {
 }
 
 impl Step {
-    /// Returns whether clients may fetch the file as soon as it is moved. Clients request the next root version and
-    /// files without a version in their names even if no other published metadata lists them.
+    /// Returns whether clients may fetch the metadata file as soon as it is moved: a root, which they request without
+    /// knowing whether it exists, or a file that may replace a file of the same name. Clients fetch other metadata only
+    /// once it is listed.
     fn shows_at_once(&self) -> bool {
         match self.rank {
-            // A compressed copy has the same content as the uncompressed file, which was moved earlier.
+            // A compressed copy shows clients nothing new, because the uncompressed file was moved earlier.
             _ if self.is_copy => false,
             FileKind::Root => true,
             FileKind::Key | FileKind::TargetFile | FileKind::Config => false,
@@ -161,8 +162,8 @@ impl Step {
         }
     }
 
-    /// Returns whether an existing file at the destination must keep its content. If its name identifies its content,
-    /// the journal can permit a change only with [`Existing::SetAside`].
+    /// Returns whether an existing file at the destination must keep its content. This is always the case for key
+    /// files, and for files whose names identify their content.
     fn keeps_existing(&self) -> bool {
         let name = self.name();
         let by_name = match self.rank {
@@ -206,8 +207,7 @@ impl Step {
         self.to.parent().unwrap_or(Path::new(""))
     }
 
-    /// Refuses a destination that is not a regular file, or that is a file with other content than `content` and must
-    /// not change.
+    /// Refuses a destination that is not a regular file, or that must keep its content, which differs from `content`.
     pub(crate) fn check_goal(&self, layout: &Layout, folder: &Folder, content: &FileDigest) -> Result<(), Error> {
         let name = self.name();
         let path = folder.path_of(name);
@@ -295,8 +295,7 @@ impl Journal {
         journal.check_names(folders).map_err(unusable)?;
         let checked = parallel::try_for_each(&journal.steps, |step| step.check_content(folders));
         checked.map_err(|error| match error {
-            // If a file does not have the expected content, the journal cannot be used. Other errors are returned
-            // unchanged.
+            // These errors mean that a file does not have the expected content, so the journal cannot be used.
             Error::Path(_) | Error::Publication(_) => unusable(JournalFault::File(error.into())),
             error => error,
         })?;
@@ -329,8 +328,8 @@ impl Journal {
         let mut last: Option<(&Path, Folder)> = None;
         for group in self.steps.chunk_by(|one, next| one.rank == next.rank) {
             if group.iter().any(Step::shows_at_once) {
-                // Clients can fetch the files of this group as soon as they are moved, so the earlier files that they
-                // refer to must be durable first.
+                // Clients can fetch files of this kind as soon as they are moved. The files that were moved earlier, to
+                // which these files may refer, must be durable first.
                 sync_folders(folders, std::mem::take(&mut moved_to))?;
             }
             for step in group {
@@ -383,7 +382,8 @@ impl Step {
             // Check again that `superseded/` contains a copy of the file that is replaced.
             self.check_goal(layout, goal, &content)?;
         }
-        // If the file was moved before a crash, this line is not reached, so the new compressed copies are kept.
+        // Remove only copies of the old file. If the new file was moved before a crash, the function has already
+        // returned.
         if self.has_copies() {
             remove_copies(goal, Path::new(to))?;
         }
@@ -414,7 +414,7 @@ fn remove_copies(folder: &Folder, plain: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Syncs the folders `names` of the repository.
+/// Flushes the folders `names` of the repository to disk (`fsync`).
 fn sync_folders(folders: &Folders<'_>, names: BTreeSet<&Path>) -> Result<(), Error> {
     if names.len() >= SYNC_TOGETHER && folders.dir.sync_file_system()? {
         return Ok(());
@@ -443,8 +443,8 @@ fn is_key_file(name: &str) -> bool {
         .is_some_and(|(role, number)| ["root", "targets", "snapshot", "timestamp"].contains(&role) && is_number(number))
 }
 
-/// Returns whether a new target file in the working folder can be called `name`. It can be `in-N`, `in-N.M` for a
-/// further path of a target, one of these with the prefix `REQUEST-`, or `staged-N`.
+/// Returns whether a new target file in the working folder can be called `name`. Such names are `in-N`, `in-N.M` for
+/// each additional path of a target's file, both with the prefix `REQUEST-`, and `staged-N`.
 fn is_target_source(name: &str) -> bool {
     let is_incoming = |name: &str| {
         name.strip_prefix("in-").is_some_and(|rest| match rest.split_once('.') {
@@ -457,7 +457,7 @@ fn is_target_source(name: &str) -> bool {
     is_incoming(name) || is_request || name.strip_prefix("staged-").is_some_and(is_number)
 }
 
-/// Returns whether metadata of this kind can have the file name `name`, without its extension `.json`.
+/// Returns whether a metadata file of this kind can be called `NAME.json`, where `NAME` is the text in `name`.
 fn is_role_file(rank: FileKind, name: &str) -> bool {
     let unversioned = match name.split_once('.') {
         Some((version, rest)) if is_number(version) => rest,

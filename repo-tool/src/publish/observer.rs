@@ -9,7 +9,7 @@ use std::path::Path;
 pub enum PublishEvent<'a> {
     /// A new file is about to be written in `.publishing/`.
     Write(&'a Path),
-    /// All new files are about to be synced.
+    /// All new files are about to be flushed to disk (`fsync`).
     Sync,
     /// The journal is about to be written. From then on, the publication can only be finished, not undone.
     Journal,
@@ -19,7 +19,7 @@ pub enum PublishEvent<'a> {
     Finish,
 }
 
-/// Observes a publication. Returning an error stops the publication at that point, as a crash would.
+/// Observes a publication. If the observer returns an error, the publication stops at that point, as in a crash.
 pub trait Observer {
     /// Called just before each event.
     fn before(&mut self, event: PublishEvent<'_>) -> io::Result<()>;

@@ -16,7 +16,7 @@ pub struct Plan {
     pub draft: Draft,
     /// The documents, signed as far as the available keys allow.
     pub completed: Completed,
-    /// The changes to the documents, described line by line.
+    /// Descriptions of the changes to each document.
     pub diff: Vec<RoleDiff>,
     /// The roles of a pending change that is independent of the draft and not part of this plan.
     pub(crate) pending: Vec<RoleName>,
@@ -43,8 +43,8 @@ pub enum Outcome {
 /// Which documents of a plan to sign.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signing {
-    /// Signs new documents with the available keys. If the draft continues the pending change, signs only snapshot and
-    /// timestamp, because otherwise anyone who can write to `staged/` could obtain a signature.
+    /// Signs new documents with the available keys. If the draft is based on the pending change, signs only snapshot
+    /// and timestamp, because otherwise anyone who can write to `staged/` could obtain a signature.
     /// [`Repository::sign_staged`](crate::Repository::sign_staged) signs the other roles after a person has reviewed
     /// them.
     Now,

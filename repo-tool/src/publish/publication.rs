@@ -66,7 +66,7 @@ impl Publication<'_> {
     }
 
     /// Performs the checks of [`Publication::publish`], but writes nothing. The result is the same, except that the new
-    /// files are in memory.
+    /// files are only in memory.
     pub(crate) fn preview(&self, now: DateTime<Utc>) -> Result<PublicationResult, Error> {
         let place = RootPlace::of(self.published, self.plan);
         let (checked, goals) = self.check(now)?.run(|| self.check_goals());
@@ -207,7 +207,7 @@ fn existing_of(document: &Document, root_after: &Root) -> Existing {
 /// without errors even during the publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RootPlace {
-    /// The root is published first, because the files published so far are also valid under the new root.
+    /// The root is published first, because the old files are also valid under the new root.
     First,
     /// The root is published after the timestamp, because the new files are also valid under the old root.
     Last,

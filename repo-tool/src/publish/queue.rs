@@ -32,7 +32,7 @@ pub use crate::publish::stored_request::Change;
 use crate::publish::stored_request::{LONGEST, REQUEST, TAKEN, read_request, write_request};
 use crate::{EditError, Error, names};
 
-/// The time between two checks while a process waits.
+/// The time that a waiting process sleeps before it checks again whether it can continue.
 const PAUSE: Duration = Duration::from_millis(10);
 /// The maximum time that the publishing process waits for more requests.
 const GATHERING: Duration = Duration::from_millis(100);
@@ -297,7 +297,8 @@ impl Queue {
             if folder.look(ANSWER)?.is_some() {
                 continue;
             }
-            // A process that has died may already have claimed the request.
+            // If `taken.json` exists, a process claimed the request but died before it answered. Claim the request
+            // again.
             let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
             if moved.is_ok() || folder.look(TAKEN)?.is_some() {
                 // Skip a request that cannot be read.
@@ -307,7 +308,7 @@ impl Queue {
         Ok(all)
     }
 
-    /// Puts requests back into the queue that this process has claimed but will not publish.
+    /// Puts `taken` back into the queue. These are requests that this process has claimed but will not publish.
     pub(crate) fn give_back(&self, taken: &[Claimed]) {
         for request in taken {
             if let Ok(Some(folder)) = self.folder.enter(&request.name) {

@@ -26,7 +26,7 @@ pub enum Receipt {
 
 impl Repository {
     /// Reads the change in `dir`. If all its documents are also part of the pending change, returns the pending change
-    /// with the signatures from both copies.
+    /// with the valid signatures from `dir` and from `staged/`.
     ///
     /// # Errors
     /// [`PendingError::NothingReceived`] if `dir` contains no change, [`PendingError::ReceivedOutdated`] if the version

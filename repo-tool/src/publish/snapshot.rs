@@ -4,9 +4,12 @@
 //! the role's file with another file of the same version. Clients would accept that file together with the genuine
 //! snapshot and timestamp.
 //!
-//! Two kinds of bins are listed by version only. For bins whose signers always have enough keys to sign snapshot and
-//! timestamp as well, a hash would not add security. An earlier version of this tool created sets of more than 2^13
-//! bins. With hashes for these, the snapshot would exceed the limits of other clients.
+//! Two kinds of bins are listed by version only:
+//!
+//! * Bins whose threshold can be reached only with keys that are also enough to sign snapshot and timestamp. A hash
+//!   would not add security.
+//! * Bins of sets with more than 2^13 bins, which an earlier version of this tool created. With hashes for these bins,
+//!   the snapshot would exceed the limits of other clients.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,8 +51,8 @@ pub(crate) enum VersionOnly {
 pub(crate) struct VersionOnlyBins(Vec<(Bins, VersionOnly)>);
 
 impl VersionOnlyBins {
-    /// Finds the sets of bins that the snapshot will list by version only, among the bins of the draft's roles and of
-    /// the published roles that have been read.
+    /// Finds the sets of bins that the snapshot will list by version only. Considers the bins to which roles in the
+    /// draft delegate, and those to which published roles delegate that have already been read.
     pub(crate) fn of(published: Option<&Published>, draft: &Draft) -> Self {
         let Some(root) = draft.root.as_ref().or(published.map(|published| &*published.root)) else {
             return Self::default();

@@ -34,7 +34,8 @@ pub(crate) fn is_staged(layout: &Layout) -> bool {
     match layout.open_staged() {
         Ok(Some(folder)) => folder.names().map_or(true, |names| !names.is_empty()),
         Ok(None) => false,
-        // Assume that there is a pending change. The function that reads it will report the error.
+        // If the folder cannot be opened, assume that there is a pending change. The function that reads the change
+        // will report why the folder cannot be opened.
         Err(_) => true,
     }
 }
@@ -305,7 +306,7 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
     let all: Vec<RoleName> = edit.draft().targets.keys().cloned().collect();
     for role in all {
         let after = edit.view(&role)?.clone();
-        // A new role has not been published yet.
+        // If there is no published role, the role is new, so all its targets count as changed.
         let before = match edit.published().role(&role) {
             Ok(before) => Some((**before).clone()),
             Err(Error::NotFound(_)) => None,

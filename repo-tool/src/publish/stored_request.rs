@@ -20,8 +20,8 @@ pub(super) const TAKEN: &str = "taken.json";
 /// The change that a request asks the publishing process to make.
 #[derive(Clone, Debug)]
 pub struct Change {
-    /// The role to change. If it is `None`, files are added to `targets`, and targets are removed from the role that
-    /// lists them.
+    /// The role to change. If this is `None`, files are added to the role `targets`, and each target is removed from
+    /// the role that lists it.
     pub role: Option<RoleName>,
     /// The files to add, which are in the folder of the request.
     pub added: Vec<Incoming>,
@@ -37,8 +37,8 @@ struct StoredRequest {
     role: Option<String>,
     added: String,
     removed: Vec<String>,
-    /// Whether targets lose their existing custom data when they are added again. New custom data is stored in the
-    /// added targets.
+    /// Whether targets lose their existing custom data when they are added again. New custom data is part of the target
+    /// entries in `added`.
     #[serde(default)]
     removes_custom: bool,
     /// Whether added targets may hide targets of delegated roles.

@@ -14,8 +14,8 @@ pub(crate) fn has(layout: &Layout, name: &str, content: &FileDigest) -> Result<b
     find(&folder, name, content).map(|(_, is_there)| is_there)
 }
 
-/// Returns the name of the copy that has the content `content`, and true. If there is no such copy, returns the first
-/// unused name, and false.
+/// Returns the name of the copy that has the content `content`, or the first unused name if there is no such copy. The
+/// second value is whether the copy exists.
 pub(crate) fn find(folder: &Folder, name: &str, content: &FileDigest) -> Result<(String, bool), Error> {
     let mut name = name.to_string();
     while let Some(found) = folder.digest(&name, |_| {})? {

@@ -1,23 +1,25 @@
 //! Publishes files in the order of spec 6.3, as one atomic and durable change.
 //!
-//! All new files are first written and synced in `.publishing/`, which is not served, while simulated clients check
-//! them. Then a journal that lists every move is written. This is the point of no return. Then the files are renamed to
-//! their final paths in order: target files, delegated roles, targets, snapshot, and `timestamp.json`. The position of
-//! a new root depends on its keys (`publish/publication.rs`). A client that polls during the publication therefore
-//! finds every file that another file lists.
+//! First, all new files are written to `.publishing/`, which is not served, and flushed to disk (`fsync`). Meanwhile,
+//! simulated clients check the files. Next, a journal that lists every move is written. From then on, the publication
+//! can only be finished, not undone. Finally, the files are renamed to their final paths in order: target files,
+//! delegated roles, targets, snapshot, and `timestamp.json`. The position of a new root depends on its keys
+//! (`publish/publication.rs`). Therefore, a client that updates during the publication finds every file that another
+//! file lists.
 //!
 //! A crash before the journal is written leaves the old state. After a later crash, the next command finishes the moves
 //! ([`recover`]). Until then, every client accepts the state, unless the new root and the other files are valid only
 //! together (`seamless` in [`Outcome`](crate::Outcome)). A power failure cannot change the order, because a file is
 //! durable before another file that refers to it becomes visible. Clients do not request a versioned file before they
-//! have the new `timestamp.json`. Therefore it is usually enough to sync the folders once, just before the timestamp is
-//! moved.
+//! have the new `timestamp.json`. Therefore, it is usually enough to flush the folders to disk once, just before the
+//! timestamp is moved.
 //!
 //! Metadata may also be published in compressed copies. A server may answer a request with either the compressed or the
 //! uncompressed file, so the two must always have the same content. Otherwise, a client that first received a
-//! compressed copy of the new `timestamp.json` and then the old uncompressed file would report a rollback. Therefore
-//! the compressed copies of the old file are removed before the plain file is replaced, and the new copies are added
-//! afterwards. Between these two steps, even after a crash, a server finds only the plain file.
+//! compressed copy of the new `timestamp.json` and then the old uncompressed file would report a rollback. Therefore,
+//! the compressed copies of the old file are removed before the uncompressed file is replaced, and the new copies are
+//! added afterwards. Between the removal and the addition, even if there is a crash, a server finds only the
+//! uncompressed file.
 //!
 //! A file with a version in its name is never replaced by a file with different content. If such a file is left over,
 //! for example in a restored folder, its version number can no longer be used. The next change skips the number, and a
@@ -62,7 +64,7 @@ pub(crate) enum Content<'a> {
     Document(&'a Document),
     /// A compressed metadata file.
     Compressed(&'a Document, Coding),
-    /// Any other file, which contains these bytes.
+    /// Another file, with these bytes.
     Bytes(Vec<u8>),
 }
 
@@ -143,7 +145,7 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Writes and syncs all files. Publishes nothing yet.
+    /// Writes all files and flushes them to disk (`fsync`). Publishes nothing yet.
     pub(crate) fn prepare(mut self) -> Result<Prepared<'a>, Error> {
         self.write()?;
         self.read_rest()?;
@@ -232,12 +234,12 @@ pub(crate) fn check_places(
     Ok(())
 }
 
-/// A publication whose files are written and synced, but whose journal has not taken effect yet.
+/// A publication whose files are written and flushed to disk, but whose journal has not taken effect yet.
 #[must_use]
 pub(crate) struct Prepared<'a>(Transaction<'a>);
 
 impl Prepared<'_> {
-    /// Publishes the prepared files. Afterwards, every file is durable at its final path. `_checked` must be the result
+    /// Publishes the prepared files. On success, every file is durable at its final path. `_checked` must be the result
     /// of checking the same draft with simulated clients.
     pub(crate) fn commit(mut self, _checked: &Checked) -> Result<(), Error> {
         let Self(publication) = &mut self;

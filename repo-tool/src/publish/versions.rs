@@ -28,7 +28,7 @@ pub(crate) const LARGEST_JUMP: u64 = 1000;
 pub(crate) enum Jumps {
     /// Refuse to publish until a person has investigated the version.
     Refuse,
-    /// Ignore the version, so that a planted file cannot prevent a revocation.
+    /// Ignore the version. Otherwise, an attacker who plants a file with a high version could prevent a revocation.
     Ignore,
 }
 
