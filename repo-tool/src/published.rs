@@ -18,7 +18,7 @@ use crate::check::simulated_client;
 use crate::files::layout::Layout;
 use crate::{Error, NotFound, names, parallel};
 
-/// The published metadata. This module only reads the files. The code that verifies them is the same as in clients.
+/// The published metadata. This module only reads the files, and uses the client's code to verify them.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The newest root.
@@ -29,7 +29,7 @@ pub struct Published {
     pub snapshot: Verified<Snapshot>,
     trusted: TrustedMetadata,
     roles: BTreeMap<RoleName, KnownRole>,
-    /// The metadata files. In a preview, some of them are only in memory.
+    /// The metadata files. In a preview, some of these files exist only in memory.
     files: Overlay,
     shipped: Arc<[u8]>,
     memory: MemoryStore,
@@ -44,8 +44,8 @@ struct KnownRole {
     delegator: Option<RoleName>,
 }
 
-/// A role, the role that delegates to it, and the key ring in the delegation. The top-level targets role has no
-/// delegating role and no such key ring.
+/// A role, the role that delegates to it, and the key ring in the delegation. The top-level targets role has neither a
+/// delegating role nor such a key ring.
 type DelegationEdge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
@@ -71,7 +71,7 @@ impl Published {
     }
 
     /// Reads and verifies the published state with a client that was shipped with `root`. The client's clock is set to
-    /// the Unix epoch, so that no metadata has expired.
+    /// the Unix epoch, so that the client does not refuse expired metadata.
     pub(crate) fn open(layout: &Layout, root: Vec<u8>) -> Result<Self, Error> {
         let limits = simulated_client::reading_limits();
         let memory = MemoryStore::default();
@@ -91,8 +91,8 @@ impl Published {
         &self.files
     }
 
-    /// Returns the same state, but without files in memory: all files are read from the folder. The files in memory
-    /// must already have been written to the folder.
+    /// Returns the same state, but with all files read from the folder. The files that were only in memory must already
+    /// have been written to the folder.
     pub(crate) fn written(self) -> Self {
         let files = Overlay::published(self.files.layout());
         Self { files, ..self }
@@ -128,7 +128,8 @@ impl Published {
     /// Returns the top-level targets role.
     ///
     /// # Errors
-    /// Never returns an error if the repository was opened successfully.
+    /// Returns an error only if the role has not been read. This cannot happen, because opening the repository reads
+    /// the role.
     pub fn targets(&self) -> Result<&Verified<Targets>, Error> {
         self.read_already(&RoleName::TARGETS).map(|targets| &**targets)
     }
@@ -275,8 +276,8 @@ impl Published {
     }
 
     /// Reads every delegated role, at any depth. Returns the top-level targets role, and each delegated role with the
-    /// role that delegates to it. Each entry follows the first entry of its delegating role. A role with two delegating
-    /// roles has two entries.
+    /// role that delegates to it. The first entry of a role comes before the entries of the roles to which it
+    /// delegates. A role with two delegating roles has two entries.
     pub fn read_all(&mut self) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         let edges = self.read_edges()?.into_iter();
         let named = edges.map(|(role, delegation)| (role, delegation.map(|(delegator, _)| delegator)));
@@ -417,8 +418,8 @@ fn read(files: &Overlay, request: &Request) -> Result<Vec<u8>, Error> {
     file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
 }
 
-/// Returns the content of a verified role. The content is in memory, because the file was passed to the verification as
-/// bytes.
+/// Returns the content of a verified role. The verification keeps the content in memory, because it received the file
+/// as bytes.
 fn held(role: &RoleName, targets: &VerifiedTargets) -> Result<Arc<Verified<Targets>>, Error> {
     targets.held().cloned().ok_or_else(|| error(role, ErrorKind::Absent).into())
 }

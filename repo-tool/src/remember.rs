@@ -7,7 +7,7 @@ use crate::user::PinnedRoot;
 use crate::{Error, Repository};
 
 impl Repository {
-    /// Returns the roles for which keys may sign.
+    /// Returns the roles for which keys may sign in this repository.
     #[must_use]
     pub fn authority(&self) -> &Authority {
         &self.authority

@@ -1,9 +1,9 @@
 //! Finds the newest state that the folder and the destination have in common. A merge compares the
 //! folder with this state to find the changes of the folder.
 //!
-//! If this state were too old, the changes would include some that the destination has served
-//! already. If another machine had undone such a change in the meantime, the merge would publish it
-//! again. If the state were too new, changes that the destination has never served would be lost.
+//! If this state were too old, the merge would publish again what the destination has already
+//! served, even if another machine has undone it since. If the state were too new, changes that the
+//! destination has never served would be lost.
 
 use lastmile_metadata::{RoleName, Snapshot, Verified, Version};
 
@@ -18,15 +18,16 @@ use crate::{Error, names};
 /// A snapshot, and its verified content.
 pub(super) type Base = (ServedSnapshot, Verified<Snapshot>);
 
-/// The maximum number of versions that are searched for a common snapshot.
+/// The maximum number of versions in the search for a common snapshot.
 const VERSIONS: usize = 1000;
 
 /// Returns the newest snapshot that both the folder and the destination have.
 ///
-/// A destination can hide a snapshot that it has served, but it cannot make a client accept another
-/// one with the same version. Therefore the result is not older than the served snapshot in the
-/// user's configuration. The exception is a destination that has a different valid snapshot with
-/// the same version, for example because a checkout was reset.
+/// A destination can hide a snapshot that it has served, but it cannot forge a valid one.
+/// Therefore, if the destination has no valid snapshot with the version of the served snapshot in
+/// the user's configuration, this function returns the snapshot in the configuration. The
+/// destination may also have a different valid snapshot with this version, for example because a
+/// website's checkout was reset to an older commit. Then the search continues with older versions.
 ///
 /// If the names of snapshots contain no versions, the destination has only the current snapshot. In
 /// that case, this function returns a snapshot that the user's configuration records; see
@@ -85,9 +86,10 @@ fn read(
     Ok(read.map(|found| found.bytes))
 }
 
-/// Returns the snapshot that the destination serves, if a command of this user was about to upload
-/// or adopt it. Otherwise, returns the snapshot that the destination served when this user last
-/// pushed or pulled. Returns `None` if the folder does not have this snapshot.
+/// Returns a snapshot that the user's configuration records. This is the snapshot that the
+/// destination serves now, if the configuration records that a command was about to upload or adopt
+/// it. Otherwise, it is the snapshot that the destination served when this user last pushed or
+/// pulled. Returns `None` if the folder does not have the snapshot.
 fn recorded(
     ours: &Published,
     current: &Verified<Snapshot>,
@@ -100,7 +102,7 @@ fn recorded(
 }
 
 /// Finds a snapshot in the folder by its digest. Returns `None` if the folder no longer has the
-/// snapshot, or if the snapshot keys have been replaced since.
+/// snapshot, or if the current snapshot keys have not signed it.
 pub(super) fn find_snapshot(
     published: &Published,
     wanted: &ServedSnapshot,

@@ -7,11 +7,10 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The clock of `clock_gettime` that counts the time of suspension.
+/// The clock that counts the time of suspension on Linux and Android.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const ID: ClockId = ClockId::Boottime;
-/// The clock of `clock_gettime` that counts the time of suspension on macOS. It is also used on
-/// other Unix systems.
+/// The clock that counts the time of suspension on macOS. It is also used on other Unix systems.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const ID: ClockId = ClockId::Monotonic;
 
@@ -35,7 +34,7 @@ impl Clock {
         (self.0)()
     }
 
-    /// Returns the time since an earlier moment of this clock.
+    /// Returns the time that has passed since this clock showed the time `earlier`.
     pub(super) fn elapsed(&self, earlier: Duration) -> Duration {
         self.now().saturating_sub(earlier)
     }

@@ -65,7 +65,8 @@ const AZURE: &[&str] = &[
     "AZURE_MSI_ENDPOINT",
 ];
 
-/// The longest time for which a server may send nothing. It includes the time for uploading one part.
+/// The longest time for which a server may send nothing. Servers send nothing while they receive one part of an object,
+/// so the upload of a part must not take longer.
 const GAP: Duration = Duration::from_secs(300);
 /// The maximum number of retries of a failed request, and the longest time for all of them. The
 /// retries of a write can end earlier, because they need a valid lock on the store

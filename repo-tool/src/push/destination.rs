@@ -33,9 +33,9 @@ pub(crate) trait Destination: Send + Sync {
     /// Returns the length of an object in bytes, or `None` if it does not exist.
     fn length(&self, name: &str) -> Result<Option<u64>, Error>;
 
-    /// Returns whether the object `name` is the file of `target`. If `names` is
-    /// [`TargetNames::Plain`] and the destination does not know the digest of the object, returns
-    /// false.
+    /// Returns whether the object `name` is the file of `target`. A destination may compare only
+    /// the length if `names` is [`TargetNames::HashPrefixed`]. If `names` is [`TargetNames::Plain`]
+    /// and the destination does not know the digest of the object, returns false.
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error>;
 
     /// Creates an object, or returns [`Written::Refused`] if it already exists. The default
@@ -48,9 +48,9 @@ pub(crate) trait Destination: Send + Sync {
         self.put(name, bytes).map(|()| Written::Done)
     }
 
-    /// Replaces an object, or returns [`Written::Refused`] if it is no longer the object
-    /// `expected`. The default implementation checks first and then writes, so only the lock
-    /// prevents another process from writing in between.
+    /// Replaces an object, or returns [`Written::Refused`] if it differs from `expected`. The
+    /// default implementation checks first and then writes, so only the lock prevents another
+    /// process from writing in between.
     fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
         if !expected.is_still_at(self, name)? {
             return Ok(Written::Refused);
@@ -61,8 +61,7 @@ pub(crate) trait Destination: Send + Sync {
     /// Creates or replaces an object.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), Error>;
 
-    /// Creates or replaces the file of a target. The object never becomes visible with content that does not match the
-    /// target.
+    /// Creates or replaces the file of a target. The object becomes visible only if its content matches the target.
     ///
     /// # Errors
     /// [`PublicationError::WrongTarget`] if the local file does not match the target.
@@ -71,8 +70,9 @@ pub(crate) trait Destination: Send + Sync {
     /// Removes an object if it exists.
     fn remove(&self, name: &str) -> Result<(), Error>;
 
-    /// Removes an object, or replaces it with an empty one. If another process has taken the lock
-    /// and replaced the object, leaves the object unchanged.
+    /// Removes an object. A destination that has no conditional removal replaces the object with an
+    /// empty one instead. If another process has taken the lock and replaced the object, leaves the
+    /// object unchanged.
     fn discard(&self, name: &str) -> Result<Written, Error> {
         self.remove(name).map(|()| Written::Done)
     }
@@ -93,7 +93,7 @@ pub(crate) trait Lease: Send + Sync {
 pub(crate) struct Object {
     /// Its content.
     pub(crate) bytes: Vec<u8>,
-    /// Its entity tag at the destination, for a conditional replacement. Folders have none.
+    /// Its entity tag at the destination, for a conditional replacement. `None` if the destination has no entity tags.
     pub(crate) e_tag: Option<String>,
     /// Its version at the destination, if the destination has versions in addition to entity tags.
     pub(crate) version: Option<String>,
@@ -159,5 +159,5 @@ impl LocalTarget {
     }
 }
 
-/// The number of bytes that are read at once.
+/// The maximum number of bytes in one read.
 const PART: usize = 256 * 1024;

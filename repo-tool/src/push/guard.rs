@@ -1,7 +1,7 @@
-//! Checks, before anything is uploaded, that the folder continues what the destination serves.
+//! Checks, before anything is uploaded, that the destination serves the state of the folder or an earlier one.
 //!
 //! The client library verifies the state at the destination, starting from the oldest root of the
-//! folder, and the pinned root must be part of the chain of roots. A push is refused unless the
+//! folder. The pinned root must be part of the chain of roots. A push is refused unless the
 //! metadata at the destination was published from this folder or adopted into it
 //! ([`crate::served::catch_up`]).
 
@@ -35,18 +35,19 @@ pub(crate) enum Standing {
     Behind(Box<Earlier>),
 }
 
-/// The state that a destination serves, which the folder continues.
+/// An earlier state of the folder, which the destination serves.
 pub(crate) struct Earlier {
     pub(crate) served: Served,
-    /// The timestamp as it was read. It is replaced only if it is still the same.
+    /// The timestamp as it was read. A push replaces the timestamp only if it has not changed since.
     pub(crate) timestamp: Object,
 }
 
 /// Reads and verifies the state of the destination, and compares it with the folder. `ours` is the state of the folder,
-/// verified from its oldest root.
+/// which was verified starting from the oldest root.
 ///
 /// # Errors
-/// [`PushError::Newer`] or [`PushError::Fork`] if the folder does not continue that state.
+/// [`PushError::Newer`] or [`PushError::Fork`] if the destination serves neither the state of the folder nor an earlier
+/// one.
 pub(crate) fn standing(
     destination: &dyn Destination,
     repository: &Repository,
@@ -87,10 +88,9 @@ pub(crate) fn standing(
     Ok(Standing::Behind(Box::new(Earlier { served, timestamp })))
 }
 
-/// Returns the version of the newest root at the destination if this root is older than the newest
-/// root of the folder and was not published from the folder. Two machines can publish different
-/// roots with the same version, and clients that have one of them may refuse the successors of the
-/// other.
+/// Returns the version of the newest root at the destination, if the folder has a newer root but
+/// did not publish this one. Two machines can publish different roots with the same version.
+/// Clients that have one of them may refuse the successors of the other.
 fn foreign_root(repository: &Repository, ours: &Published, served: &Served) -> Result<Option<Version>, Error> {
     let theirs = served.trusted().root();
     if theirs.version >= ours.root.version {
@@ -111,8 +111,8 @@ fn unknown_role(
     settings: &DestinationSettings,
 ) -> Result<Option<(RoleName, Version)>, Error> {
     let theirs = served.trusted().snapshot();
-    // A snapshot is published together with the roles that it lists, so one comparison is enough if the folder still
-    // has the snapshot.
+    // A snapshot is published together with the roles that it lists. Therefore comparing the snapshots is enough, if
+    // the folder still has its snapshot of this version.
     if let Some(version) = ours.root.version_in_name(&RoleName::SNAPSHOT, theirs.version) {
         let file = repository.layout.metadata().join(names::metadata_file(&RoleName::SNAPSHOT, Some(version)));
         match access::read_small(&file, LONGEST_METADATA)? {

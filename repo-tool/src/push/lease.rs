@@ -29,7 +29,7 @@ pub(crate) const LOCK: &str = ".lastmile-lock";
 pub(crate) const LONGEST_LOCK: u64 = 4096;
 /// The duration that is assumed for a lock whose content cannot be parsed.
 const DURATION: Duration = Duration::from_secs(30);
-/// The maximum duration of the lock of another holder. A longer duration counts as this one.
+/// The maximum duration of a lock. If a lock object contains a longer duration, this one is used instead.
 const LONGEST: Duration = Duration::from_secs(600);
 
 /// The object that represents the lock.
@@ -56,7 +56,8 @@ impl Content {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Parses the content of the object. Other content counts as a lock with the default duration.
+    /// Parses the content of the object. If it cannot be parsed, returns a lock of an unknown holder with the default
+    /// duration.
     fn parse(bytes: &[u8]) -> Self {
         let unknown = || Self { holder: "unknown".to_string(), milliseconds: millis(DURATION), renewals: 0 };
         serde_json::from_slice(bytes).unwrap_or_else(|_| unknown())
@@ -88,7 +89,7 @@ struct State {
     content: Content,
     /// The lock object as this process last read it after writing it, or `None` if the lock was lost.
     object: Option<Object>,
-    /// Whether the lock must be renewed at once.
+    /// Whether the lock must be renewed immediately, without waiting for the current pause to end.
     is_due: bool,
     is_ending: bool,
 }
@@ -108,8 +109,8 @@ impl Validity {
         Self { clock, duration, renewed: Mutex::new(Some(renewed)) }
     }
 
-    /// Returns true if this process certainly holds the lock and will hold it for at least another
-    /// quarter of its duration. This quarter leaves time for the write that follows.
+    /// Returns true if this process certainly holds the lock, and if at least a quarter of the
+    /// lock's duration is left. The time that is left is for the write that follows.
     pub(super) fn is_valid(&self) -> bool {
         self.left().is_some()
     }
@@ -171,7 +172,8 @@ impl StoreLease {
         Ok(Self { shared, renewer: Some(renewer) })
     }
 
-    /// Renews the lock at once. Only the holder can do this, so success shows that no other process has taken the lock.
+    /// Renews the lock immediately, and waits until the renewal succeeds. Only the holder can do this, so success shows
+    /// that no other process has taken the lock.
     ///
     /// # Errors
     /// [`PushError::LeaseLost`] if another process has taken the lock, or if the server does not respond in time.

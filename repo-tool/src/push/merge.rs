@@ -59,7 +59,7 @@ pub(crate) struct Merged {
 
 /// The change of one target.
 struct Change {
-    /// The role that lists the target. If a bin lists the target, the role that the bin belongs to.
+    /// The role that lists the target, or, if a bin lists it, the role to which the bin belongs.
     role: RoleName,
     path: TargetPath,
     before: Option<TargetFile>,
@@ -83,9 +83,9 @@ impl Merge<'_> {
     /// changed. [`PushError::Unmerged`] if an interrupted merge has already adopted the state of
     /// the destination, and the folder has changed since so that its earlier changes now conflict.
     pub(crate) fn run(&self) -> Result<Merged, Error> {
-        // A push holds the lock on the destination but not the lock on the folder, so a merge needs
-        // both. Until it has recorded the adoption, no other process can replace the settings that
-        // it reads here.
+        // A push does not take the lock on the folder, so a merge takes the lock on the
+        // destination, too. With both locks, no push and no other command in this folder can
+        // replace the settings that are read here before the merge has recorded the adoption.
         let lease = self.destination.lock(&self.invocation.lock_wait)?;
         let (layout, lock) = self.lock()?;
         let config = Config::read(&layout)?;
@@ -270,7 +270,7 @@ fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Re
             continue;
         };
         if !has_same_delegations(&before, &after) {
-            difference.conflicts.push(format!("{role}: this folder changed more than the targets of this role"));
+            difference.conflicts.push(format!("{role}: this folder changed data of this role other than its targets"));
             continue;
         }
         for target in after.targets() {
@@ -290,8 +290,9 @@ fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Re
     Ok(difference)
 }
 
-/// Keeps the signed metadata of the state `ours` for each role that this machine cannot sign, if
-/// the draft has the same content for the role.
+/// Puts the signed metadata of the state `ours` into the draft for each role that this machine
+/// cannot sign. Skips a role if its content in the draft differs, or if its published version is
+/// not older.
 fn keep_signed(repository: &mut Repository, mut draft: Draft, ours: &Snapshot) -> Result<Draft, Error> {
     for role in draft.targets.keys().cloned().collect::<Vec<_>>() {
         let Some(signed) = role_at(&repository.published, ours, &role)? else { continue };
@@ -315,8 +316,8 @@ fn has_same_delegations(one: &Targets, other: &Targets) -> bool {
     has_same_content(&one, &other)
 }
 
-/// Returns the role to which a target must be added to be listed in `role`: the role that the bin
-/// belongs to if `role` is a bin, or else `role` itself.
+/// Returns the role to which a target must be added so that `role` lists it. If `role` is a bin,
+/// this is the role to which the bin belongs. Otherwise, it is `role` itself.
 fn holder(published: &Published, role: &RoleName, path: &TargetPath) -> RoleName {
     let mut role = role;
     while let Some(delegator) = published.delegator(role) {

@@ -4,8 +4,8 @@
 //! A push requires a pinned root. It first verifies the published metadata in the folder, and then
 //! uploads only files that this metadata names. It uploads them in the order of spec 6.3: target
 //! files, delegated roles, role `targets`, snapshot, and `timestamp.json` last. A push that is
-//! interrupted before the timestamp therefore changes nothing for clients, and can be repeated.
-//! Only new roots can be an exception; see [`plan::RootPlace`].
+//! interrupted before the timestamp therefore changes nothing for clients, and can be repeated. The
+//! exception is a push that uploads new roots before the timestamp; see [`plan::RootPlace`].
 
 mod base;
 #[cfg(any(feature = "object-store", feature = "ssh"))]
@@ -60,8 +60,8 @@ const SCHEMES: &str = match (cfg!(feature = "object-store"), cfg!(feature = "ssh
 /// Parses a destination from the command line: a URL or the path of a folder.
 ///
 /// # Errors
-/// An error if the text is neither the path of a folder nor the URL of a supported destination, or
-/// if the URL contains credentials.
+/// Returns an error if the text is neither the path of a folder nor the URL of a supported
+/// destination, or if the URL contains credentials.
 pub(crate) fn parse(text: &str) -> Result<BaseUrl, Error> {
     if !text.contains("://") {
         if text.split('/').next().is_some_and(|first| first.contains(':')) {
@@ -119,8 +119,8 @@ pub(crate) enum Mode {
 /// What to do if a destination has no timestamp although it has served something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Emptied {
-    /// Upload nothing. Without the timestamp, the push cannot check that the folder continues what
-    /// the destination served.
+    /// Upload nothing. Without the timestamp, the push cannot check that the destination served an
+    /// earlier state of the folder.
     Refuse,
     /// Upload everything, because the user has given the URL of the destination.
     Refill,
@@ -188,8 +188,8 @@ impl Pushed {
 /// destination, so they never replace the record of a later push.
 ///
 /// # Errors
-/// [`Error::NotPinned`] if the root is not pinned; [`Error::Push`] if the folder does not continue what the destination
-/// serves, or if another process is pushing.
+/// [`Error::NotPinned`] if the root is not pinned; [`Error::Push`] if the destination serves neither the state of the
+/// folder nor an earlier one, or if another process is pushing.
 pub(crate) fn push(
     repository: &mut Repository,
     destination: &dyn Destination,

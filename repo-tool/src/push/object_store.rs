@@ -43,7 +43,7 @@ const NO_TAG: &str = "\"00000000000000000000000000000000\"";
 pub(crate) struct Store {
     inner: Arc<Inner>,
     options: StoreOptions,
-    /// Whether the store refuses writes whose condition is not met, once this has been tested.
+    /// Whether the store refuses writes whose condition is not met. Empty until this has been tested.
     is_conditional: OnceLock<bool>,
 }
 
@@ -78,8 +78,9 @@ impl Store {
         self.is_conditional.get() != Some(&false)
     }
 
-    /// Returns whether the store refuses to create the lock object again, and to replace a version
-    /// of the lock object that does not exist.
+    /// Returns whether the store supports conditional writes. It must refuse to create the lock
+    /// object, which already exists, and to replace a version of the lock object that the store
+    /// never had.
     fn probe(&self) -> Result<bool, Error> {
         let content = b"probe";
         let inner = &self.inner;

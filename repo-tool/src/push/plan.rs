@@ -59,8 +59,8 @@ pub(crate) enum RootPlace {
     First,
     /// The roots come after the timestamp, because the new files are also valid under the served root.
     Last,
-    /// The roots come just before the timestamp, because the served files are not all valid under
-    /// the newest root, and the new files are not all valid under the served root.
+    /// The roots come just before the timestamp, because some served files are not valid under the
+    /// newest root, and some new files are not valid under the served root.
     BeforeTimestamp,
 }
 
@@ -80,7 +80,7 @@ impl Plan {
             timestamp: None,
         };
         if served.is_none() {
-            // Every role is uploaded, so read them all at once.
+            // Every role is uploaded, so read all of them in one step.
             ours.read_all()?;
         }
         let mut seen = BTreeSet::new();
@@ -160,8 +160,8 @@ fn metadata(ours: &Published, role: &RoleName, version: Version, kind: FileKind,
     MetadataItem { name, kind, bytes: bytes.to_vec(), is_versioned: version.is_some() }
 }
 
-/// Returns the roots to upload: the roots after version `first` if `is_served` is true, or else all
-/// roots of the folder.
+/// Returns the roots to upload. If `is_served` is true, these are the roots after version `first`.
+/// Otherwise, they are all roots of the folder.
 fn roots(ours: &Published, first: Version, is_served: bool) -> Result<Vec<MetadataItem>, Error> {
     let mut roots = Vec::new();
     for version in ours.root_versions() {

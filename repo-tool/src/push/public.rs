@@ -35,9 +35,9 @@ impl PublicState {
     }
 }
 
-/// Repeatedly refreshes a new client from `url`, with `root` as its trusted root, until the client
-/// gets the timestamp version `expected` or a later version, or until the time `limit` has passed.
-/// Returns the result of the last refresh.
+/// Waits for at most `limit` until a new client gets the timestamp version `expected` or a later
+/// version from `url`. Each attempt refreshes a client that trusts `root`. Returns the result of
+/// the last attempt.
 pub(crate) fn wait_until_public(url: &BaseUrl, root: &[u8], expected: Version, limit: Duration) -> PublicState {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;

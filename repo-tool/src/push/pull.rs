@@ -50,7 +50,7 @@ pub(crate) enum TargetFiles {
 /// Whether a pull accepts an expired timestamp or snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expired {
-    /// Accept them, because nobody has renewed the repository in time.
+    /// Accept them. The user states that nobody has renewed the repository in time.
     Accept,
     /// Refuse them, because the server may be replaying an old state, and a renewal would make this
     /// state valid again.
@@ -63,7 +63,7 @@ pub(crate) struct Pull<'a> {
     pub(crate) invocation: &'a Invocation,
     pub(crate) transport: Transport,
     pub(crate) metadata_url: BaseUrl,
-    /// How target files are named, if the repository has consistent snapshots.
+    /// How target files are named if the repository has consistent snapshots. Otherwise, they have plain names.
     pub(crate) names: TargetNames,
     pub(crate) targets: TargetFiles,
     pub(crate) expired: Expired,
@@ -97,7 +97,7 @@ impl Pull<'_> {
     /// Downloads the repository.
     ///
     /// # Errors
-    /// The errors of [`Pull::preview`], and an error if a target file cannot be downloaded.
+    /// Returns the errors of [`Pull::preview`], and an error if a target file cannot be downloaded.
     pub(crate) fn run(&self) -> Result<Pulled, Error> {
         let (root, mut served) = self.verify()?;
         let made = disk::make_folders_of_owner(self.dir, 0o777);
@@ -131,8 +131,8 @@ impl Pull<'_> {
         Ok((root, served))
     }
 
-    /// Checks that the server does not replay an old state, as far as the expiration dates and the
-    /// records in the user's configuration show this.
+    /// Returns an error if the server replays an old state. An expiration date or a snapshot in the
+    /// user's configuration can show this.
     fn check_age(&self, repository: RootDigest, served: &Served) -> Result<(), Error> {
         let url = || self.metadata_url.clone();
         let (timestamp, snapshot) = (served.trusted().timestamp(), served.trusted().snapshot());

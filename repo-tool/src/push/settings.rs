@@ -64,7 +64,7 @@ const LEASE: Duration = Duration::from_secs(30);
 /// after this time.
 const LEASES: std::ops::RangeInclusive<u64> = 1..=600;
 
-/// The maximum number of intended snapshots. The newest ones are kept.
+/// The maximum number of snapshots in [`DestinationSettings::intended`]. The newest ones are kept.
 const INTENDED: usize = 8;
 
 impl DestinationSettings {
@@ -97,7 +97,7 @@ pub(crate) struct Unpushed {
     pub(crate) ours: ServedSnapshot,
 }
 
-/// The version and the digest of a snapshot, usually of one that a destination serves or served.
+/// The version and the digest of a snapshot. Usually, a destination serves or has served this snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServedSnapshot {
     /// Its version.
@@ -177,8 +177,8 @@ impl UserConfig {
         })
     }
 
-    /// Records the snapshot that a destination serves, and removes the intended snapshots. Does
-    /// nothing if the destination is not configured.
+    /// Records the snapshot that a destination serves, and clears
+    /// [`DestinationSettings::intended`]. Does nothing if the destination is not configured.
     pub(crate) fn set_served(&self, repository: RootDigest, name: &str, served: &ServedSnapshot) -> Result<(), Error> {
         let known = self.destination(repository, name)?;
         if known.is_none_or(|known| known.served.as_ref() == Some(served) && known.intended.is_empty()) {

@@ -203,8 +203,8 @@ impl Upload<'_> {
     }
 
     /// Uploads a file whose name contains its version. If the destination has a different file with
-    /// this name, no served metadata lists that file, because an interrupted push left it behind.
-    /// The push then replaces it, unless it is a root.
+    /// this name, an interrupted push left it behind, and no served metadata lists it. Therefore
+    /// the file is replaced, unless it is a root.
     fn versioned(&self, item: &MetadataItem) -> Result<Outcome, Error> {
         let length = item.bytes.len() as u64;
         let other = || PushError::OtherContent { url: self.destination.url().clone(), name: item.name.clone() };
@@ -256,8 +256,8 @@ impl Upload<'_> {
         Ok(Outcome::Sent(length))
     }
 
-    /// Removes the compressed copies of a file that is about to be replaced, because a server may send a copy instead of
-    /// the file.
+    /// Removes the compressed copies of a file that is about to be replaced. A web server may send such a copy instead
+    /// of the file.
     fn remove_copies(&self, name: &str) -> Result<(), Error> {
         for coding in Coding::ALL {
             let copy = format!("{name}.{}", coding.ending());

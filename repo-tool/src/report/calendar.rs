@@ -73,8 +73,8 @@ fn date_time(time: DateTime<Utc>) -> String {
     time.format("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// Escapes text (RFC 5545, section 3.3.11). Makes control characters visible, because line breaks are the only control
-/// characters that a calendar may contain.
+/// Escapes text (RFC 5545, section 3.3.11). Replaces control characters other than line breaks with visible escape
+/// sequences, because the text may contain none of them except tabs.
 fn escaped(text: &str) -> String {
     let escape = |line: &str| printable(line).replace('\\', "\\\\").replace(';', "\\;").replace(',', "\\,");
     text.split('\n').map(escape).collect::<Vec<_>>().join("\\n")

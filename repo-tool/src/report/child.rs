@@ -111,7 +111,8 @@ fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
     }
 }
 
-/// Formats the first bytes of the program's standard error as the end of a message.
+/// Formats the first bytes of the program's standard error for the end of a message: a colon and the text, or nothing
+/// if the program wrote nothing.
 fn said(receiver: &Receiver<Vec<u8>>) -> String {
     let end = Instant::now() + REST;
     let mut kept = Vec::new();

@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 
-/// The maximum number of names that a message lists. If there are more names, the message gives only the number of the
-/// others.
+/// The maximum number of names that a message lists. If there are more names, the message contains only the number of
+/// the others.
 pub(crate) const NAMED: usize = 8;
 
-/// Joins names with commas. If there are more than [`NAMED`] names, shows the first names and the number of the
-/// remaining names.
+/// Joins names with commas. If there are more than [`NAMED`] names, the result contains the first ones and the number
+/// of the others.
 pub(crate) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<String> = names.into_iter().collect();
     let more = names.len().saturating_sub(NAMED);

@@ -82,7 +82,7 @@ const BUSY: &str = "503 Slow Down";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Returns the validity of a lock that expires when `now`, a clock in seconds, reaches one hour.
+/// Returns the validity of a lock that expires one hour after time zero. `now` is the current time in seconds.
 fn validity(now: &Arc<AtomicU64>) -> Validity {
     let now = Arc::clone(now);
     Validity::new(Clock::new(move || Duration::from_secs(now.load(Ordering::SeqCst))), HOUR, Duration::ZERO)

@@ -26,7 +26,8 @@ impl Address {
     /// # Errors
     /// [`PushError::Credentials`] if the URL contains a password, and [`PushError::SshUrl`] if a part is not valid.
     pub(crate) fn parse(url: &BaseUrl) -> Result<Self, Error> {
-        // In a URL that is not valid, a password with a slash looks like a part of the path.
+        // Hide everything before the last `@`: a password that contains a slash would otherwise count as a part of the
+        // path, and the message would show it.
         let refused =
             |problem| Error::from(PushError::SshUrl { url: hide_possible_credentials(url.as_str()), problem });
         let rest = url.as_str().strip_prefix("ssh://").unwrap_or_default();
@@ -39,8 +40,8 @@ impl Address {
             return Err(PushError::Credentials { url: url.clone() }.into());
         }
         let user = user.map(|user| percent_decode_str(user).decode_utf8_lossy().into_owned());
-        // The program `ssh` would parse a name with a leading dash as an option. It also passes
-        // these names to commands from its configuration.
+        // The program `ssh` would parse a name with a leading dash as an option. It also passes the
+        // user name and the host name to commands in its configuration.
         let is_name = |name: &str, more: &str| {
             let is_valid = |each: char| each.is_ascii_alphanumeric() || "._-".contains(each) || more.contains(each);
             !name.is_empty() && !name.starts_with('-') && name.chars().all(is_valid)
@@ -93,7 +94,7 @@ impl Address {
     }
 }
 
-/// Returns whether a path has only parts that name a file or a folder.
+/// Returns whether each part of a path can be the name of a file or folder.
 fn is_plain(path: &str) -> bool {
     path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
 }

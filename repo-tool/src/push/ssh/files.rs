@@ -18,7 +18,7 @@ use crate::{Error, PathError};
 pub(super) const PART: usize = 128 * 1024;
 /// The maximum number of requests for one file that wait for a reply at the same time.
 pub(super) const AHEAD: usize = 16;
-/// The maximum number of names in a folder that is listed.
+/// The maximum number of names that the server may list for one folder.
 const MOST_NAMES: usize = 10_000;
 
 /// Returns whether the error means that the file, or a folder in its path, does not exist.
@@ -97,7 +97,7 @@ impl Session {
         Err(self.error("create", path, &error))
     }
 
-    /// Creates a file for writing. This fails if something with this name exists.
+    /// Creates a file for writing. Fails if a file or folder with this name exists.
     pub(super) fn create_file(&self, path: &str) -> Result<File, SftpError> {
         self.run(self.sftp().options().write(true).create_new(true).open(path))
     }

@@ -64,8 +64,8 @@ impl SshLock {
             self.session.remove_file(&path)?;
             return Ok(Written::Refused);
         }
-        // Keep the previous file. A process that lists the folder during this replacement then sees
-        // at least one of the two files, even if the server reads the folder in several steps.
+        // Keep the previous file, so that a process that lists the folder at the same time sees at
+        // least one of the two files, even if the server reads the folder in several steps.
         for old in numbers.into_iter().filter(|old| *old < number.saturating_sub(1)) {
             self.session.remove_file(&self.path(old))?;
         }
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(numbers, [3, 4]);
         assert_eq!(lock.create(b"slow").unwrap(), Written::Refused);
         assert_eq!(lock.replace(b"slow", &first).unwrap(), Written::Refused);
-        assert_eq!(lock.numbers().unwrap().len(), 2, "the files of refused processes must be removed");
+        assert_eq!(lock.numbers().unwrap().len(), 2, "a process that is refused must remove its file");
         assert_eq!(lock.read().unwrap().unwrap().bytes, b"4");
     }
 

@@ -193,8 +193,8 @@ impl Destination for Ssh {
         session.make_folder(&all, WORKING_MODE)?;
         session.make_folder(&own, WORKING_MODE)?;
         let held = SshLease { session, working: [own, all], lease };
-        // Another process that took the lock before the folder existed has not removed the folder.
-        // Therefore check that this process still holds the lock.
+        // If another process took the lock before this folder existed, it did not remove the
+        // folder. Therefore check that this process still holds the lock.
         held.lease.confirm()?;
         Ok(Box::new(held))
     }
@@ -210,8 +210,8 @@ impl Destination for Ssh {
     }
 
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error> {
-        // A name with a hash prefix identifies the content. A file with a plain name would have to
-        // be downloaded to check its content.
+        // A name with a hash prefix identifies the content. A plain name does not, and this
+        // function does not download the file to check its content.
         Ok(names == TargetNames::HashPrefixed && self.length(name)? == Some(target.length))
     }
 
@@ -226,8 +226,8 @@ impl Destination for Ssh {
     fn remove(&self, name: &str) -> Result<(), Error> {
         let session = self.session()?;
         let (path, old) = (self.address.path(name)?, self.working_file()?);
-        // Move the file before it is removed. A process that has lost the lock cannot move anything
-        // to its folder, because this folder no longer exists.
+        // Before removing the file, move it to the folder of this process. If this process has lost
+        // the lock, the move fails, because the next holder of the lock has removed that folder.
         let moved = session.run(session.sftp().fs().rename(&path, &old));
         if moved.as_ref().is_err_and(files::is_missing) {
             let is_held = session.attributes(&self.address.path(&self.working)?)?.is_some();

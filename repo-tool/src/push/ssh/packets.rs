@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 const LONGEST: u32 = (256 + 1) * 1024;
 /// The type of the packets that contain a part of a file.
 const DATA: u8 = 103;
-/// The number of bytes that contain the length and the type of a packet.
+/// The length of a packet's header in bytes. The header contains the length and the type of the packet.
 const HEADER: usize = 5;
 
 /// Information about the packets that a connection has received.
@@ -36,7 +36,8 @@ impl Replies {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the reason why a packet was refused, if this has ended the connection.
+    /// Returns the reason why a packet was refused, or `None` if no packet was refused. The connection ends when a
+    /// packet is refused.
     pub(super) fn refused(&self) -> Option<&str> {
         self.refused.get().map(String::as_str)
     }
@@ -128,9 +129,9 @@ mod tests {
             for length in [0, 1, 4, LONGEST + 1, u32::MAX] {
                 let bad = [&good[..], &length.to_be_bytes(), &[2]].concat();
                 assert!(check(&bad, size).is_err(), "{length}");
-                // A length is refused only once the type of the packet is known. The library waits
-                // for the type too before it uses a length, except in the first packet, whose
-                // length it limits.
+                // A length is refused only once the type of the packet is known. This is early
+                // enough, because the library also waits for the type before it uses a length. In
+                // the first packet, the library does not wait, but it limits the length.
                 assert!(check(&bad[..bad.len() - 1], size).is_ok());
             }
             let bad = [&good[..], &8_u32.to_be_bytes(), &[DATA]].concat();

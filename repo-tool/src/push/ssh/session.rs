@@ -21,8 +21,8 @@ use crate::push::ssh::packets::{Packets, Replies};
 use crate::{Error, NetworkError};
 
 /// The options of `ssh`. They end a dead connection within a minute, and keep `ssh` from waiting
-/// for input. `ssh` does not let other processes share its connection, because the connection ends
-/// with the push.
+/// for input. They also keep other processes from sharing the connection, because it ends when the
+/// push ends.
 const OPTIONS: [&str; 6] = [
     "BatchMode=yes",
     "ClearAllForwardings=yes",
@@ -51,7 +51,7 @@ pub(super) struct Session {
     replies: Arc<Replies>,
     /// The longest time to wait for the next packet of the server while a request is pending.
     silence: Duration,
-    /// Whether the server has failed to reply in time. If so, every later request fails at once.
+    /// Whether the server has failed to reply in time. If so, every later request fails immediately.
     is_silent: AtomicBool,
     /// The runtime of the connection.
     handle: Handle,
@@ -60,8 +60,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Starts `program` and connects to the SFTP server at `address`. A request fails if the server sends nothing for the
-    /// time `silence`.
+    /// Starts `program`, and connects to the SFTP server at `address`. A request fails if the server sends nothing for
+    /// the time `silence`.
     ///
     /// # Errors
     /// [`NetworkError::Ssh`] with the messages of `ssh`.
@@ -82,7 +82,7 @@ impl Session {
         let (stop, stopped) = oneshot::channel::<()>();
         start_thread(move || {
             let _ = runtime.block_on(stopped);
-            // Closes the pipes, so that `ssh` ends.
+            // Close the pipes, so that `ssh` ends.
             drop(runtime);
             end(&mut child);
         })?;
@@ -124,7 +124,7 @@ impl Session {
 
     /// Runs a request, and fails if the server sends nothing for the time `silence`. After such a
     /// failure, the connection cannot be used any more, because a late reply could belong to a
-    /// request that is no longer waiting.
+    /// request that has already failed.
     pub(super) async fn limit<T>(&self, request: impl Future<Output = Result<T, SftpError>>) -> Result<T, SftpError> {
         let mut request = pin!(request);
         let start = Instant::now();

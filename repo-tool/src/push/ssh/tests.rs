@@ -46,7 +46,7 @@ fn a_process_that_has_lost_the_lock_removes_nothing() {
     slow.remove("metadata/1.snapshot.json").unwrap();
 
     let other = new();
-    // The other process does this after it has taken the lock.
+    // The other process removes these folders after it has taken the lock.
     other.clear_working(&other.session().unwrap()).unwrap();
     fs::write(folder.path().join("www/metadata/1.snapshot.json"), "of the other process").unwrap();
     let removed = slow.remove("metadata/1.snapshot.json");
@@ -60,7 +60,7 @@ fn packet(kind: u8, content: &[u8]) -> Vec<u8> {
     [&u32::try_from(content.len() + 1).unwrap().to_be_bytes(), &[kind][..], content].concat()
 }
 
-/// A reply. The test server replaces its ID.
+/// A reply with the ID 0. The test server replaces this ID with that of the request.
 fn reply(kind: u8, content: &[u8]) -> Vec<u8> {
     packet(kind, &[&[0; 4], content].concat())
 }

@@ -1,6 +1,7 @@
 //! Describes every change to a signed text, which is the canonical JSON that the signatures of a metadata file cover.
 //! [`Explanation::explain_change`] explains changes to known members. A signer must accept every other added or changed
-//! value by name, even if later versions of the formats define it. Removed unknown members are only described.
+//! member by name (`--accept`). Later versions of the formats may define such a member, but this version does not know
+//! it. Removed unknown members are only described.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +23,8 @@ use crate::role_content::RoleContent;
 /// The maximum number of new file versions in a snapshot or timestamp that are listed individually. If there are more,
 /// only their number is shown.
 const FILES: usize = 20;
-/// If a change adds many targets at once to more roles than this, or to roles that together list more targets than
-/// this, the changes to targets are counted instead of described.
+/// The maximum number of roles to which a change adds targets in bulk, and of the targets that these roles list in
+/// total. If either number is higher, the changes to targets are counted instead of described.
 const DESCRIBED: usize = 1000;
 
 /// The targets, files, keys and roles that change. Each of them is described in one line, even if several of its
