@@ -1,7 +1,7 @@
 //! The configuration of the user who runs the tool. The configuration is stored outside every repository. Someone who
 //! can write to a repository's folder must not be able to choose the trusted root, the private keys or the server.
 //!
-//! The configuration is a single file, which is edited in place so that comments are preserved:
+//! The configuration is a single file. When the tool changes a setting, it preserves the comments in the file:
 //!
 //! ```toml
 //! [repositories.9f86d081…]                   # SHA-256 of the repository's oldest root, 1.root.json
@@ -62,7 +62,7 @@ impl UserConfig {
         Self { file: Some(file.to_path_buf()) }
     }
 
-    /// Returns an empty configuration, in which no root is pinned and nothing can be stored.
+    /// Returns an empty configuration without a file. No root is pinned, and changes to settings are ignored.
     #[must_use]
     pub fn none() -> Self {
         Self { file: None }
@@ -137,10 +137,11 @@ impl UserConfig {
         })
     }
 
-    /// Checks that the file can be written. Creates its folder if necessary.
+    /// Checks that the configuration can be changed. Creates the folder of the file if necessary, and briefly locks the
+    /// configuration.
     ///
     /// # Errors
-    /// Returns an error if the file cannot be written.
+    /// Returns an error if the folder cannot be created, or if the configuration cannot be locked.
     pub fn check_writable(&self) -> Result<(), Error> {
         match &self.file {
             Some(path) => lock(folder_of(path)?).map(drop),
@@ -148,7 +149,7 @@ impl UserConfig {
         }
     }
 
-    /// Checks that the file could be written, without writing anything.
+    /// Like [`UserConfig::check_writable`], but for dry runs: creates neither the folder nor the lock file.
     pub(crate) fn check_creatable(&self) -> Result<(), Error> {
         self.file.as_deref().and_then(Path::parent).map_or(Ok(()), access::check_creatable)
     }
@@ -224,7 +225,7 @@ impl UserConfig {
         }
     }
 
-    /// Returns which users may change the repository in `folder`.
+    /// Returns the users who may change the repository in `folder`: only this user, or also the members of a group.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::shared_with_group`], and [`Error::Config`] if the group does not exist.
@@ -282,8 +283,8 @@ fn folder_of(path: &Path) -> Result<&Path, Error> {
     Ok(folder)
 }
 
-/// Describes a syntax error. The message of the parser is not used, because it also quotes the line, which may contain
-/// a secret, such as the URL to which notifications are sent.
+/// Describes a syntax error without quoting the faulty line. The line may contain a secret, such as the URL to which
+/// notifications are sent.
 fn position_and_message(text: &str, error: &toml_edit::TomlError) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.split('\n').count();
@@ -313,7 +314,7 @@ pub(crate) fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&d
     document.get("repositories")?.as_table_like()?.get(&repository.to_string())?.as_table_like()
 }
 
-/// Locks the configuration. Waits for the lock if another command of this user holds it.
+/// Locks the configuration. If another command of this user holds the lock, waits until that command releases it.
 fn lock(folder: &Path) -> Result<File, Error> {
     lock::lock(&folder.join(".lastmile-repo.lock"))
 }

@@ -1,7 +1,7 @@
 //! Tests that run `lastmile-repo` as a separate process, and check its output and its changes to the configuration.
 //!
-//! These tests are not in the same program as the library's tests, because each process that a test starts briefly
-//! inherits the locks that other tests in the program hold.
+//! These tests are not in the same program as the library's tests. Each new process briefly inherits all locks that
+//! other tests in the same program hold.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]

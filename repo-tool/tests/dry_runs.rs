@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// A folder with a repository in `packages`, a file `file` to publish, and the user's configuration.
 struct Place {
     folder: TempDir,
-    /// The environment variables that commands get in addition to `LASTMILE_REPO_CONFIG` and `LASTMILE_REPOSITORY`.
+    /// The environment variables of commands, except `LASTMILE_REPO_CONFIG` and `LASTMILE_REPOSITORY`.
     variables: Vec<(&'static str, String)>,
 }
 
@@ -150,7 +150,7 @@ fn a_dry_run_predicts_missing_signatures() {
     place.same(&["delegate", "team", "--paths", "team/*", "--key", "new"], Pending);
     place.same(&["bins", "--bit-length", "2", "--prefixes"], Pending);
     place.same(&["renew", "--force", "targets"], Failed);
-    // This change to the root does not depend on the pending change, so it is published.
+    // The renewal of the root does not depend on the pending change, so the new root is published.
     place.same(&["renew", "--force", "root"], Done);
     place.same(&["publish"], Pending);
     place.same(&["sign"], Usage);

@@ -263,8 +263,8 @@ pub enum PublicationError {
         /// The length and digest according to the journal.
         expected: FileDigest,
     },
-    /// The final name of a target file contains a hash that does not match the content of the file.
-    #[error("the content of {} does not match the hash in the name {}", printable_path(path), printable_path(to))]
+    /// The hash of a file differs from the hash in the name under which the file would be published.
+    #[error("{}: its hash differs from the hash in the name {}", printable_path(path), printable_path(to))]
     WrongName {
         /// The file.
         path: PathBuf,

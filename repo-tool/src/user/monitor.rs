@@ -1,4 +1,4 @@
-//! Reads from the user's configuration who receives notifications:
+//! Reads the receivers of notifications from the user's configuration:
 //!
 //! ```toml
 //! [monitor]

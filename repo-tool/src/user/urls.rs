@@ -1,4 +1,4 @@
-//! Looks up in the user's configuration which repository has a metadata URL, and which folder contains a repository.
+//! Finds repositories by their metadata URL, and folders by their repository, in the user's configuration.
 
 use std::path::PathBuf;
 
@@ -27,7 +27,8 @@ impl UserConfig {
         Ok(None)
     }
 
-    /// Returns the folder that contained this repository when its root was pinned, if the configuration names one.
+    /// Returns the folder that contained this repository when its root was pinned, or `None` if the configuration
+    /// contains no folder of this repository.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].

@@ -1,5 +1,6 @@
-//! Renews the roles of a repository for as long as a process runs, at random times well before they expire. If the
-//! renewal of one role fails, the other roles are still renewed, and the failed renewal is tried again later.
+//! Implements `renew --watch`: renews each role of a repository at a random time well before the role expires, until
+//! the process ends. If the renewal of one role fails, the other roles are still renewed, and the failed renewal is
+//! tried again later.
 
 mod remote;
 mod schedule;
@@ -20,10 +21,11 @@ pub(crate) use crate::watch::remote::Remote;
 use crate::watch::schedule::Jitter;
 use crate::{Error, Invocation, Renewal, Repository, Signing};
 
-/// The maximum time between two calls of [`Watch::step`]. It ensures that changes by other processes are noticed.
+/// The maximum time between two calls of [`Watch::step`]. This maximum ensures that changes by other processes are
+/// noticed.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
 
-/// The time after which a failed attempt is repeated. The time doubles with each failure, up to [`LONGEST_RETRY`].
+/// The delay before the first retry of a failed attempt. The delay doubles with each failure, up to [`LONGEST_RETRY`].
 const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
 const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
 
@@ -41,8 +43,8 @@ pub(crate) struct Watch<'a> {
     /// The version of the timestamp at the destination, if it is known.
     pushed: Option<Version>,
     clock: &'a dyn Fn() -> DateTime<Utc>,
-    /// The failed attempts, by the role that could not be renewed. The key `None` is for errors that ended a whole
-    /// step, for example because the repository could not be opened.
+    /// Maps each role that could not be renewed to its failed attempts. The key `None` stands for errors that ended a
+    /// whole step, for example because the repository could not be opened.
     failed: BTreeMap<Option<RoleName>, Retry>,
     reported: BTreeMap<RoleName, Reported>,
 }
@@ -54,8 +56,8 @@ pub(crate) struct Step {
     pub(crate) next: DateTime<Utc>,
 }
 
-/// An event that the user should know about. A step does not repeat the plans and warnings of earlier steps if they
-/// have not changed.
+/// An event that the user should know about. A step repeats [`Event::Planned`] or [`Event::NotRenewed`] for a role only
+/// if the event has changed.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A role will be renewed at this time.
@@ -66,8 +68,8 @@ pub(crate) enum Event {
     Renewed { role: RoleName, version: Version, expires: DateTime<Utc> },
     /// A role is due, but this process does not renew it.
     NotRenewed { role: RoleName, expires: DateTime<Utc>, renewal: Renewal, reason: Reason },
-    /// These roles could not be renewed. The list is empty if the error concerns the whole step, or a role that could
-    /// not be found or read.
+    /// An attempt failed. `roles` lists the roles that could not be renewed. It is empty if the whole step failed, or
+    /// if a role could not be found or read.
     Failed { roles: Vec<RoleName>, error: Error, again: DateTime<Utc> },
 }
 
@@ -129,8 +131,8 @@ impl<'a> Watch<'a> {
     /// that the user is asked for pass-phrases now and not at each renewal.
     ///
     /// # Errors
-    /// [`Error::MissingKeys`] if too few keys of a role are on this machine. Also returns an error if the repository
-    /// or a key cannot be opened, or if a role does not exist.
+    /// Returns [`Error::MissingKeys`] if too few keys of a role are on this machine. Returns other errors if the
+    /// repository or a key cannot be opened, or if a role does not exist.
     pub(crate) fn check(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
         self.invocation.now = now;
         let mut repository = self.open()?;
@@ -191,7 +193,7 @@ impl<'a> Watch<'a> {
         let mut schedules = self.schedules(&mut repository, events);
         let is_due = schedules.iter().any(|schedule| schedule.at <= now);
         if (is_due || self.needs_push(&repository)) && self.has_server(&repository)? {
-            // Adopt newer files first, because another host may have renewed the roles already.
+            // First adopt newer files from the destination or the server. Another host may have renewed the roles.
             drop(repository);
             self.catch_up()?;
             repository = self.open()?;
@@ -199,8 +201,8 @@ impl<'a> Watch<'a> {
         }
         let due = schedules.iter().filter(|schedule| schedule.at <= now).map(|schedule| schedule.role.clone());
         let (online, others): (Vec<_>, Vec<_>) = due.partition(|role| RoleName::ONLINE.contains(role));
-        // If the snapshot cannot be renewed, renew the timestamp alone. Renew other roles later, so that they cannot
-        // prevent the renewal of the timestamp.
+        // If the snapshot cannot be renewed, renew the timestamp alone. Renew other roles only after the timestamp, so
+        // that an error in another role cannot prevent the renewal of the timestamp.
         if !online.is_empty() && !self.renew(&mut repository, &online, events) && online.len() > 1 {
             self.renew(&mut repository, &[RoleName::TIMESTAMP], events);
         }
@@ -270,8 +272,8 @@ impl<'a> Watch<'a> {
         events.push(Event::Failed { roles: roles.to_vec(), error, again });
     }
 
-    /// Records a failed attempt, and returns when to repeat it. The pause begins now and not when the attempt began,
-    /// because the attempt may have taken longer than the pause.
+    /// Records a failed attempt, and returns the time at which to repeat it. The pause begins now and not when the
+    /// attempt began, because the attempt may have taken longer than the pause.
     fn retry(&mut self, role: Option<RoleName>) -> DateTime<Utc> {
         let now = (self.clock)();
         let retry = self.failed.entry(role).or_insert(Retry { failures: 0, at: now });
@@ -281,7 +283,8 @@ impl<'a> Watch<'a> {
         retry.at
     }
 
-    /// Reports new plans, and roles that are due but that this process does not renew.
+    /// Adds an event for each role whose planned renewal was not reported yet, and for each role that is due but that
+    /// this process does not renew.
     fn report(&mut self, repository: &Repository, schedules: &[Schedule], now: DateTime<Utc>, events: &mut Vec<Event>) {
         for Schedule { role, version, expires, at } in schedules {
             if self.is_new(role, Reported::Planned(*version)) {
@@ -318,13 +321,13 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Returns whether the destination may lack the published state, which another process may have published.
+    /// Returns whether the destination may lack the published state. Another process may have published this state.
     fn needs_push(&self, repository: &Repository) -> bool {
         self.remote.is_some() && self.pushed != Some(repository.published.timestamp.version)
     }
 
-    /// Returns whether there is a destination, or a server whose URL is in the user's configuration, with which the
-    /// folder can be compared.
+    /// Returns whether the folder can be compared with a destination, or with a server whose URL is in the user's
+    /// configuration.
     fn has_server(&self, repository: &Repository) -> Result<bool, Error> {
         if self.remote.is_some() {
             return Ok(true);
@@ -359,12 +362,13 @@ fn publish(repository: &mut Repository, roles: &[RoleName]) -> Result<(), Error>
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }
 
-/// Reads the metadata of a delegated role. Top-level roles have already been read.
+/// Reads the metadata of `role`, unless it is a top-level role. Top-level roles were read when the repository was
+/// opened.
 fn read(repository: &mut Repository, role: &RoleName) -> Result<(), Error> {
     if role.is_top_level() { Ok(()) } else { repository.published.role(role).map(drop) }
 }
 
-/// Returns the published version of a role and its expiry date, if the role has been read.
+/// Returns the published version and the expiry date of a role, or `None` if the role has not been read yet.
 fn version_of(repository: &Repository, role: &RoleName) -> Option<(Version, DateTime<Utc>)> {
     let published = &repository.published;
     let expires = match role.as_str() {

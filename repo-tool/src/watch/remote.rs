@@ -32,8 +32,8 @@ impl<'a> Remote<'a> {
         settings.ok_or_else(|| NotFound::Destination { name: self.name.clone() }.into())
     }
 
-    /// Updates the folder with the files that another host has pushed, and publishes the changes of this folder on top
-    /// of these files. Does nothing if no command of this user has used the destination yet.
+    /// Adopts the files that another host has pushed, and then publishes this folder's own changes again. Does nothing
+    /// if no command of this user has used the destination yet.
     pub(crate) fn catch_up(&self, dir: &Path, invocation: &Invocation) -> Result<(), Error> {
         let settings = self.settings(invocation)?;
         if settings.served.is_none() && settings.intended.is_empty() {
@@ -45,7 +45,7 @@ impl<'a> Remote<'a> {
         let transport = destination.transport()?;
         let url = settings.url.folder("metadata");
         match catch_up_through(&transport, dir, invocation, &url, Foreign::Refuse, CatchUpMode::Apply) {
-            // Another machine has pushed a release.
+            // Another machine has pushed new content. Merge it with the changes of this folder.
             Err(Error::Served(ServedError::Foreign { .. })) => {}
             done => return done.map(drop),
         }

@@ -7,8 +7,8 @@ use lastmile_metadata::{RoleName, Version};
 
 use crate::config::RoleConfig;
 
-/// A role is renewed at a random time in the first of this many equal parts of its renewal period. `status` warns only
-/// after half of the period.
+/// The number of equal parts into which the renewal period of a role is divided. The role is renewed at a random time
+/// in the first part. `status` warns only after half of the renewal period, so it does not warn before that time.
 const QUARTERS: i32 = 4;
 
 /// Chooses random times, so that several hosts that run `renew --watch` for the same repository rarely renew it at the

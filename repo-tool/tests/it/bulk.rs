@@ -227,7 +227,8 @@ fn many_files_are_listed_like_single_files() {
     assert!(is_published(&add()));
     assert_eq!(world.files("targets").len(), 1200);
     assert_eq!(world.fetch("file-1100").unwrap().unwrap(), b"1100");
-    // Adding the same files again changes only versions and expiry dates in the metadata, and restores a lost file.
+    // Adding the same files again changes only versions and expiry dates in the metadata, and restores a target file
+    // that was deleted.
     let lost = world.layout().targets().join(&world.files("targets")[7]);
     std::fs::remove_file(&lost).unwrap();
     assert!(is_published(&add()));

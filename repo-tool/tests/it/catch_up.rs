@@ -104,8 +104,8 @@ fn an_interrupted_adoption_is_finished_by_the_next_publication() {
     assert!(was_interrupted);
 }
 
-/// Plants a journal that replaces `to`, a metadata file with a version in its name. Only a journal that takes over the
-/// server's files may replace such a file.
+/// Plants a journal with one step, which replaces the metadata file `to`. The name of this file contains a version, so
+/// only the journal of `catch-up --adopt` may replace it.
 fn plant_adoption(world: &World, rank: &str, to: &str) {
     let bytes = b"planted";
     fs::write(world.layout().publishing().join("new-0"), bytes).unwrap();
@@ -199,7 +199,7 @@ fn a_new_root_is_adopted_only_if_given_or_pinned() {
     assert!(refused.contains("version 1 in this folder, 2 on the server") && refused.contains("--adopt"), "{refused}");
     assert!(!root.exists() && pin(&copy) == Version::ONE);
     assert_eq!(version(&copy, "timestamp"), 1);
-    // A new root is also taken over from the server if the user gives its digest.
+    // Without `--adopt`, a new root is adopted if the user gives its digest.
     let given = fs::read(world.layout().metadata().join("2.root.json")).unwrap();
     let given = GivenRoot { digest: RootDigest::of(&given), remember: false };
     let other = copy.copy();

@@ -1,4 +1,4 @@
-//! Nothing is published while the clock is far behind.
+//! Nothing is published while this machine's clock is far behind the time at which the published metadata was signed.
 
 use chrono::TimeDelta;
 use lastmile_repo_tool::{ClockCheck, Draft, Error, Invocation, PublicationError, Signing};
@@ -32,7 +32,7 @@ fn c6_nothing_is_published_while_the_clock_is_far_behind() {
     // Users can skip the check, for example if the last metadata was signed while the clock was fast.
     let trusting = Invocation { clock: ClockCheck::Ignore, ..world.invocation() };
     assert!(is_published(&world.add_as(&trusting, "b", "2").unwrap()));
-    // After that, the newest metadata was signed with the current clock, so the check succeeds again.
+    // The newest metadata has now been signed with the current clock, so the check succeeds again.
     assert!(is_published(&world.add("c", "3")));
 }
 

@@ -93,8 +93,8 @@ fn a_crash_at_any_write_of_a_pending_change_leaves_a_valid_state() {
 #[test]
 fn f_4_4_4_a_version_is_never_issued_twice() {
     let world = World::new();
-    // Add a metadata file that no published file lists, as a publication in a copy of the repository could have left
-    // it.
+    // Add a metadata file that no published file lists, as if a publication in a copy of the repository had left it
+    // behind.
     let leftover = world.layout().metadata().join("2.targets.json");
     std::fs::write(&leftover, "something else").unwrap();
     world.add("a", "1");

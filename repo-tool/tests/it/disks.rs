@@ -28,8 +28,8 @@ use crate::world::World;
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
 /// Returns the faults to inject at a system call. If `all` is true, they include every error in `Fault::ERRORS`. Two of
-/// these errors are also injected at all later calls. If `all` is false, the faults include only one of the errors,
-/// which depends on `number`.
+/// these errors are included twice: once for this call only, and once for this call and all later calls. If `all` is
+/// false, the faults include only one of the errors, which depends on `number`.
 pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -116,8 +116,8 @@ pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, case: &str) {
         (Err(Error::File { error, .. }), Fault::Once(number) | Fault::FromNowOn(number)) => {
             assert_eq!(error.raw_os_error(), Some(number), "{case}: {error:?}");
         }
-        // A command may ignore a disk error, for example during cleanup. A simulated crash also ends with
-        // `Error::File`.
+        // A command may succeed in spite of a disk error, for example if the error occurs during cleanup. After a
+        // simulated crash, the command returns `Error::File` with any error number.
         (Ok(()) | Err(Error::File { .. }), _) => {}
         (Err(error), _) => panic!("{case}: {error:?}"),
     }
@@ -131,7 +131,8 @@ pub(crate) fn timestamp_version(world: &World) -> u64 {
     world.metadata("timestamp.json").pointer("/signed/version").and_then(serde_json::Value::as_u64).unwrap()
 }
 
-/// Prints the numbers of calls and runs, even if the test passes, and checks that docs/crashes.md contains them.
+/// Prints the number of system calls and the number of runs, and checks that docs/crashes.md contains both numbers.
+/// Writes to standard error directly, because the test runner hides printed output of tests that pass.
 pub(crate) fn print_count(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
@@ -293,7 +294,8 @@ fn init_survives_every_fault_of_the_disk() {
             assert!(armed.has_struck(), "{case}: the fault was not injected");
             drop(armed);
             check_error(&ended, fault, &case);
-            // Creating the repository again may fail only because the first attempt has created it completely.
+            // Creating the repository again may fail only if the repository is now complete. Either the first attempt
+            // has completed it, or the second attempt has finished the interrupted first attempt.
             match init(&world) {
                 Ok(()) => {}
                 Err(Error::Path(PathError::RepositoryExists { .. } | PathError::RepositoryFinished { .. })) => {}

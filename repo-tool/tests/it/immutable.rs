@@ -94,7 +94,7 @@ fn a_target_that_another_role_lists_is_not_replaced() {
     let a = RoleName::delegated("a").unwrap();
     let b = RoleName::delegated("b").unwrap();
     world.add_to(&b, "a/x", "old", &mut Unobserved).unwrap();
-    // The delegation to `a` comes first, so clients would find the new content.
+    // Clients would find the new content instead of the old one, because the delegation to `a` comes first.
     assert_eq!(refused(world.add_to(&a, "a/x", "new", &mut Unobserved)), ["a/x"]);
 }
 

@@ -1,4 +1,4 @@
-//! `status --listen` as a real process: the limits of its server, and its reaction to signals.
+//! Tests that run `status --listen` as a separate process: the limits of its server, and its reaction to signals.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -31,7 +31,7 @@ fn start(folder: &Path, args: &[&str]) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits until the process serves, and returns its address.
+/// Waits until the server of the process is ready, and returns the address of the server.
 fn address(child: &mut Child) -> SocketAddr {
     let mut line = String::new();
     BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -116,7 +116,7 @@ fn a_signal_ends_a_check_of_a_server_that_does_not_answer() {
     let url = format!("http://{}/metadata/", silent.local_addr().unwrap());
     let root = folder.path().join("repository/metadata/1.root.json");
     let child = start(folder.path(), &[&url, "--root", root.to_str().unwrap()]);
-    // The check has begun when the process connects.
+    // Send the signal during the check, which begins when the process connects to the silent server.
     let _connection = silent.accept().unwrap();
     let (status, took) = stop(child, Signal::TERM);
     assert!(status.success() && took < Duration::from_secs(20), "{status}: {took:?}");

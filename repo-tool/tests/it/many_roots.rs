@@ -49,8 +49,8 @@ fn a_revocation_after_many_roots_is_proved() {
     let world = with_roots(257);
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
-    // In the proof of a revocation, consecutive roots with the same keys share one row, and only the first of these
-    // roots is tested.
+    // The proof of a revocation has only one row for consecutive roots with the same keys. It tests only the first of
+    // these roots.
     let played: Vec<_> = rows.iter().map(|row| (row.root.get(), row.until.get())).collect();
     assert_eq!(played, [(1, 257), (258, 258)]);
     assert_eq!(refreshes(&world, 258), 2);

@@ -47,8 +47,8 @@ fn a_target_with_the_name_of_a_folder_is_refused() {
         world.add("x/y/z", "1");
         assert_eq!(clashes(world.try_add("x", "1", &mut Unobserved)), pair("x", "x/y/z"));
         assert_eq!(clashes(world.try_add("x/y", "1", &mut Unobserved)), pair("x/y", "x/y/z"));
-        // The tool keeps the file of a removed target. If file names have no hash prefix, the kept file prevents the
-        // creation of a file named `x`.
+        // The tool keeps the file of a removed target. If file names have no hash prefix, the kept file is in the
+        // folder `x`, so no file named `x` can be created.
         let path = TargetPath::new("x/y/z").unwrap();
         world.change(|edit| drop(edit.remove_target(None, &path).unwrap())).unwrap();
         let is_plain = world.files("targets").contains(&"x/y/z".to_string());

@@ -40,8 +40,8 @@ fn renew(world: &World, invocation: &Invocation) -> Result<(), Error> {
     repository.conclude(&plan, &mut Unobserved).map(drop)
 }
 
-/// Creates an attacker's repository. Its metadata lists the targets key of `victim`, and its configuration names the
-/// private key file of `victim`.
+/// Creates an attacker's repository. The metadata of this repository lists the targets key of `victim`, and `repo.toml`
+/// names the private key file of `victim`.
 fn forged_for(victim: &World) -> World {
     let forged = World::new();
     let public = victim.public("targets-1");

@@ -32,7 +32,8 @@ fn plant(kind: &str, at: &Path, precious: &Path) {
     }
 }
 
-/// Creates a folder outside the repository, with old files and folders that no command may change.
+/// Creates a folder outside the repository, with files and folders that no command may change. They are two hours old,
+/// because the tool removes abandoned request folders after an hour.
 fn precious(world: &World) -> PathBuf {
     let folder = world.folder.path().join("precious");
     fs::create_dir_all(folder.join("old")).unwrap();
@@ -211,8 +212,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
     for kind in KINDS {
         plant(kind, &source, &precious.join("file"));
         let mut lie = step("Timestamp", ".publishing/new-0", to);
-        // If the journal contains no digest, any regular file is accepted, because journals of version 0.1.0 have no
-        // digests. So add a digest that does not match the file.
+        // Journals of version 0.1.0 have no digests, so without a digest, any regular file is accepted. For a regular
+        // file, add a digest that does not match.
         if kind == "file" {
             lie["content"] = json!({ "length": 1, "sha256": hash("y") });
         }
@@ -278,10 +279,10 @@ fn a_journal_of_version_0_1_0_is_finished() {
         assert_eq!(fs::read(world.dir().join(folder).join(&name)).unwrap(), b"2", "{folder}");
     }
     assert!(!world.layout().staged().exists());
-    // Plant a journal whose target file does not have the hash in its name.
+    // Plant a journal that moves a target file to a name with the hash of different content.
     fs::write(world.layout().publishing().join("in-0"), "other").unwrap();
     plant_journal(&world, &journal(&[step("TargetFile", ".publishing/in-0", &format!("targets/{}.d", hash("4")))]));
-    assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("does not match the hash in the name"));
+    assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("its hash differs from the hash in the name"));
     assert!(!world.layout().targets().join(format!("{}.d", hash("4"))).exists());
 }
 

@@ -131,8 +131,8 @@ pub(crate) fn names_to_accept(refused: &Error) -> Vec<String> {
     text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()
 }
 
-/// Returns three invalid signatures. tough cannot parse those with an invalid key ID, and signers do not see the member
-/// `x`.
+/// Returns three invalid signatures. The first two have invalid key IDs, which tough cannot parse. The third has a
+/// member `x`, which signers do not see.
 fn junk() -> [Value; 3] {
     [
         json!({ "keyid": "not hex", "sig": "AB" }),

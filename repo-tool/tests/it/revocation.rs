@@ -18,8 +18,8 @@ pub(crate) fn generated(protection: &Protection) -> Replacements {
     Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
 }
 
-/// Returns the replacements for a revocation: the public keys in `given`, each for one role or, if the role is `None`,
-/// for the roles that need a new key. New keys are generated only for online roles.
+/// Returns the replacements for a revocation. Each role in `given` gets the public key next to it. If the role is
+/// `None`, each role that needs a new key gets that public key. New keys are generated only for online roles.
 fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     let given = given.iter().map(|(role, key)| Replacement {
         role: role.map(ToString::to_string),

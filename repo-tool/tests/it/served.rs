@@ -91,8 +91,8 @@ fn a_restored_folder_publishes_nothing_until_it_has_caught_up() {
     serve(&restored, &world);
     let refused = restored.try_add("c", "3", &mut Unobserved).unwrap_err().to_string();
     assert!(refused.contains("catch-up"), "{refused}");
-    // The server has a publication that the restored folder lacks. `catch-up` shows its changes, but takes them over
-    // only with `--adopt`.
+    // The server has a publication that the restored folder lacks. `catch-up` shows the changes of this publication,
+    // but adopts them only with `--adopt`.
     let refused = run(&restored, &world, Foreign::Refuse).unwrap_err().to_string();
     assert!(refused.contains("+ b (1 bytes") && refused.contains("--adopt"), "{refused}");
     let done = run(&restored, &world, Foreign::Adopt).unwrap();

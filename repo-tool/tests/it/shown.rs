@@ -86,7 +86,7 @@ fn an_unusable_key_is_shown_in_full_and_signed_only_if_accepted() {
     let staged = std::fs::read_to_string(world.layout().staged().join("root.json")).unwrap();
     assert!(staged.contains("\"signatures\":[]"), "{staged}");
     world.sign(&[&id]).unwrap();
-    // The publisher must also accept the key, even though the other signers have already signed.
+    // The signers have accepted the key. The publisher must accept it as well.
     assert!(matches!(world.publish(&[]), Err(Error::NotAccepted { .. })));
     assert!(is_published(&world.publish(&[&named[0], &named[1]]).unwrap()));
     // After the key has been published, signers need not accept it again.
@@ -146,16 +146,16 @@ fn an_unknown_member_is_shown_and_refused_at_every_place() {
             let world = world.copy();
             world.plant(&role, |signed| signed.pointer_mut(&place).unwrap()["planted"] = json!("\u{202e}evil"));
             let mut repository = world.open();
-            // If the object is a map of keys, roles or targets, the planted member is an invalid entry. The tool then
-            // refuses the pending file.
+            // If the object is a map of keys, roles or targets, the planted member is not a valid entry of the map, so
+            // the tool refuses the pending file.
             let Ok(draft) = repository.staged() else { continue };
             let plan = repository.plan(draft, Signing::Never).unwrap();
             drop(repository);
             let shown = diff::full_text(&plan.diff);
             assert!(shown.contains("planted") && shown.contains("\\u{202e}evil"), "{role} {place}: {shown}");
             let error = world.sign(&[]).unwrap_err();
-            // If the member was planted in a key, the key ID is no longer the hash of the key. tough would refuse the
-            // file, so the tool refuses it even if the member is accepted.
+            // A member that was planted in a key changes the hash of the key, so the key ID is wrong. tough refuses
+            // such files, so the tool refuses to sign the file even if the user accepts the member.
             if !matches!(error, Error::Draft(_)) {
                 let named = names_to_accept(&error);
                 let named: Vec<&str> = named.iter().map(String::as_str).collect();

@@ -20,7 +20,7 @@ fn forge<R: Role>(world: &World, file: &str, content: &R, name: &str) -> Vec<u8>
     forge_with(world, world, file, content, name)
 }
 
-/// Like [`forge`], but with a key of the repository `signer`.
+/// Like [`forge`], but signs with a private key from the key folder of the repository `signer`.
 pub(crate) fn forge_with<R: Role>(signer: &World, world: &World, file: &str, content: &R, name: &str) -> Vec<u8> {
     let path = signer.layout().keys().join(format!("{name}.pem"));
     let key: PrivateKey = open_private_key(&path, name, Links::Refuse, &NoPassPhrases).unwrap();
@@ -168,7 +168,7 @@ fn bins_that_need_both_online_keys_are_listed_by_version_until_another_key_suffi
             listed(world).into_iter().filter(|(_, is_whole)| !is_whole).map(|(name, _)| name).collect()
         };
         assert_eq!(by_version(&world), ["bin-0.json", "bin-1.json"]);
-        // With a third key, any two of three keys can sign the bins, so the bins no longer need both online keys.
+        // Add a third key. Any two of the three keys can now sign the bins, so one of the online keys can be missing.
         let (third, uri) = world.key("third");
         let bins = RoleName::delegated("bin-0").unwrap();
         world

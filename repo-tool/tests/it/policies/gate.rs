@@ -49,7 +49,8 @@ fn c_20_an_attestation_of_another_type_is_no_signature() {
         "predicate": { "result": "failed" },
     });
     maintainer.add("app-1", "1", &[&envelope(1, &scan)]).text(ExitStatus::Refused);
-    // A rule of the kind `attestation` accepts such an envelope, if the envelope contains the required result.
+    // A rule of the kind `attestation` accepts an envelope with this type of attestation, but only if the attestation
+    // contains the required result.
     let demand = policy("scanned", "app-*", &[1], 1).replace(
         "kind = \"signature\"",
         "kind = \"attestation\"\ntype = [\"https://in-toto.io/attestation/vulns/v0.2\"]",

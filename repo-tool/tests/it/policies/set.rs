@@ -208,7 +208,8 @@ fn the_delegations_of_the_pending_change_decide_which_policies_apply() {
         assert_eq!(tested.pointer("/refused"), Some(&Value::Array(Vec::new())), "{tested}");
         tested.pointer("/refused_by_pending_change").cloned()
     };
-    // The search reaches the new role first, and the policy of the new role applies to that role's copy of the package.
+    // Clients search the new role before `lax`, so they find the package in the new role. The policy of the new role
+    // applies to that package.
     maintainer.done(&["key", "generate", "new", "--unencrypted"]);
     let file = maintainer.file("package", "1");
     let key = format!("file:{}", maintainer.path("repository/keys/new.pem").display());

@@ -13,7 +13,7 @@ use crate::world::folder;
 fn a_first_push_uploads_everything_that_clients_need_and_nothing_else() {
     let machine = Machine::new(&[]);
     machine.add("docs/a b~1.txt", "1");
-    // The names come from metadata, so other files in the folder are not uploaded.
+    // `push` uploads only files that belong to the published state, so it does not upload these files.
     fs::write(machine.dir().join("metadata/notes.txt"), "private").unwrap();
     fs::write(machine.dir().join("targets/draft"), "private").unwrap();
     fs::write(machine.dir().join("metadata/9.targets.json"), "left over").unwrap();
@@ -50,7 +50,7 @@ fn a_release_uploads_the_package_the_changed_roles_and_nothing_else() {
     assert_eq!((dry.json["sent"].clone(), &dry.json["dry_run"]), (ran.json["sent"].clone(), &json!(true)));
     let served = |ran: &super::machine::Ran| ran.json["served_before"]["timestamp"].as_u64().unwrap();
     assert_eq!(ran.json["versions"]["timestamp"], served(&ran) + 1);
-    // Several publications are pushed at once, without the versions in between.
+    // If there were several publications since the last push, `push` uploads only the newest versions.
     machine.add("x", "1");
     machine.add("y", "2");
     machine.run(&["renew", "--force"]).done();
@@ -85,10 +85,10 @@ fn a_folder_that_is_behind_uploads_nothing() {
     let before = tree(site.path());
     let ran = other.run(&["push"]).failed("behind", "has timestamp version 2, but this folder has version 1");
     assert!(ran.stderr.contains("nothing was uploaded") && ran.stderr.contains("lastmile-repo pull"), "{ran:?}");
-    // The folder has published the same version independently, so the histories have forked.
+    // The other machine has published the same version with different content, so the histories have forked.
     other.add("b", "2");
     other.run(&["push"]).failed("behind", "that was not published from this folder");
-    // The folder has higher versions, but not the content of the server.
+    // The other machine now has higher versions than the server, but lacks the target `a`, which the server has.
     other.add("c", "3");
     other.run(&["push"]).failed("behind", "snapshot version 2 that was not published from this folder");
     assert_eq!(tree(site.path()), before);
@@ -164,7 +164,7 @@ fn a_stale_cache_is_named() {
     let expected = format!("published, but {url}/metadata/ still serves timestamp version 1");
     assert!(ran.stderr.contains(&expected), "{ran:?}");
     copy_tree(site.path(), cache.path());
-    // The URL is stored, and a push without changes checks it, too.
+    // The URL is stored, and a push that uploads nothing also checks the files at this URL.
     let ran = machine.run(&["push"]).done();
     assert_eq!((&ran.json["outcome"], &ran.json["public"]["state"]), (&json!("nothing"), &json!("current")));
     fs::remove_dir_all(cache.path().join("metadata")).unwrap();

@@ -67,9 +67,9 @@ fn an_interrupted_push_of_a_new_root_can_be_repeated() {
     seamless.add("new", "2");
     rotate(&seamless);
     interrupt_everywhere("repository: push of a rotation", &seamless, site.path(), true);
-    // The newest timestamp is signed only with the new key. Once the new root has been uploaded, clients cannot update
-    // until the timestamp has been uploaded as well, and a repeated push cannot verify the files at the destination in
-    // the way that clients do.
+    // The newest timestamp is signed only with the new key. If the push is interrupted after the upload of the new
+    // root, clients cannot update until the timestamp has been uploaded as well. A repeated push cannot verify the
+    // files at the destination as clients do.
     rotate(&machine);
     machine.add("new", "2");
     interrupt_everywhere("repository: push of a rotation and a release", &machine, site.path(), false);

@@ -1,5 +1,5 @@
-//! After a command was killed, `push --catch-up` publishes the changes of its folder exactly once: it neither loses a
-//! change nor publishes one again that another machine has undone.
+//! After a command was killed, `push --catch-up` publishes the changes of its folder exactly once. It loses no change.
+//! It does not publish a change again that another machine has undone.
 
 use std::path::Path;
 
@@ -12,9 +12,11 @@ use super::merge::{all_are_served, push, two};
 /// The folder of a machine's configuration.
 const HOME: &str = "home";
 
-/// Runs a command on copies of `machine`. Kills each run before or after another rename below the folder `below`, which is
-/// relative to the machine's folder or absolute: other calls change nothing that a later command reads. After each run,
-/// calls `check` with the copy and the number of the call.
+/// Runs a command repeatedly, each time on a new copy of `machine`. Kills the command before or after one of its
+/// renames below the folder `below`, at a different point in each run. Other system calls are skipped, because they
+/// change nothing that a later command reads. After each run, calls `check` with the copy and the number of the call.
+///
+/// `below` is an absolute path, or a path relative to the machine's folder.
 fn kill_at_renames(
     machine: &Machine,
     arguments: &[&str],
@@ -58,7 +60,8 @@ fn a_change_of_a_killed_push_that_another_machine_undid_is_not_published_again()
                 assert!(machine.fetch(site.path(), "new").is_none(), "call {number} below {}", below.display());
             } else {
                 lost += 1;
-                // The second release has a newer version than the snapshot that the killed push may have uploaded.
+                // The killed push may have uploaded a snapshot. Publish twice, so that the version of the second
+                // snapshot is higher.
                 other.add("a", "1");
                 other.add("b", "1");
                 push(&other).done();

@@ -1,4 +1,4 @@
-//! Machines that run `lastmile-repo` as a function, and the folder to which they push.
+//! Machines that run `lastmile-repo` inside the test process, and the folder to which they push.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -63,7 +63,7 @@ impl Machine {
         Self { folder: folder(), now: DateTime::from_timestamp(1_900_000_000, 0).unwrap() }
     }
 
-    /// Creates a machine with a new repository; `init` are additional arguments of `init`.
+    /// Creates a machine with a new repository. `init` contains additional arguments for the command `init`.
     pub(super) fn new(init: &[&str]) -> Self {
         let machine = Self::empty();
         machine.run(&[&["init", "--unencrypted-keys", "--immutable", "!*"], init].concat()).done();

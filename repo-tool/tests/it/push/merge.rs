@@ -72,7 +72,8 @@ fn replaced_and_removed_targets_and_custom_data_are_published_again() {
     let expected = [("x", "changed by the other"), ("z", "changed by one"), ("w", "with custom data")];
     all_are_served(&one, site.path(), &expected);
     assert!(one.fetch(site.path(), "y").is_none());
-    // Only the publication after the adoption was pushed, so the destination shows that it has the custom data.
+    // The custom data must be in exactly one metadata file at the destination, because only the publication after the
+    // adoption was pushed.
     let is_there = |(name, bytes): (&String, &Vec<u8>)| {
         name.starts_with("metadata/") && String::from_utf8_lossy(bytes).contains(r#""beta""#)
     };
@@ -94,7 +95,7 @@ fn a_target_that_both_machines_changed_is_a_conflict() {
     other.add("b", "2");
     push(&other).done();
     all_are_served(&one, site.path(), &[("same", "of one"), ("b", "2")]);
-    // The same change on both sides is no conflict.
+    // It is not a conflict if both machines make the same change.
     one.run(&["pull", "--adopt"]).done();
     one.add("equal", "=");
     other.add("equal", "=");
@@ -115,7 +116,7 @@ fn changed_keys_and_delegations_are_conflicts() {
     rotated.run(&["key", "generate", "root-new", "--unencrypted"]).done();
     rotated.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
     push(&rotated).failed("conflict", "this folder has a new root");
-    // A new root of the other machine is adopted.
+    // A new root that another machine has pushed is adopted.
     one.run(&["key", "generate", "root-new", "--unencrypted"]).done();
     one.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
     push(&one).done();
@@ -124,7 +125,7 @@ fn changed_keys_and_delegations_are_conflicts() {
     all_are_served(&one, site.path(), &[("a", "1"), ("b", "2")]);
 }
 
-/// Removes what earlier pushes and pulls have recorded in the user's configuration.
+/// Removes the records of earlier pushes and pulls from the user's configuration.
 fn forget_pushes(machine: &Machine) {
     let config = machine.folder.path().join("home/.config/lastmile-repo/config.toml");
     let text = fs::read_to_string(&config).unwrap();
@@ -164,7 +165,7 @@ fn a_push_that_the_destination_has_undone_is_published_again() {
     let before = tree(site.path());
     other.add("b", "2");
     other.run(&["push"]).done();
-    // The destination was reset, as a checkout is after the server has refused its commit.
+    // Reset the destination, as if it were a Git checkout whose commit the server has refused.
     restore(site.path(), &before);
     one.add("a", "1");
     push(&one).done();
@@ -185,7 +186,7 @@ fn an_interrupted_merge_loses_nothing_and_is_finished_by_the_next_push() {
     let calls = watched.calls().len();
     drop(watched);
     let mut unfinished = 0;
-    // Every third call, because each run publishes twice. The calls before and after have the same neighbours.
+    // Interrupt the push only at every third call, because each run takes long: it publishes twice.
     for number in (0..calls).step_by(3) {
         restore(site.path(), &served);
         let machine = other.copy();
@@ -219,7 +220,7 @@ fn a_machine_that_publishes_cannot_catch_up_without_knowing_the_destination() {
     for command in [&add[..], &["add", file, "--name", "new", "--push"], &["push"], &["pull"]] {
         machine.run(command).failed("usage", "several destinations are stored (one, two)");
     }
-    // Only the URL is known, so nothing records which changes were uploaded.
+    // Only the metadata URL is stored, so the tool does not know which changes were uploaded.
     let mut settings: toml_edit::DocumentMut = one_destination.parse().unwrap();
     for (_, repository) in settings["repositories"].as_table_mut().unwrap().iter_mut() {
         let repository = repository.as_table_mut().unwrap();

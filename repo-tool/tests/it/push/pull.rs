@@ -74,7 +74,7 @@ fn a_pull_into_an_existing_folder_brings_it_up_to_date() {
     new.run(&["pull", "--from", site.path().to_str().unwrap(), "--root-sha256", &digest]).done();
     machine.add("docs/late", "late");
     machine.run(&["push"]).done();
-    // This folder does not know the content, so the user must decide whether to adopt it.
+    // The new target was not published from this folder, so the user must decide whether to adopt it.
     new.run(&["pull"]).failed("failed", "--adopt");
     let ran = new.run(&["pull", "--adopt"]).done();
     assert_eq!(ran.json["resolution"], "adopted");
@@ -153,7 +153,7 @@ fn a_pull_without_targets_gets_only_metadata() {
     let ran = new.run(&[&args[..], &["--without-targets"]].concat()).done();
     assert_eq!((ran.json["targets"].as_u64(), new.dir().join("targets").exists()), (Some(6), false));
     new.run(&["status"]);
-    // A release only needs the files that are new.
+    // A push needs only target files that the destination lacks, so the missing target files cause no error.
     assert_eq!(new.run(&["push"]).done().json["outcome"], json!("nothing"));
 }
 
