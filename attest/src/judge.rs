@@ -19,7 +19,7 @@ use crate::matching::{check_attestation, check_provenance, check_signature};
 use crate::policy::{Credential, Demand, Name, ProvenanceDemand, Rule, Signer, SignerName};
 use crate::signed::{Content, Signed, SignedBy};
 use crate::trust::Trust;
-use crate::verdict::{Outcome, Proof, RuleVerdict, Verdict, WHOLE_POLICY};
+use crate::verdict::{Outcome, Proof, RuleVerdict, Verdict};
 use crate::wanted;
 
 /// The maximum number of pieces of evidence for one package, counted over all of its evidence files.
@@ -113,8 +113,8 @@ impl<'a> Judgement<'a> {
         let path = &demands.target.path;
         let whole_policy = |wanted: &str, outcome| RuleVerdict {
             origin: source.origin.clone(),
-            rule: WHOLE_POLICY.into(),
-            kind: WHOLE_POLICY.into(),
+            rule: None,
+            kind: "policy".into(),
             wanted: wanted.into(),
             outcome,
         };
@@ -144,7 +144,7 @@ impl<'a> Judgement<'a> {
             };
             verdicts.push(RuleVerdict {
                 origin: source.origin.clone(),
-                rule: rule.name().to_string(),
+                rule: Some(rule.name().to_string()),
                 kind: rule.kind().to_owned(),
                 wanted: wanted::describe(&source.policy, rule),
                 outcome,

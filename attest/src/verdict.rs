@@ -24,9 +24,9 @@ pub struct Verdict {
 pub struct RuleVerdict {
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
-    /// The name of the rule. If the policy is unusable or not fully understood, it gets a verdict as a whole, and the
-    /// name is `policy`.
-    pub rule: String,
+    /// The name of the rule. If the policy is unusable or not fully understood, there is a verdict on the policy as a
+    /// whole, without a name.
+    pub rule: Option<String>,
     /// The kind of the rule, as written in the policy. For a verdict on a policy as a whole, the kind is `policy`.
     pub kind: String,
     /// A description of what the rule requires.
@@ -39,13 +39,13 @@ impl RuleVerdict {
     /// Returns the rule and its origin for messages, such as "rule `signed` of role `team`" or "policy of role `team`".
     #[must_use]
     pub fn name(&self) -> String {
-        let Self { rule, origin, .. } = self;
-        if self.kind == WHOLE_POLICY { format!("policy of {origin:#}") } else { format!("rule `{rule}` of {origin:#}") }
+        named(self.rule.as_deref(), &self.origin)
     }
 }
 
-/// The `rule` and `kind` of a verdict on a whole policy, which is unusable or not fully understood.
-pub(crate) const WHOLE_POLICY: &str = "policy";
+fn named(rule: Option<&str>, origin: &Origin) -> String {
+    rule.map_or_else(|| format!("policy of {origin:#}"), |rule| format!("rule `{rule}` of {origin:#}"))
+}
 
 /// Whether the evidence satisfies a rule.
 #[derive(Clone, Debug)]
@@ -92,10 +92,8 @@ pub struct Refused {
     pub path: TargetPath,
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
-    /// The name of the rule, or `policy` if the policy as a whole cannot be used.
-    pub rule: String,
-    /// The rule and its origin for messages, as in [`RuleVerdict::name`].
-    pub name: String,
+    /// The name of the rule, or `None` if the policy as a whole cannot be used.
+    pub rule: Option<String>,
     /// A description of what the rule requires.
     pub wanted: String,
     /// A description of what was found instead of `wanted`.
@@ -106,7 +104,8 @@ impl Refused {
     /// Returns a text that names the rule, its requirement, and what was found instead.
     #[must_use]
     pub fn reason(&self) -> String {
-        let Self { name, wanted, found, .. } = self;
+        let Self { rule, origin, wanted, found, .. } = self;
+        let name = named(rule.as_deref(), origin);
         format!("the {name}: expected {wanted}, found {found}")
     }
 }
@@ -153,7 +152,6 @@ impl Verdict {
                 path: self.path.clone(),
                 origin: rule.origin.clone(),
                 rule: rule.rule.clone(),
-                name: rule.name(),
                 wanted: rule.wanted.clone(),
                 found,
             })

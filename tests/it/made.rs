@@ -320,7 +320,10 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
             Refusal::Metadata(verdict) => format!("{}: {}", verdict.role, fault(format!("{:?}", verdict.kind))),
             Refusal::Target { path, error } => format!("{path}: {}", fault(format!("{error:?}"))),
             Refusal::TooLong { file, .. } => format!("{file}: TooLong"),
-            Refusal::Policy(refused) => format!("{}: the rule {} of {}", refused.path, refused.rule, refused.origin),
+            Refusal::Policy(refused) => {
+                let rule = refused.rule.as_deref().unwrap_or("policy");
+                format!("{}: the rule {rule} of {}", refused.path, refused.origin)
+            }
             other => panic!("{other}"),
         },
         Err(Error::Network(error)) => format!("network: {}", fault(format!("{:?}", error.cause))),

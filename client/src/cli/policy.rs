@@ -52,7 +52,8 @@ fn read(path: &Path) -> Result<LocalPolicy, LocalError> {
 /// Returns a line that lists the rules that the target satisfies, or `None` if the target satisfies no rule.
 pub(super) fn summary(verdict: &Verdict) -> Option<String> {
     let satisfied = verdict.rules().iter().filter(|rule| matches!(rule.outcome, Outcome::Satisfied(_)));
-    let names: Vec<_> = satisfied.map(|rule| format!("{} ({})", rule.rule, rule.origin)).collect();
+    let names: Vec<_> =
+        satisfied.map(|rule| format!("{} ({})", rule.rule.as_deref().unwrap_or("policy"), rule.origin)).collect();
     if names.is_empty() { None } else { Some(format!("`{}` satisfies {}", verdict.path(), names.join(", "))) }
 }
 
@@ -78,7 +79,7 @@ fn rule_document(rule: &RuleVerdict) -> Value {
         Outcome::AllowedUpgrade(unknown) => ("allowed-upgrade", [].as_slice(), vec![unknown.clone()]),
     };
     json!({
-        "role": role, "rule": rule.rule, "kind": rule.kind, "wanted": rule.wanted, "outcome": outcome, "found": found,
+        "role": role, "rule": rule.rule.as_deref().unwrap_or("policy"), "kind": rule.kind, "wanted": rule.wanted, "outcome": outcome, "found": found,
         "proofs": proofs.iter().map(proof_document).collect::<Vec<_>>(),
     })
 }

@@ -107,7 +107,8 @@ impl App<'_> {
                 // One damaged repository must not hide the others.
                 Err(failure) => {
                     text.push(format!("{name}: cannot be used"));
-                    documents.push(json!({ "repository": name.as_str(), "error": failure.json()["error"] }));
+                    let error = failure.json().get("error").cloned();
+                    documents.push(json!({ "repository": name.as_str(), "error": error }));
                     failures.push(failure);
                 }
             }
@@ -116,8 +117,11 @@ impl App<'_> {
             self.output.note("no repository is trusted yet");
         }
         self.output.data(&json!({ "repositories": documents }), &text)?;
-        let statuses = failures.iter().map(|failure| self.output.failure(failure));
-        Ok(statuses.last().unwrap_or(ExitStatus::Done))
+        let mut status = ExitStatus::Done;
+        for failure in &failures {
+            status = self.output.failure(failure);
+        }
+        Ok(status)
     }
 
     fn trusted_root(&self, all: &Repositories, name: &RepositoryName) -> Result<(Repository, Verified<Root>), Failure> {

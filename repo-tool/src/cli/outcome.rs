@@ -114,7 +114,7 @@ fn refused_packages(outcome: &Outcome) -> &[Refused] {
 /// Returns a refused package as JSON.
 pub(super) fn refused_json(refused: &Refused) -> Value {
     json!({
-        "path": refused.path.as_str(), "role": refused.origin.to_string(), "rule": refused.rule, "wanted": refused.wanted,
+        "path": refused.path.as_str(), "role": refused.origin.to_string(), "rule": refused.rule.as_deref().unwrap_or("policy"), "wanted": refused.wanted,
         "found": refused.found,
     })
 }

@@ -231,9 +231,8 @@ fn unusable(demands: &Demands, wanted: &str, problem: &str) -> Judged {
     let origin = Origin::Role(demands.listing().cloned().unwrap_or(RoleName::TARGETS));
     Judged::Unusable(Refused {
         path,
-        name: format!("policy of {origin:#}"),
         origin,
-        rule: "policy".to_string(),
+        rule: None,
         wanted: wanted.to_string(),
         found: format!("none: {problem}"),
     })

@@ -17,7 +17,7 @@ fn rule_json(rule: &RuleVerdict) -> Value {
         Outcome::AllowedUpgrade(unknown) => ("allowed-upgrade", vec![unknown.clone()], Vec::new()),
     };
     json!({
-        "role": rule.origin.to_string(), "rule": rule.rule, "kind": rule.kind, "wanted": rule.wanted, "outcome": outcome,
+        "role": rule.origin.to_string(), "rule": rule.rule.as_deref().unwrap_or("policy"), "kind": rule.kind, "wanted": rule.wanted, "outcome": outcome,
         "found": found, "proofs": proofs,
     })
 }
