@@ -3,7 +3,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,
-    reason = "a test fails by panicking, and uses the real disk"
+    reason = "a panic fails the test, and the test uses the real disk"
 )]
 
 use std::fmt::Write as _;

@@ -51,7 +51,7 @@ impl Place {
         command.arg("-C").arg(self.packages()).args(args).output().unwrap()
     }
 
-    /// Runs a command and returns its output. The command must end with `status`.
+    /// Runs a command and returns its output. Panics if the command's exit status is not `status`.
     fn run(&self, args: &[&str], status: ExitStatus) -> String {
         let output = self.output(args);
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -117,7 +117,7 @@ fn a_release_does_not_wait_for_a_pending_root() {
     place.add("team/x", &["--role", "team"], ExitStatus::Done);
     place.run(&["renew", "targets", "--force"], ExitStatus::Done);
     assert_eq!((place.published("targets"), place.published("team")), (vec!["a".into()], vec!["team/x".into()]));
-    // The pending root has kept its signature, so it can be published after one more signature.
+    // The pending root still has its first signature, so one more signature is enough to publish it.
     assert_eq!(place.signatures("root"), 1);
     place.run(&["sign", "--yes", "--key", &root], ExitStatus::Done);
     place.run(&["publish"], ExitStatus::Done);

@@ -32,10 +32,10 @@ impl Delegation {
         Delegation::with_members(name, json!({"path_hash_prefixes": prefixes}))
     }
 
-    /// Creates a delegation to the role `name` whose JSON object contains `members`. These members may be invalid, and
-    /// replace default members with the same names.
+    /// Creates a delegation to the role `name` whose JSON object contains `members`.
     ///
-    /// `members` must be a JSON object.
+    /// `members` must be a JSON object. Its members replace the default members with the same names. They may be
+    /// invalid.
     #[must_use]
     pub fn with_members(name: &str, members: Value) -> Delegation {
         Delegation { name: name.into(), keys: vec![TestKey::new(name)], threshold: 1, members }

@@ -167,7 +167,7 @@ impl Fetch for FakeNetwork {
     }
 }
 
-/// Returns the result of [`Fetch::fetch`] for a request with the answer `answer`.
+/// Converts an answer into the result of [`Fetch::fetch`].
 pub(crate) fn response(answer: Answer) -> Result<Response, FetchError> {
     match answer {
         Answer::File(bytes) | Answer::Fault(NetworkFault::Body(bytes), _) => Ok(Response::whole(bytes)),

@@ -48,7 +48,7 @@ pub fn too_long<T: Debug>(result: Result<T, Error>) -> u64 {
     }
 }
 
-/// Returns the network failure because of which an update or a download failed.
+/// Returns the network error that made an update or a download fail.
 ///
 /// # Panics
 ///

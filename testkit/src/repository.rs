@@ -22,8 +22,8 @@ pub const DEFAULT_EXPIRY: &str = "2040-01-01T00:00:00Z";
 /// The characters to percent-encode in file names: all except `A–Z a–z 0–9 - . _ ~`.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A TUF repository: documents, which a test can change before they are published, the keys that sign the documents,
-/// and the network on which they are published.
+/// A TUF repository. It consists of documents, the keys that sign them, and the network on which they are published. A
+/// test can change the documents before they are published.
 ///
 /// In a new repository, the root role has three keys and a threshold of two, and every other top-level role has one
 /// Ed25519 key. The repository uses consistent snapshots, and version 1 of every top-level role is published. Clients
@@ -351,8 +351,8 @@ fn blank(role: &str) -> Value {
 
 /// Returns a metadata file with the document `signed` and one signature by each of `keys`.
 ///
-/// The file is indented JSON, but the signatures cover the canonical form. Therefore, a client that verifies the
-/// signatures over the bytes of the file fails.
+/// The file is indented JSON, but the signatures cover the canonical form. Therefore, verification fails in a client
+/// that verifies the signatures over the bytes of the file.
 #[must_use]
 pub fn sign(signed: &Value, keys: &[TestKey]) -> Vec<u8> {
     let signatures: Vec<Value> = keys.iter().map(|key| key.signature(signed)).collect();

@@ -112,8 +112,8 @@ impl Server {
         Server::answering(move |request| network.answer(&request.path))
     }
 
-    /// Starts an HTTP proxy on a free port. `hosts` maps host names to networks, from which the proxy answers requests
-    /// for these hosts. It answers requests for other hosts with status 502.
+    /// Starts an HTTP proxy on a free port. `hosts` maps each host name to the network that answers the requests for
+    /// this host. The proxy answers requests for other hosts with status 502.
     ///
     /// # Panics
     ///

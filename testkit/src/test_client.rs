@@ -18,9 +18,9 @@ use crate::fake_network::{BASE, FakeNetwork, response};
 use crate::outcome::time;
 use crate::repository::{METADATA, Repository, TARGETS, file_name};
 
-/// The folder of the installation, relative to its temporary directory. The folder is nested, so that a file that is
-/// written to a path with several `..` is still inside the temporary directory, where [`TestClient::files_outside`]
-/// finds it.
+/// The folder of the installation, relative to its temporary directory. A faulty client may follow `..` in a path and
+/// write a file outside this folder. The folder is nested, so this file is still inside the temporary directory, and
+/// [`TestClient::files_outside`] finds it.
 const HOME: &str = "a/b/c";
 
 /// The trusted versions of root, timestamp, snapshot and targets, in this order.
@@ -50,9 +50,9 @@ pub struct TestClient {
     events: Arc<Mutex<Vec<Event>>>,
     /// The time at which updates are verified. The default is 2030-01-01T00:00:00Z.
     pub now: DateTime<Utc>,
-    /// The limits on metadata. The defaults are the same as in `lastmile-client`.
+    /// The limits on metadata. The default limits are those of `lastmile-client`.
     pub limits: Limits,
-    /// The retry policy. The default is the same as in `lastmile-client`, but without retries.
+    /// The retry policy. The default is the default policy of `lastmile-client`, but with 0 retries.
     pub retry_policy: RetryPolicy,
     /// How target files are named in repositories with consistent snapshots. The default is
     /// [`TargetNames::HashPrefixed`].
@@ -117,12 +117,12 @@ impl TestClient {
         copy_dir(&other.store_path(), &self.store_path());
     }
 
-    /// Makes the client update only from `network` from now on.
+    /// Makes the client use only `network` in later updates.
     pub fn use_network(&self, network: &FakeNetwork) {
         self.use_mirrors(&[network]);
     }
 
-    /// Makes the client update from the mirrors `networks`, in this order, from now on.
+    /// Makes the client use the mirrors `networks` in later updates. The client tries them in this order.
     pub fn use_mirrors(&self, networks: &[&FakeNetwork]) {
         *self.mirrors.lock().unwrap() = networks.iter().map(|network| (*network).clone()).collect();
     }
@@ -183,9 +183,9 @@ impl TestClient {
             .event_sink(RecordEvents(events))
     }
 
-    /// Returns a runtime. On the fake network and without retries, its clock is paused, so timers fire immediately.
-    /// With retries, the clock is not paused, because a paused clock would jump to the deadline while a thread writes a
-    /// part of a target.
+    /// Returns a tokio runtime. If the client uses the fake network and does not retry, the runtime's clock is paused,
+    /// so timers fire immediately. If the client retries, the clock runs. A paused clock would jump to the deadline
+    /// while the runtime waits for a thread that writes a part of a target.
     fn runtime(&self) -> Runtime {
         let paused = self.http.is_none() && self.retry_policy.retries == 0;
         let mut builder = Builder::new_current_thread();
@@ -224,7 +224,8 @@ impl TestClient {
         self.runtime().block_on(self.updater().offline_at(self.now)).map(|session| versions(&session))
     }
 
-    /// Updates, then searches for the target `path`. Returns `None` if no trusted role lists the target.
+    /// Updates the trusted metadata, then searches for the target `path`. Returns `None` if no trusted role lists the
+    /// target.
     ///
     /// # Errors
     ///
@@ -233,8 +234,8 @@ impl TestClient {
         self.find_each(&[path]).pop().expect("`find_each` returns one result for each path")
     }
 
-    /// Updates once, then searches for each of `paths`. If the update fails, the only element of the result is the
-    /// error.
+    /// Updates the trusted metadata once, then searches for each of `paths`. If the update fails, the only element of
+    /// the result is the error.
     #[must_use]
     pub fn find_each(&self, paths: &[&str]) -> Vec<Result<Option<Target>, Error>> {
         self.runtime().block_on(async {
@@ -250,7 +251,7 @@ impl TestClient {
         })
     }
 
-    /// Updates and returns the paths of all targets.
+    /// Updates the trusted metadata and returns the paths of all targets.
     ///
     /// # Errors
     ///
@@ -262,7 +263,8 @@ impl TestClient {
         })
     }
 
-    /// Updates, downloads each of `paths` into the output folder, and returns the trusted versions.
+    /// Updates the trusted metadata, downloads each of `paths` into the output folder, and returns the trusted
+    /// versions.
     ///
     /// # Errors
     ///
@@ -278,7 +280,7 @@ impl TestClient {
         })
     }
 
-    /// Updates, downloads the target `path` into the output folder, and returns its content.
+    /// Updates the trusted metadata, downloads the target `path` into the output folder, and returns its content.
     ///
     /// # Errors
     ///
@@ -314,7 +316,7 @@ impl TestClient {
         std::mem::take(&mut self.events.lock().unwrap())
     }
 
-    /// Returns the path of the folder that contains the client's store.
+    /// Returns the path of the client's store, which is a folder.
     #[must_use]
     pub fn store_path(&self) -> PathBuf {
         self.folder.path().join(HOME).join("store")
@@ -382,7 +384,7 @@ impl TestClient {
     }
 }
 
-/// Creates a temporary directory, in `/dev/shm` if possible, because syncing files takes no time in this in-memory file
+/// Creates a temporary directory, in `/dev/shm` if possible, because `fsync` takes no time in this in-memory file
 /// system.
 fn temporary_dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")

@@ -1,4 +1,4 @@
-//! Two users of one machine who share a repository, and a job that has no stored configuration.
+//! Tests with several users of one machine who share files, and with a key that is allowed for only one command.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -81,7 +81,7 @@ fn share(folder: &Path, group: u32) {
 #[test]
 fn two_users_of_a_group_publish_into_one_repository() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT CHECKED: only root can act as two users");
+        eprintln!("NOT CHECKED: only the superuser can run programs as other users");
         return;
     }
     let place = Place::new();
@@ -96,7 +96,7 @@ fn two_users_of_a_group_publish_into_one_repository() {
         place.run(user, &[&["add", name], arguments].concat())
     };
 
-    // Bob is refused as long as no group is configured or no root is pinned.
+    // Bob is refused until the group is configured and the root is pinned.
     let refused = publish(BOB, "b-1", &[]);
     assert!(!refused.status.success(), "{}", text(&refused));
     let digest = RootDigest::of(&fs::read(repository.join("metadata/1.root.json")).unwrap());
@@ -166,7 +166,7 @@ fn a_key_outside_the_folder_is_allowed_for_one_command() {
 #[test]
 fn b5_secrets_that_everyone_can_read_are_refused_but_secrets_that_a_service_group_can_read_are_used() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT CHECKED: only root can act as a service");
+        eprintln!("NOT CHECKED: only the superuser can run programs as other users");
         return;
     }
     let place = Place::new();
@@ -199,8 +199,8 @@ fn b5_secrets_that_everyone_can_read_are_refused_but_secrets_that_a_service_grou
     }
 }
 
-/// Runs a program with the umask 002, as a user who has a separate primary group and is also a member of the shared
-/// group.
+/// Runs a program as `user` and with the umask 002. The user's primary group has the same ID as the user, and the user
+/// is also a member of `group`.
 fn run_as_member(place: &Place, user: u32, group: u32, program: &Path, args: &[&str]) -> Output {
     let home = place.home(User { id: user, group: user });
     let mut command = Command::new("setpriv");
@@ -217,7 +217,7 @@ fn run_as_member(place: &Place, user: u32, group: u32, program: &Path, args: &[&
 #[test]
 fn c17_two_maintainers_with_separate_keys_share_a_repository_with_setgid_and_umask_002() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT CHECKED: only root can act as two users");
+        eprintln!("NOT CHECKED: only the superuser can run programs as other users");
         return;
     }
     const GROUP: u32 = 64_000;
@@ -267,7 +267,7 @@ fn c17_two_maintainers_with_separate_keys_share_a_repository_with_setgid_and_uma
     assert!(text(&staged).contains("this machine lacks private keys of snapshot or timestamp"), "{}", text(&staged));
     works(ALICE, &["publish"]);
 
-    // Once Alice lets the group read the online keys, Bob publishes without her.
+    // Once Alice lets the group read the online keys, Bob can publish without her.
     for key in ["snapshot-1", "timestamp-1"] {
         let key = repository.join(format!("keys/{key}.pem"));
         fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();

@@ -19,8 +19,8 @@ fn start(folder: &Path) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Reads events until the process has planned the second version of the timestamp. Returns whether the process renewed
-/// the timestamp.
+/// Reads the events of a process up to the event `planned` for version 2 of the timestamp. Returns whether this process
+/// renewed the timestamp.
 fn read_events(child: &mut Child) -> bool {
     let mut is_renewed = false;
     for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {

@@ -71,8 +71,9 @@ impl World {
         self.invocation().layout(&self.dir())
     }
 
-    /// Returns an invocation that waits up to ten seconds for the repository's lock. A child process that another test
-    /// starts inherits every open lock and holds it for a moment, until the child executes its program.
+    /// Returns an invocation that waits up to ten seconds for the repository's lock. A lock may be held for a moment
+    /// after it was released, because a child process that another test starts inherits all open locks until it
+    /// executes its program.
     pub(crate) fn invocation(&self) -> Invocation {
         let lock_wait = LockWait { at_most: Duration::from_secs(10), on_wait: Arc::new(|| {}) };
         Invocation { lock_wait, ..Invocation::new(self.now, UserConfig::at(&self.user_config())) }
@@ -86,7 +87,7 @@ impl World {
         Repository::open_for_change(&self.dir(), &self.invocation()).unwrap()
     }
 
-    /// Returns the warnings about an open repository.
+    /// Returns the texts of the warnings that `lint` reports about `repository`.
     pub(crate) fn warnings(&self, repository: &Repository) -> Vec<String> {
         let found = lint(&repository.published, &repository.config, &repository.keys, self.now);
         found
@@ -114,7 +115,7 @@ impl World {
         self.publish_file(&self.invocation(), role, (name, content), observer)
     }
 
-    /// Publishes a file as the user of the given invocation.
+    /// Publishes a file with `invocation` instead of the invocation of this world.
     pub(crate) fn add_as(&self, invocation: &Invocation, name: &str, content: &str) -> Result<Outcome, Error> {
         self.publish_file(invocation, &RoleName::TARGETS, (name, content), &mut Unobserved)
     }
@@ -140,8 +141,8 @@ impl World {
         self.change_with(&[], &mut Unobserved, change)
     }
 
-    /// Makes a change that `keys` can sign in addition to the configured keys. Publishes the change or, if signatures
-    /// are missing, stores it as the pending change.
+    /// Makes a change, and adds `keys` to the configured keys of every role, so that `keys` can sign the change too.
+    /// Publishes the change or, if signatures are missing, stores it as the pending change.
     pub(crate) fn change_with(
         &self,
         keys: &[KeyUri],
@@ -171,7 +172,7 @@ impl World {
         assert!(is_published(&repository.conclude(&plan, &mut Unobserved).unwrap()));
     }
 
-    /// Signs timestamp and snapshot again.
+    /// Signs the timestamp and the snapshot again.
     pub(crate) fn renew(&self) -> Result<Outcome, Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.invocation())?;
         let draft = Draft::renew_online_roles();

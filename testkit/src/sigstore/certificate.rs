@@ -92,7 +92,7 @@ impl Identity {
         Identity { issuer: issuer.to_owned(), ..self }
     }
 
-    /// Returns the key pair that certificates for this identity certify.
+    /// Returns the key pair of this identity. Certificates for the identity contain its public key.
     #[must_use]
     pub fn key(&self) -> TestKey {
         TestKey::p256(&format!("{self:?}"))

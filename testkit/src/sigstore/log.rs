@@ -1,4 +1,4 @@
-//! A simulated transparency log: Rekor, or a certificate transparency log.
+//! A simulated transparency log, which is either a Rekor log or a certificate transparency log.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};

@@ -21,8 +21,8 @@ pub(crate) struct Clients<'a> {
 }
 
 impl<'a> Clients<'a> {
-    /// Creates clients for the repository in the folder `repository`, which is served at `url`. Each client has its own
-    /// folder below the subfolder `scratch` of the temporary folder.
+    /// Creates clients for the repository in the folder `repository`, which is served at `url`. `scratch` is a folder
+    /// in the temporary folder of the benches. In `scratch`, each client has its own folder.
     pub(crate) fn new(setup: &'a Setup, repository: &Path, url: &str, scratch: &str) -> Self {
         let scratch = setup.scratch.join(scratch);
         Self { setup, repository: repository.to_path_buf(), url: url.to_owned(), scratch }
@@ -111,8 +111,8 @@ impl<'a> Clients<'a> {
         command
     }
 
-    /// Runs `program`, which refreshes twice in one process and prints the duration of the second refresh. Its
-    /// connections are already open then. Returns this duration in seconds.
+    /// Runs `program`, which refreshes twice in one process. Returns the duration of the second refresh, in seconds.
+    /// The second refresh uses the connections that the first refresh opened.
     pub(crate) fn refresh_again(&self, program: &str) -> Result<f64, String> {
         self.forget(program)?;
         let said = self.start(program).output().map_err(|error| format!("{program}: {error}"))?;
@@ -126,7 +126,7 @@ impl<'a> Clients<'a> {
         process::measure(&self.setup.python, command, limit)
     }
 
-    /// Returns a [`Contestant`] that fetches `names` in each round, starting with only the shipped root.
+    /// Returns a [`Contestant`] that fetches `names` in each round. Every round starts with only the shipped root.
     pub(crate) fn first(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || {
             self.forget(program)?;
@@ -134,7 +134,8 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// Like [`Clients::first`], but with a shorter time limit, for a program that will probably not finish in time.
+    /// Like [`Clients::first`], but with a single round and a shorter time limit, for a program that may be too slow to
+    /// finish.
     pub(crate) fn tries(&'a self, program: &'static str, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, 1, move || {
             self.forget(program)?;
@@ -148,7 +149,7 @@ impl<'a> Clients<'a> {
         self.contestant(program, rounds, move || self.measure(&self.get(program, names), TIME_LIMIT))
     }
 
-    /// Returns a [`Contestant`] that calls `turn` once in each of `rounds` rounds. Without `--peers`, other
+    /// Returns a [`Contestant`] for `rounds` rounds. Each round calls `turn` once. Without `--peers`, other
     /// implementations are not run.
     pub(crate) fn contestant(
         &self,

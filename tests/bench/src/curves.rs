@@ -17,7 +17,7 @@ const PLOTS: [(&str, &str, Unit); 3] = [
     ("curve-bytes", "Bytes downloaded by the first get", Unit::Bytes),
 ];
 
-/// A repository of a certain size, and the clients to measure with it, each with its number of rounds.
+/// A repository of a certain size, and the clients that are measured with it. Each client has its number of rounds.
 struct Step {
     made: Generated,
     clients: Vec<(&'static str, usize)>,
@@ -113,8 +113,8 @@ fn page(curves: &Curves) -> String {
         with only the shipped root. The second get fetches the same target again, and uses the stored metadata. The \
         last column of each table shows the exponent e of the growth n^e. With e = 1, costs grow in proportion to the \
         size; with e = 0, they do not grow. The exponent is the slope of the least-squares line through the \
-        logarithms of the three largest sizes and their costs. A curve ends before the size at which the program \
-        would take minutes or use all of the memory.\n"
+        logarithms of the three largest sizes and their costs. A program is not measured at sizes at which it would \
+        take minutes or use all of the memory, so its curve ends earlier.\n"
         .to_owned();
     for (number, (name, title, unit)) in PLOTS.into_iter().enumerate() {
         let _ = writeln!(page, "\n## {title}\n\n![{title}]({name}.svg)\n");

@@ -14,8 +14,8 @@ const CURL: &str = "curl + openssl";
 const BAR: Bar =
     Bar { text: "0.9× curl + openssl sha256, under 48 MB", ratios: &[(CURL, 0.9)], most: None, memory: Some(48e6) };
 
-/// Measures the download. lastmile refreshes its metadata, and fetches, verifies, writes and syncs the target. curl and
-/// openssl write nothing.
+/// Measures the download. lastmile refreshes its metadata, fetches, verifies and writes the target, and calls `fsync`.
+/// curl and openssl write nothing.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let folder = setup.scratch.join("download");
     let new = folder.join("new");

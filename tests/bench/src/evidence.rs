@@ -68,10 +68,11 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.part(
         "Evidence",
         "The programs verify the same Sigstore bundle for the same SHA-256, with the same trusted root and without a network: \
-         `lastmile-conformance verify-bundle`, `cosign verify-blob` and `verify-blob-attestation`, `sigstore-go-verification` (which \
-         has no option to compare the type of the statement), and scripts that call sigstore-python and @sigstore/verify from npm \
-         (which does not compare the statement with a file). In the rows about a repeated verification, a single process verifies \
-         the bundle many times. It reads the bundle anew each time, but the trusted root only once.",
+         `lastmile-conformance verify-bundle`, `cosign verify-blob` and `verify-blob-attestation`, \
+         `sigstore-go-verification`, and scripts that call sigstore-python and @sigstore/verify from npm. \
+         `sigstore-go-verification` has no option to compare the type of the statement. @sigstore/verify does not \
+         compare the statement with a file. In the rows about a repeated verification, a single process verifies the \
+         bundle many times. It reads the bundle anew each time, but the trusted root only once.",
     );
     report.table_head();
     for sample in &SAMPLES {
@@ -108,8 +109,8 @@ impl Verifiers<'_> {
         self.setup.project.join("attest/tests/fixtures").join(name)
     }
 
-    /// Creates a command that runs `program`. Its HTTP proxy does not exist, so the program fails if it uses the
-    /// network.
+    /// Creates a command that runs `program`. The command configures an HTTP proxy that does not exist, so the program
+    /// fails if it uses the network.
     fn command(&self, program: &Path) -> Command {
         let mut command = process::command(program, &self.setup.scratch);
         for variable in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {

@@ -37,8 +37,9 @@ impl Generated {
         Self { targets, real: 5, key: "ed25519", bits, form }
     }
 
-    /// Returns the folder of the repository in its first state, with `metadata/`, `targets/` and `names`. Generates the
-    /// repository if it does not exist, or if the script has changed since it was generated.
+    /// Returns the folder of the repository, which contains `metadata/`, `targets/` and `names`. Generates the
+    /// repository if it does not exist, or if the script has changed since it was generated. A repository with bins is
+    /// in state 1.
     pub(crate) fn folder(&self, setup: &Setup) -> Result<PathBuf, String> {
         let Self { targets, real, key, bits, form } = self;
         let kept = setup.project.join("target/bench-data");
@@ -66,7 +67,7 @@ impl Generated {
     }
 }
 
-/// Switches a repository with bins to its state `number`. State 2 has one target more than state 1.
+/// Switches a repository with bins to state `number`. In state 2, the repository has one more target than in state 1.
 pub(crate) fn state(folder: &std::path::Path, number: u32) -> Result<(), String> {
     let metadata = folder.join("metadata");
     let copied = fs::copy(metadata.join(format!("timestamp.{number}.json")), metadata.join("timestamp.json"));

@@ -14,8 +14,8 @@ pub(crate) const FIRST_FLAT: Bar = Bar {
     most: None,
     memory: Some(350e6),
 };
-/// The bar for the second `get`. It requires no ratio to tough, because the second `get` of tough is not faster than
-/// its first.
+/// The bar for the second `get`. It does not compare lastmile with tough, because the second `get` of tough is not
+/// faster than its first.
 const SECOND_FLAT: Bar =
     Bar { text: "50× python-tuf, under 64 MB", ratios: &[(PYTHON_TUF, 50.0)], most: None, memory: Some(64e6) };
 const FIRST_BINS: Bar =
@@ -93,7 +93,7 @@ fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
          Therefore no client that verifies the signature can be faster than the hash function. The table shows how long openssl \
          takes to hash the same number of bytes, measured in the same run.",
     );
-    report.line("| | bytes | hash | openssl | least time |");
+    report.line("| | bytes | hash | openssl | minimum time |");
     report.line("|---|---|---|---|---|");
     for (key, hash) in [("ed25519", "sha512"), ("ecdsa", "sha256")] {
         let file = Generated::flat(setup.sizes.targets, key).folder(setup)?.join("metadata/1.targets.json");

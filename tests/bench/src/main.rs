@@ -75,7 +75,7 @@ struct Sizes {
     /// The size of the large target.
     mebibytes: usize,
     publishers: usize,
-    /// The time limit for a program that will probably not finish in time.
+    /// The time limit for a program that may be too slow to finish.
     slow: Duration,
 }
 
