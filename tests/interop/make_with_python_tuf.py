@@ -105,7 +105,7 @@ def delegations(folder: Path) -> None:
     # Clients must not find these targets, which are outside the delegated paths or behind a terminating delegation.
     repository.role("inner").targets["other/stolen"] = repository.targets.targets["top.txt"]
     repository.role("last").targets["closed/window"] = repository.targets.targets["top.txt"]
-    # An earlier role also lists this target, so clients must ignore this entry.
+    # The role "libs/ä b?#", which has a higher priority, also lists this target, so clients must ignore this entry.
     repository.role("last").targets["libs/one-1.0.0.crate"] = repository.targets.targets["top.txt"]
     publish(repository, folder)
 

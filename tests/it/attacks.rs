@@ -84,7 +84,7 @@ fn the_attack_lab_reports_that_lastmile_refuses_the_attacks() {
     assert_eq!(report(&["CVE-2026-23991-stored", "3.2-R3"], &[client]), ([2, 0, 0, 0, 0], [0, 0]));
 }
 
-/// The client under test must not see pass-phrases, tokens or proxies from the environment of the attack lab.
+/// The client under test must not inherit variables with pass-phrases, tokens or proxies from the attack lab.
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_hides_the_environment_from_the_client() {
@@ -152,8 +152,8 @@ fn the_attack_lab_reports_each_kind_of_failure() {
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_distinguishes_strictness_from_security() {
-    // Each entry contains what the client does, the ID of an attack scenario, the script, and the expected numbers of
-    // cases in which the client is not strict enough and too strict.
+    // Each entry contains what the client does, the ID of an attack scenario, the script, and two expected numbers of
+    // cases: those in which the client is not strict enough, and those in which it is too strict.
     let clients = [
         ("reports a refusal as a success", "3.2-R3", r#""$0" "$@"; exit 0"#, [1, 0]),
         ("accepts malformed metadata", "4.1-trailing", r#""$0" "$@"; exit 0"#, [1, 0]),
@@ -192,8 +192,8 @@ fn read(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
-/// Parses `attack-coverage.md`. For each attack without a scenario, the file lists the tests or the reason why there
-/// are none.
+/// Parses `attack-coverage.md`. For each attack without a scenario, `attack-coverage.md` names the tests of the attack,
+/// or gives the reason why there are none.
 fn reasons() -> BTreeMap<String, String> {
     let text = read("attack-coverage.md");
     let lines = text.lines().filter_map(|line| line.strip_prefix("- `")?.split_once("`: "));
@@ -303,6 +303,6 @@ fn every_patch_applies_and_every_attack_is_named_by_one() {
     let differing: Vec<_> = attacks.symmetric_difference(&named).collect();
     assert!(
         differing.is_empty(),
-        "no planted bug names these scenarios, or one names them but they do not exist: {differing:?}"
+        "each of these scenarios is named by no planted bug, or does not exist: {differing:?}"
     );
 }

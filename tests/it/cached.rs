@@ -29,7 +29,7 @@ const FILES: [&str; 9] = [
     "state/refresh.lock",
 ];
 
-/// The files that every refresh reads as metadata.
+/// The files in which the store keeps the timestamp, the snapshot and the top-level targets role.
 const ROLES: [&str; 3] = ["timestamp.json", "snapshot.json", "targets.json"];
 
 /// The replacements for a file in the store.
@@ -61,7 +61,7 @@ fn put(kind: &str, path: &Path, outside: &Path) -> bool {
             if !Command::new("mknod").arg(path).args(["c", "1", "5"]).output().is_ok_and(|made| made.status.success()) {
                 return false;
             }
-            // The test does not open the device, because some systems allow only creating the node.
+            // The test does not open the device, because some systems allow creating a device node but not opening it.
             assert!(fs::symlink_metadata(path).unwrap().file_type().is_char_device());
         }
         "fifo" => assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
@@ -235,7 +235,8 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-/// Returns `true` if file systems can be mounted in a separate namespace. Otherwise, prints a message.
+/// Returns `true` if file systems can be mounted in a separate namespace. Otherwise, prints a message and returns
+/// `false`.
 fn mounts(home: &Home) -> bool {
     let tried = home.shell(&["unshare", "-m", "sh"], "mkdir -p try; mount -t tmpfs -o size=64k none try");
     if !tried.status.success() {

@@ -105,7 +105,8 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the reasons in `COVERAGE.md`, by the ID of the requirement. Each line has the form ``- `ID`: reason``.
+/// Returns the reasons why requirements have no test, by the ID of the requirement. `COVERAGE.md` lists these reasons
+/// in lines of the form ``- `ID`: reason``.
 fn excused() -> BTreeMap<String, String> {
     let text = read(project().join("tests/COVERAGE.md"));
     let lines = text.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "));
@@ -139,8 +140,8 @@ fn every_reason_is_for_a_requirement_that_has_no_test() {
     let rows: BTreeMap<_, _> = rows().into_iter().map(|row| (row.id, row.slug)).collect();
     for (id, why) in excused() {
         let slug = rows.get(&id).unwrap_or_else(|| panic!("COVERAGE.md: {id} is not in spec-rows.txt"));
-        assert_eq!(tested.get(slug), None, "COVERAGE.md: {id} has a test, so it must not have a reason");
-        assert!(why.split(' ').count() > 4, "COVERAGE.md: {id} needs a reason");
+        assert_eq!(tested.get(slug), None, "COVERAGE.md: {id} has a test, so remove its line");
+        assert!(why.split(' ').count() > 4, "COVERAGE.md: explain why {id} has no test");
     }
 }
 

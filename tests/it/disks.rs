@@ -90,7 +90,7 @@ impl Scene<'_> {
         }
         (self.inspect)(&client);
         match fault {
-            // The complete check is slow, so it runs for only one error code. The other codes lead to the same state.
+            // `check` is slow, so it runs for only one error code. The other codes lead to the same state.
             Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&client).unwrap(),
             Fault::FromNowOn(_) => (self.run)(&client).unwrap(),
             _ => self.check(&client, case),
@@ -101,8 +101,8 @@ impl Scene<'_> {
     /// Checks that the client, in its current state, refuses rollbacks and can update to the newest state.
     fn check(&self, client: &TestClient, case: &str) {
         let reached = timestamp_version(client);
-        // Versions of 1,000,000 or more come from an attacker. A client that trusts them must accept lower versions
-        // again, so lower versions are not a rollback.
+        // Versions of 1,000,000 or more come from an attacker with stolen keys. After the keys are replaced, the client
+        // must accept lower versions, so in this case it is not tested that the client refuses them.
         let is_older = |older: &&Repository| older.version("timestamp") < reached && reached < 1_000_000;
         for older in self.older.iter().filter(is_older) {
             let victim = client.copy();

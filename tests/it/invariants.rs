@@ -30,7 +30,7 @@ fn code(package: &str) -> Vec<(String, String)> {
     files
 }
 
-/// Returns the source files of `package` that contain `text`. A file is repeated for each occurrence.
+/// Returns the path of a source file of `package` for each occurrence of `text` in the file.
 fn places(package: &str, text: &str) -> Vec<String> {
     let count = |(path, code): (String, String)| vec![path; code.matches(text).count()];
     code(package).into_iter().flat_map(count).collect()
@@ -130,8 +130,8 @@ fn one_loop_fetches_metadata() {
     assert_eq!(places("repo-tool", "stage.request()"), [""; 0]);
 }
 
-/// The journal of the repository tool also has a function `apply`, so in the tool, the test finds only calls of the
-/// form `stage.apply`.
+/// In the client, the test searches for all calls of functions named `apply`. The repository tool also has an unrelated
+/// function `apply` for its journal. Therefore, in the tool, the test searches only for `stage.apply`.
 #[test]
 fn only_one_module_passes_metadata_to_a_stage() {
     let callers: Vec<_> =

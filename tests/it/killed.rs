@@ -1,7 +1,7 @@
 //! Kills the programs at random moments while other processes use the same repository and store.
 //!
-//! The tests print the seeds of their random numbers, but the moments also depend on the speed of the machine, so the
-//! same seed may not repeat a failure.
+//! The tests print the seeds of their random numbers. However, the state in which a program is killed also depends on
+//! the speed of the machine, so the same seed may not reproduce a failure.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -1,5 +1,5 @@
-//! Tests of every limit. The client must accept a value that equals the limit, and must refuse a higher value with an
-//! error that names the limit.
+//! Tests of all [`Limits`] of the client. The client must accept a value that equals its limit, and must refuse a
+//! higher value with an error that names the limit.
 
 use lastmile_client::{Error as ClientError, Refusal};
 use lastmile_metadata::{ErrorKind, Limit, Limits};
@@ -29,8 +29,8 @@ fn with<T>(repository: &Repository, field: Field<T>, value: T) -> TestClient {
     client
 }
 
-/// Updates a client with the limit `field` set to `length`, which must succeed, and another client with a limit of one
-/// byte less, which must be refused. Returns the details of the refusal.
+/// Updates two clients. The first client has the limit `length` in `field`, and must succeed. The limit of the second
+/// client is one byte less, and this client must refuse a file. Returns the details of the refusal.
 fn too_long_by_one(repository: &Repository, length: usize, field: Field<u64>) -> (String, u64, Option<Limit>) {
     let length = length as u64;
     assert!(

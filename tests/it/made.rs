@@ -229,8 +229,8 @@ impl Attacker {
         }
         let signature = |key: &PrivateKey| json!({"keyid": keyid(key), "sig": hex::encode(key.sign(&text).unwrap())});
         let signatures: Vec<Value> = keys.into_iter().map(signature).collect();
-        // The file is not written as canonical JSON, which does not escape the line breaks in a PEM key and is then not
-        // valid JSON.
+        // Canonical JSON does not escape line breaks, so canonical JSON with a PEM key would not be valid JSON. The
+        // file is therefore written as ordinary JSON.
         serde_json::to_vec(&json!({"signatures": signatures, "signed": signed})).unwrap()
     }
 
@@ -267,8 +267,8 @@ impl Attacker {
         }
     }
 
-    /// Publishes the next version of `role`, in which `entry` is the entry for the role `listed`. Returns the entry for
-    /// the new version of `role`.
+    /// Publishes the next version of `role`, which lists the role `listed` with `entry`. Returns the entry with which
+    /// another role lists the new version of `role`.
     fn list(&self, role: &str, listed: &str, entry: Value) -> Value {
         self.write_next(role, |signed| signed["meta"][format!("{listed}.json")] = entry)
     }

@@ -14,10 +14,10 @@ const HOW: &str = "
   the root. Before the second `get`, the client has all files that the first `get` fetched. python-tuf and tuf-js are called as in
   their own examples (`tests/perf/`). tough reads the repository from the disk, which is faster than HTTP.
 * Unless a row names lastmile-repo, python-tuf generated the repository (`tests/perf/make.py`).
-* Where tuf-js or tough would take minutes, they have a short time limit. tuf-js is slow because it copies all earlier
+* tuf-js and tough have a short time limit in rows for which they would take minutes. tuf-js is slow because it copies all earlier
   targets for each target that it reads. tough is slow because it loads every bin.
-* The numbers of bytes include all bytes that the server sent, with headers. The server compresses metadata with gzip for clients
-  that accept gzip. For repositories of lastmile-repo, the server sends the files that lastmile-repo compressed.
+* Byte counts include everything that the server sent, with headers. The server compresses metadata with gzip for clients that
+  accept gzip. For repositories of lastmile-repo, the server sends the files that lastmile-repo compressed.
 * The slow network is a proxy on loopback that delays bytes by half a round trip in each direction. Opening a connection takes
   one more round trip. The measured refresh is the second one in the same process.
 * For the large target, `lastmile get` verifies the file, writes it to the disk and calls fsync. The other program in
@@ -37,11 +37,11 @@ pub(crate) struct Report {
     load_before: f64,
 }
 
-/// An explanation of the rows about bins in repositories made by `lastmile-repo`.
-const BINS: &str = "\nFor the rows about 16,384 succinct bins of lastmile-repo, the bars date from a time when the \
-snapshot listed only the versions of these bins. The snapshot now also lists the length and the hash of each bin. It \
-therefore has 2.15 MB instead of 0.5 MB, and hashes do not compress. lastmile-repo proposes at most 8,192 succinct \
-bins; [scale.md](scale.md) has the figures for this number.\n";
+/// The paragraph about the rows that measure repositories of `lastmile-repo` with bins.
+const BINS: &str = "\nSome rows measure repositories of lastmile-repo with 16,384 succinct bins. The bars of these \
+rows were set when the snapshot listed only the versions of the bins. The snapshot now also lists the length and the \
+hash of each bin. Its size is therefore 2.15 MB instead of 0.5 MB, and hashes do not compress. lastmile-repo proposes \
+at most 8,192 succinct bins; [scale.md](scale.md) has the figures for this number.\n";
 
 impl Report {
     pub(crate) fn new(load_before: f64) -> Self {
@@ -71,7 +71,7 @@ impl Report {
         let _ = writeln!(self.parts, "\n## {title}\n\n{introduction}\n");
     }
 
-    /// Adds a line to the section and prints it.
+    /// Adds a line to the current section and prints it.
     pub(crate) fn line(&mut self, text: &str) {
         say::line(text);
         let _ = writeln!(self.parts, "{text}");
@@ -104,12 +104,12 @@ impl Report {
         format!(
             "# Performance\n\n\
              This page is written by `cargo xtask bench --peers`. The release builds were measured on a machine with {cores} \
-             cores{memory}. All \
-             numbers come from one run, in which the programs ran alternately. Times are medians, or single measurements if \
-             they are marked \"(once)\". Memory is the highest value in any run of the program (values below 11 MB cannot be \
-             measured). A ratio is the value of the other program divided by the value of lastmile. The bar is the performance \
-             that lastmile must reach: for example, \"20× python-tuf\" requires a ratio of at least 20. Measure again on your \
-             own machine before you quote a number.{busy} [curves.md](curves.md) shows how the costs grow with the number of \
+             cores{memory}. All numbers come from one run, in which the programs ran alternately. Times are medians \
+             of several runs. A time marked \"(once)\" comes from a single run. Memory is the highest value in any \
+             run of the program (values below 11 MB cannot be measured). A ratio is the value of the other program \
+             divided by the value of lastmile. The bar is the performance that lastmile must reach: for example, \
+             \"20× python-tuf\" requires a ratio of at least 20. Measure again on your own machine before you quote a \
+             number.{busy} [curves.md](curves.md) shows how the costs grow with the number of \
              targets.\n\n## Side by side\n\n{}{BINS}{}{HOW}",
             self.table(),
             self.parts

@@ -26,7 +26,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// Creates a series with a single measurement, or with the error of the program.
+    /// Returns the result of a program that ran once: its measurement or its error.
     pub(crate) fn once(program: &'static str, value: Result<f64, String>) -> Self {
         let (values, failed) = match value {
             Ok(value) => (vec![value], None),
@@ -35,14 +35,14 @@ impl Series {
         Self { program, values, memory: 0.0, failed }
     }
 
-    /// Returns the median, or `None` if the program failed.
+    /// Returns the median of the values, or `None` if the program failed or did not run.
     pub(crate) fn median(&self) -> Option<f64> {
         let mut sorted = self.values.clone();
         sorted.sort_by(f64::total_cmp);
         sorted.get(sorted.len() / 2).copied().filter(|_| self.failed.is_none())
     }
 
-    /// Returns the text of the cell in the table.
+    /// Returns the text for this program in a row of the table.
     pub(crate) fn text(&self, unit: Unit) -> String {
         match (&self.failed, self.median()) {
             (Some(why), _) => why.clone(),
@@ -98,7 +98,7 @@ pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
 pub(crate) struct Bar {
     /// The description of the bar in the table.
     pub(crate) text: &'static str,
-    /// The other programs, each with the minimum ratio of its value to the value of lastmile.
+    /// Other programs and minimum ratios. A ratio is the value of the other program divided by the value of lastmile.
     pub(crate) ratios: &'static [(&'static str, f64)],
     /// The maximum value of lastmile.
     pub(crate) most: Option<f64>,

@@ -51,7 +51,7 @@ impl Server {
         Ok(Self { url: format!("http://{address}/"), address, log })
     }
 
-    /// Returns the requests since the last call, and clears the log.
+    /// Returns the log of the requests since the last call of this function, and clears it.
     pub(crate) fn take_log(&self) -> Log {
         std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -96,7 +96,7 @@ enum Body {
     Bytes(Vec<u8>),
 }
 
-/// Content encodings and the extensions of precompressed files.
+/// Content encodings, each with the file name extension of files that are compressed with it.
 const ENCODINGS: [(&str, &str); 2] = [("zstd", "zst"), ("gzip", "gz")];
 
 impl Answer {
@@ -134,7 +134,7 @@ impl Answer {
     fn send(self, mut stream: &TcpStream) -> io::Result<()> {
         stream.write_all(self.head.as_bytes())?;
         match self.body {
-            // On Linux, `io::copy` calls `sendfile` here.
+            // On Linux, `io::copy` calls `sendfile` here, so the server does not copy the file through its own memory.
             Body::File(mut file) => io::copy(&mut file, &mut stream).map(drop),
             Body::Bytes(bytes) => stream.write_all(&bytes),
         }

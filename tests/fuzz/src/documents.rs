@@ -78,8 +78,8 @@ pub(crate) fn canonical(input: &[u8]) {
     if let Ok(ours) = Json::parse(text) {
         let canonical = ours.canonical();
         let other = value.as_ref().expect("accepted input must be JSON");
-        // `written` returns `None` if there are floats, because `serde_json` reads integers that do not fit into 64
-        // bits as floats.
+        // `serde_json` reads integers that do not fit into 64 bits as floats. For input with such an integer, `written`
+        // returns `None`, and there is no second form to compare with.
         if let Some(other) = written(other) {
             assert_eq!(canonical, other, "both canonical forms must be equal");
         }
@@ -134,9 +134,9 @@ pub(crate) fn key_seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Checks that a parsed key stays the same when it is written and parsed again, and that verifying a message in parts
-/// gives the same results as verifying it at once. Each input is a key type, the length of a signature, the signature,
-/// and the text of a public key.
+/// Checks that a parsed key stays the same when it is written and parsed again. Also checks that verifying a message in
+/// parts gives the same results as verifying the whole message in one call. Each input is a key type, the length of a
+/// signature, the signature, and the text of a public key.
 pub(crate) fn keys(input: &[u8]) {
     const KINDS: [(&str, &str); 8] = [
         ("ed25519", "ed25519"),

@@ -57,8 +57,9 @@ pub(crate) fn name_seeds() -> Vec<Vec<u8>> {
     seeds.map(|seed| seed.as_bytes().to_vec()).to_vec()
 }
 
-/// Checks that different role names have different file names, that different target paths have different URLs, and
-/// that none of them leads outside the folder. Each input is one name, a zero byte and another name.
+/// Checks that different role names have different file names, and that different target paths have different URLs.
+/// Also checks that no file name and no URL leads outside the folder of the repository. Each input is one name, a zero
+/// byte and another name.
 pub(crate) fn names(input: &[u8]) {
     let Some((one, other)) = two(input) else { return };
     if let (Ok(role), Ok(second)) = (RoleName::delegated(one), RoleName::delegated(other)) {

@@ -35,8 +35,8 @@ fn good() -> MemoryStore {
 }
 
 /// Returns the seeds. Each input is a sequence of files. A file is written as its index in [`files`], its length in two
-/// bytes, and its content. The highest bit of the first byte selects the store to which the files are written: an empty
-/// store, or, if the bit is not set, the store from [`good`].
+/// bytes, and its content. If the highest bit of the first byte is set, the files are written to an empty store.
+/// Otherwise, they are written to the store from [`good`].
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let store = good();
     let kept = files().map(|file| store.read(&file, u64::MAX).unwrap());

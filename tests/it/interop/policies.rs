@@ -1,5 +1,5 @@
-//! Tests that policies do not disturb clients of other projects, which do not support policies. These clients install a
-//! package that lastmile refuses because it has no evidence.
+//! Tests that a repository with policies works with clients of other projects, which do not support policies. These
+//! clients install a package that lastmile refuses because the package has no evidence.
 
 use lastmile_testkit::{Server, TestClient};
 

@@ -102,7 +102,7 @@ pub(crate) enum Answer {
     /// The client succeeded. The first field contains the trusted versions of root, timestamp, snapshot and targets.
     /// The second field contains the content of each requested target, or `None` if the client did not find the target.
     Fetched([u64; 4], Vec<Option<Vec<u8>>>),
-    /// The client failed. The fields are the name and the message of its error.
+    /// The client failed. The fields are the name and the message of the error.
     Refused(String, String),
 }
 

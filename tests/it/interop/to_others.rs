@@ -87,7 +87,7 @@ fn path_of(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Returns the expected answer of a client that was asked for `files` and then for `absent` targets that do not exist.
+/// Returns the expected answer of a client that searches for `files`, and then for `absent` targets that do not exist.
 fn holding(versions: [u64; 4], files: &[(&str, &str)], absent: usize) -> Answer {
     let found = files.iter().map(|(_, content)| Some(content.as_bytes().to_vec()));
     Answer::Fetched(versions, found.chain(std::iter::repeat_n(None, absent)).collect())

@@ -1,5 +1,5 @@
-//! Tests of `lastmile-repo status --listen`. The commands run in this process with a simulated clock. Whenever a command
-//! waits for its next check, a test scrapes its metrics and changes the repository.
+//! Tests of `lastmile-repo status --listen`. The commands run in this process with a simulated clock. Whenever a
+//! command waits for its next check, a test scrapes its metrics and changes the repository.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use super::outputs::{parsed, sample};
 use super::site::{Ran, Site, Written};
 
-/// What a test does after one of the checks. It gets the address of the server, and returns the days until the next check,
-/// or `None` to stop the command.
+/// A step of a test, which runs after one of the checks. The argument is the address of the server. The step returns
+/// the number of days until the next check, or `None` to stop the command.
 type AfterCheck<'a> = Box<dyn Fn(&str) -> Option<i64> + 'a>;
 
 /// Runs a command until one of the steps stops it.
@@ -32,7 +32,7 @@ fn run(site: &Rc<Site>, args: &[&str], steps: Vec<AfterCheck<'static>>) -> Ran {
     let world = World {
         now: Box::new(move || clock.get()),
         wait: Box::new(move |duration| {
-            // The first wait, before the first check, only installs signal handlers.
+            // Before the first check, the command waits for zero seconds, only to install signal handlers.
             if duration == Duration::ZERO {
                 return ControlFlow::Continue(());
             }
@@ -120,7 +120,7 @@ fn prometheus_scrapes_the_result_of_the_last_check_and_all_outputs_are_written()
             assert_eq!(sample(&found, "lastmile_state", &repository), Some(2.0));
             assert_eq!(sample(&found, "lastmile_problems", &problems), Some(1.0));
             last_check(&found, &repository, 8);
-            // A check that fails before any metadata is received.
+            // The next check must fail before it receives any metadata.
             site.network.fault(&format!("{METADATA}2.root.json"), NetworkFault::Reset);
             site.network.fault(&format!("{METADATA}timestamp.json"), NetworkFault::Reset);
             Some(0)

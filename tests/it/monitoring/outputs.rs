@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::site::{Ran, Site};
 
-/// The name of a role that tries to break out of each format.
+/// The name of a role that would inject text into each format if the name were not escaped.
 const HOSTILE: &str = "\"><img src=x onerror=\"document.title='hacked'\">;BEGIN:VALARM,\\n&amp;'} 1";
 
 /// Parses an output with Python.
@@ -153,7 +153,7 @@ fn a_role_with_two_delegating_roles_has_one_sample_and_one_event() {
     let metrics = parsed("prometheus", &metrics);
     let of_b = |sample: &&Value| sample[0] == "lastmile_role_version" && sample[1]["role"] == "b";
     assert_eq!(metrics["samples"].as_array().unwrap().iter().filter(of_b).count(), 1, "{metrics}");
-    // The events of root, targets, a and b.
+    // The calendar has one event each for root, targets, a and b.
     assert_eq!(parsed("calendar", &calendar)["events"].as_array().unwrap().len(), 4);
 }
 
@@ -179,7 +179,7 @@ fn a_calendar_is_read_by_another_implementation_and_its_events_move() {
     let moved = parsed("calendar", &file)["events"][1].clone();
     assert_eq!((&moved["uid"], &moved["sequence"]), (&events[1]["uid"], &json!(2)));
     assert_ne!(moved["start"], events[1]["start"]);
-    // Without the folder, its renewal periods are unknown, and the calendar uses the default ones.
+    // If the folder is missing, its renewal periods are unknown, so the calendar uses the default renewal periods.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     let without = site.path("without.ics");
     assert_eq!(site.run_elsewhere(&["status", &site.url(), "--calendar", &without]).status, ExitStatus::Done);
@@ -216,7 +216,7 @@ fn inode(file: &str) -> u64 {
     std::os::unix::fs::MetadataExt::ino(&fs::metadata(file).unwrap())
 }
 
-/// Prints a message even if the test passes.
+/// Prints a message to standard error.
 #[expect(clippy::print_stderr, reason = "the message must be visible in the output of the tests")]
 fn say(text: &str) {
     eprintln!("{text}");

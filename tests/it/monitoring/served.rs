@@ -50,7 +50,7 @@ fn the_pinned_root_and_the_folder_are_found_by_the_metadata_url() {
     assert_eq!(names, ["root", "timestamp", "snapshot", "targets"]);
     assert_eq!((&roles[0]["threshold"], &roles[0]["keys"].as_array().unwrap().len()), (&json!(2), &3));
     assert!(roles[1]["keys"][0]["uri"].as_str().unwrap().starts_with("file:keys/timestamp"));
-    // Without the folder, the command requests the pinned root from the URL, and knows of no private keys.
+    // If the folder is missing, the command requests the pinned root from the URL, and shows no URIs of private keys.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     site.network.forget_requests();
     let ran = site.run_elsewhere(&["status", &site.url(), "--json"]);
@@ -138,7 +138,7 @@ fn monitoring_learns_that_no_root_can_be_fetched() {
     assert!(written.contains("lastmile_up{repository=\"http://127.0.0.1:1/metadata/\"} 0"), "{written}");
     let ran = site.run_elsewhere(&[&check[..], &["--monitor"]].concat());
     assert_eq!(monitor_status(&ran), 2, "{ran:?}");
-    // Another URL serves the root, so only one mirror is missing.
+    // If another URL serves the root, the repository counts as up, and only the first mirror is reported.
     let ran = site.run_elsewhere(&["status", closed, &site.url(), "--root-sha256", &digest, "--json"]);
     assert_eq!((ran.json()["up"].clone(), ran.problems()), (json!(true), vec!["unreachable".to_owned()]), "{ran:?}");
 }
@@ -233,7 +233,7 @@ fn a_repository_that_went_back_since_the_last_look_is_reported_until_it_is_ahead
 /// A header with characters that chat services read as mark-up.
 const CACHE_STATUS: &str = "cdn; <!channel> <http://a|b> &amp; `@all` é";
 
-/// Starts a cache that answers with the files in `kept`, or, if a request bypasses caches, with the files in `origin`.
+/// Starts a cache that holds the files in `kept`. For requests that bypass caches, it sends the files in `origin`.
 fn cache(kept: &FakeNetwork, origin: &FakeNetwork) -> Server {
     let kept = kept.clone();
     let origin = origin.clone();
@@ -365,7 +365,7 @@ fn mirrors_that_serve_different_files_with_the_same_version_are_reported() {
     let ran = site.run(&["status", &site.url(), &url, "--json"]);
     assert_eq!(ran.problems(), [&forks[..], &["not-from-folder", "not-from-folder"]].concat(), "{ran:?}");
     assert_eq!(ran.json()["state"], "CRITICAL");
-    // Without the folder, the mirrors are still compared with each other.
+    // If the folder is missing, the command still compares the mirrors with each other.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     let ran = site.run_elsewhere(&["status", &site.url(), &url, "--json"]);
     assert_eq!(ran.problems(), forks, "{ran:?}");
@@ -388,7 +388,8 @@ fn delegated_roles_are_fetched_only_on_request() {
     assert_eq!(site.network.requests().iter().filter(|path| path.ends_with("team.json")).count(), 1);
 }
 
-/// Returns the lines that a command printed for people, without the random IDs of keys and the numbers of root keys.
+/// Returns the lines that a command printed for people. Key IDs, which are random, are replaced with `ID`, and the
+/// names of root keys, whose order varies, with `root-N`.
 fn shown(ran: &super::site::Ran) -> Vec<String> {
     let line = |line: &str| match line.strip_prefix("             ") {
         Some(key) => {
@@ -422,7 +423,7 @@ fn people_see_roles_keys_dates_and_problems() {
     ];
     assert_eq!((ran.status, shown(&ran)), (ExitStatus::Done, healthy.map(str::to_owned).to_vec()), "{ran:?}");
     assert_eq!(ran.stderr, format!("{url} serves a valid repository.\n"));
-    // Without the folder, neither private keys nor renewal periods are known.
+    // If the folder is missing, the command knows neither the private keys nor the renewal periods.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     site.days_pass(8);
     let ran = site.run_elsewhere(&["status", &url, "--within", "30"]);

@@ -54,7 +54,7 @@ fn a_statement_by_a_p384_key_is_accepted() {
     workshop.cosign(&cosign, &["import-key-pair", "--key", "p384.pem", "--output-key-prefix", "cosign"]).unwrap();
     workshop.cosign_signs_statement(&cosign, "cosign.key", "bundle.json", REVIEW);
     if workshop.cosign_verifies_statement(&cosign, "cosign.pub", "bundle.json", REVIEW).is_ok() {
-        say("cosign now accepts its own statements by P-384 keys");
+        say("cosign now accepts its own statements that are signed with P-384 keys");
     }
     assert_eq!(workshop.judge_statement("p384.pub", "bundle.json", REVIEW), Ok(()));
 }
@@ -69,7 +69,7 @@ fn a_statement_signed_with_ed25519ph_is_refused_by_both() {
     workshop.cosign(&cosign, &["import-key-pair", "--key", "ed25519.pem", "--output-key-prefix", "cosign"]).unwrap();
     workshop.cosign_signs_statement(&cosign, "cosign.key", "bundle.json", REVIEW);
     if workshop.cosign_verifies_statement(&cosign, "cosign.pub", "bundle.json", REVIEW).is_ok() {
-        say("cosign now accepts its own statements by Ed25519 keys");
+        say("cosign now accepts its own statements that are signed with Ed25519 keys");
         return;
     }
     let refusal = workshop.judge_statement("ed25519.pub", "bundle.json", REVIEW).unwrap_err();

@@ -199,7 +199,8 @@ fn every_verifier_accepts_good_bundles() {
 #[test]
 fn every_verifier_refuses_bad_bundles_and_wrong_expectations() {
     let mut refused = BAD.to_vec();
-    // Starting sigstore-python takes a second, so each sample is tested with only one wrong expectation.
+    // Starting sigstore-python takes a second, so each good bundle is tested either with a wrong subject or with a
+    // wrong issuer, but not with both.
     refused.extend(GOOD.iter().step_by(2).map(|sample| Sample { subject: "mallory@example.com", ..*sample }));
     refused.extend(GOOD.iter().skip(1).step_by(2).map(|sample| Sample { issuer: "https://example.com", ..*sample }));
     for sample in refused {

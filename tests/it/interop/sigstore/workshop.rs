@@ -39,7 +39,7 @@ pub(crate) fn debian(program: &str) -> Option<PathBuf> {
     Some(path)
 }
 
-/// Prints a message even if the test passes.
+/// Prints a message to standard error.
 #[expect(clippy::print_stderr, reason = "the message must be visible in the output of the tests")]
 pub(crate) fn say(text: &str) {
     eprintln!("{text}");
@@ -74,7 +74,7 @@ impl Workshop {
         fs::read(self.path(name)).unwrap()
     }
 
-    /// Changes the byte of a file at the position `at`.
+    /// Flips a bit of the byte at the position `at` of a file.
     pub(crate) fn damage(&self, name: &str, at: usize) {
         let mut content = self.read(name);
         content[at] ^= 1;
