@@ -1,4 +1,4 @@
-//! Tests that run the programs as one user with the files of another user.
+//! Tests in which one user runs the programs with files that belong to another user.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;

@@ -19,7 +19,7 @@ const EVIDENCE: &str = "app/1.tar.intoto.jsonl";
 pub(crate) const CONTENT: &[u8] = b"the package";
 const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The requests of a refresh if nothing has changed.
+/// The requests that a refresh sends if nothing has changed.
 const REFRESH: [&str; 2] = ["metadata/2.root.json", "metadata/timestamp.json"];
 
 /// Returns a policy with the keys `a` and `b` as signers, and with the rules `rules`.
@@ -112,7 +112,7 @@ fn refusal_in<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {
     }
 }
 
-/// Returns the text that says what was found instead of the required evidence.
+/// Returns the part of a refusal that says what was found instead of the required evidence.
 fn found(refusal: Refusal) -> String {
     match refusal {
         Refusal::Policy(refused) => refused.found,

@@ -31,13 +31,14 @@ enum How {
 
 use How::{Key, OnlyKey, Private, Root};
 
-/// Trusted roots in `attest/tests/fixtures`. Any other name of a trusted root refers to a file in the package.
+/// The names of the trusted roots in `attest/tests/fixtures`. All other names refer to files in the package that
+/// contains the bundle.
 const PUBLIC: &str = "public-root.json";
 const STAGING: &str = "staging-root.json";
 const GITHUB: &str = "github-root.json";
 
-/// The bundles in a folder: the path, how the bundle is verified, and the reason for the refusal, or "" if the bundle
-/// is accepted.
+/// The bundles in a folder. Each element contains the path of a bundle, how the bundle is verified, and the reason for
+/// its refusal. The reason is "" if the bundle is accepted.
 type Cases = &'static [(&'static str, How, &'static str)];
 
 const NO_ISSUER: &str = "the certificate names no issuer";
@@ -57,7 +58,7 @@ const VERIFY: Cases = &[
     ("bundles/dsse-2sigs.sigstore.json", Root(PUBLIC), "the envelope has 2 signatures"),
     // lastmile requires a proof of inclusion. The oldest bundles have only the log's promise of inclusion.
     ("bundles/dsse.sigstore.json", Root(PUBLIC), "`tlogEntries` has no `inclusionProof`"),
-    // A policy compares the issuer, but the certificates of GitHub's release attestations name no issuer.
+    // A policy checks the OIDC issuer, but the certificates of GitHub's release attestations do not contain one.
     ("bundles/github-private-attestation.sigstore.json", Private(GITHUB), NO_ISSUER),
     // A policy can match only URIs and email addresses. Other projects also accept other types of names.
     ("bundles/othername.sigstore.json", Root("trusted_roots/scaffolding.json"), "neither a URI nor an email address"),

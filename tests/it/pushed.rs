@@ -1,5 +1,6 @@
-//! Two machines, each with a clone of a repository, publish to one destination at the same time while publishers are
-//! killed at random moments. The destination is a folder, a folder at an SSH server, or an S3 bucket.
+//! Tests with two machines, each with a clone of a repository. Publishers on both machines push to one destination at
+//! the same time, and are killed at random moments. The destination is a folder, a folder on an SSH server, or an S3
+//! bucket.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,10 +20,10 @@ use crate::servers::site::Site;
 use crate::servers::sshd::Server;
 use crate::servers::wire::get;
 
-/// The time limit for all publishers, after the last of them was killed.
+/// The time limit for all publishers, counted from the end of [`Scene::killing`].
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// A destination, and what happens there.
+/// A destination, and the publishers that push to it.
 struct Scene<'a> {
     /// The options of the first push.
     to: Vec<String>,
@@ -34,7 +35,7 @@ struct Scene<'a> {
     read: &'a dyn Fn(&str) -> Option<Vec<u8>>,
     /// The number of publishers on each machine.
     publishers: usize,
-    /// The time after which publishers are no longer killed, so that the test ends.
+    /// The time during which publishers are killed. Afterwards, they can finish, so that the test ends.
     killing: Duration,
 }
 
@@ -80,7 +81,8 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-/// Plays a scene whose destination is the folder `site` below `folder`. `to` is the text before its path in `--to`.
+/// Like [`play`], but the destination is the folder `site` below `folder`. The value of `--to` is `to`, followed by the
+/// path of the destination.
 fn play_in_folder(
     folder: &TempDir,
     to: &str,
@@ -131,7 +133,8 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_in_s3() {
     eprintln!("{}", play(&tempfile::tempdir().unwrap(), &scene));
 }
 
-/// Runs all publishers, and checks that no release is lost and that no served snapshot changes. Returns a summary.
+/// Runs all publishers of `scene`, and checks that no release is lost and that no served snapshot changes. Returns a
+/// summary.
 fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
     let machine = |name| Machine { folder: folder.path().join(name), environment: &scene.environment };
     let first = machine("first");
@@ -139,7 +142,7 @@ fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
     first.run(&["init", "--unencrypted-keys", "--threshold", "root=1"]);
     let to = scene.to.iter().map(String::as_str);
     first.run(&iter::once("push").chain(to).collect::<Vec<_>>());
-    // Others soon take over the lock of a killed publisher.
+    // With a short lock duration, other publishers soon take over the lock of a killed publisher.
     let config = first.folder.join("config.toml");
     let text = fs::read_to_string(&config).unwrap();
     fs::write(&config, text.replace("url = \"s", "lease-seconds = 2\nurl = \"s")).unwrap();
@@ -206,7 +209,7 @@ fn publish(machine: &Machine<'_>, number: usize, folder: &Path, kills: &AtomicUs
                 break;
             }
             if said.contains("error:") {
-                // The destination or the folder was busy for too long, or another machine was always faster.
+                // Other publishers held a lock for too long, or changed the destination each time it was read.
                 let is_busy = said.contains("another process") || said.contains("changed while it was being read");
                 assert!(is_busy, "publisher {number}: {arguments:?}: {said}");
             } else {

@@ -332,7 +332,7 @@ fn g_3_1_2_1_delegated_metadata_of_any_depth_is_in_one_folder() {
     let client = TestClient::new(&repository);
     client.find("x").unwrap();
     assert_eq!(repository.network().requests()[4..], ["metadata/1.a.json", "metadata/1.b.json"]);
-    // Only keys listed by the direct delegator count, not the keys of the top-level targets or of the root.
+    // Only keys listed by the direct delegator count, not the keys of the top-level targets role or of the root.
     repository.set_signers("b", &["targets", "root-1", "root-2"].map(TestKey::new));
     repository.publish(&["b"]);
     assert!(matches!(refused(client.find("x")).kind, ErrorKind::ThresholdNotMet { valid: 0, .. }));

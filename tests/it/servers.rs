@@ -1,5 +1,5 @@
-//! Tests the settings in docs/serving.md, which the tests read from that page, with nginx, Caddy, an S3 server and an
-//! emulator of Azure Blob Storage.
+//! Tests the settings in docs/serving.md with nginx, Caddy, an S3 server and an emulator of Azure Blob Storage. The
+//! tests read the settings from that page.
 //!
 //! `cargo xtask setup` installs the servers.
 
@@ -22,7 +22,7 @@ pub(crate) mod wire;
 use site::{Site, TARGETS, replaced};
 use wire::{encoded, get};
 
-/// The endings of the metadata file names. In URLs, the name of the role `team ö+` must be percent-encoded.
+/// The endings of the metadata file names. They include the role `team ö+`, whose name must be percent-encoded in URLs.
 const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".team ö+.json", "timestamp.json"];
 
 /// A text that each private key file contains. No response of the server may contain it.

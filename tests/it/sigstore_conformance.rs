@@ -53,7 +53,7 @@ fn everything_else_is_exit_code_1() {
         [CUSTOM_ISSUER, &identity(&with_star, ISSUER), &[DIGEST]].concat(),
         [CUSTOM_ISSUER, &exact, &["--staging", DIGEST]].concat(),
         [CUSTOM_ISSUER, &exact, &[&other_digest]].concat(),
-        // A digest of another length is taken for a file name.
+        // A digest of the wrong length is treated as a file name.
         [CUSTOM_ISSUER, &exact, &["sha256:afa27b44"]].concat(),
         [CUSTOM_ISSUER, &["--certificate-identity", SUBJECT, DIGEST]].concat(),
         [CUSTOM_ISSUER, &["--key", "key.pub", DIGEST]].concat(),

@@ -1,4 +1,4 @@
-//! A team releases with its own key, on a machine that has few other keys or none.
+//! Tests of releases by a team, on a machine that has the team's key, and either the online keys or no other key.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// The seconds of a day.
+/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
 /// The exit status of a change that is not published, because signatures are missing.
@@ -68,7 +68,7 @@ impl Machine {
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// Makes a new folder `name` with a copy of the folder that the message `said` names.
+    /// Copies the folder that is named in the message `said` to the new folder `name`.
     fn receive(&self, name: &str, said: &str) {
         let line = said.lines().find(|line| line.contains("opy") && line.contains("/staged")).unwrap();
         let folder =
@@ -77,16 +77,16 @@ impl Machine {
     }
 }
 
-/// The machines of a company, and the place that serves its repository.
+/// The folder of a company. It contains the machines and the folder `www`, from which clients read the repository.
 struct Company {
     folder: TempDir,
     now: u64,
 }
 
 impl Company {
-    /// Creates a company in which the owner publishes a repository with the role `team-a` at the destination `www`.
-    /// The key of `team-a` is on the machine of the team. Everything happens four days ago, so the timestamp is due for
-    /// renewal.
+    /// Creates a company in which the owner publishes a repository with the role `team-a` at the destination `www`. The
+    /// key of `team-a` is on the machine of the team. The clocks of the machines are four days behind, so the timestamp
+    /// is due for renewal.
     fn new() -> (Company, Machine, Machine) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 4 * DAY;
         let company = Company { folder: tempfile::tempdir().unwrap(), now };
@@ -98,7 +98,8 @@ impl Company {
         company.pull(&team);
         team.succeed("lastmile-repo key allow -C packages private/team-a.pem");
 
-        // The delegation needs a signature of the team, so the change passes to the team and back.
+        // The delegation needs the team's signature, so the owner sends the change to the team, and the team sends it
+        // back.
         copy(&team.path("private/team-a.pub"), &owner.path("team-a.pub"));
         let said = owner.pend("lastmile-repo delegate -C packages team-a --paths team-a/* --key team-a.pub");
         team.receive("delegation", &said);
@@ -225,11 +226,12 @@ fn a_team_with_only_its_own_key_hands_its_releases_to_the_machine_with_the_onlin
     let (status, said) = server.run("lastmile-repo publish -C packages --from incoming --push");
     assert!(status == 1 && said.contains("has been published since"), "{status} {said}");
 
-    // The next release needs one command on the machine of the team, too.
+    // The next release, like the first, needs only one command on the team's machine.
     team.write("lib", "team-a/lib");
     let said = team.pend("lastmile-repo add -C packages lib --role team-a --under team-a --catch-up");
     server.receive("next", &said);
-    // No key signs a document from another machine before `sign` has shown it.
+    // `publish` does not use the team's key to sign a document from another machine. Only `sign` does, after it has
+    // shown the document.
     team.receive("forged", &said);
     let document = team.path("forged/team-a.json");
     let text = fs::read_to_string(&document).unwrap();
@@ -263,8 +265,8 @@ fn a_change_that_needs_two_signers_passes_from_machine_to_machine() {
     owner.pend("lastmile-repo publish -C packages --from from-team");
     owner.succeed("lastmile-repo publish -C packages --from from-second --push");
 
-    // A release passes from the first signer to the second one, and then to the machine with the online keys. An
-    // independent pending change of the owner neither prevents nor joins the release.
+    // A release passes from the first signer to the second one, and then to the machine with the online keys. The owner
+    // has another pending change, which neither blocks the release nor is published with it.
     team.write("app", "both/app");
     let said = team.pend("lastmile-repo add -C packages app --role both --under both --catch-up");
     second.succeed("lastmile-repo pull -C packages --adopt");

@@ -29,10 +29,10 @@ import tree_sitter_rust
 PACKAGES = ["metadata", "attest", "client", "repo-tool", "random", "fuzz", "tests"]
 # The packages with changes.
 CHANGED = ["metadata", "attest", "client"]
-# These tests take a long time, or they read the sources and fail in the copy.
+# These tests take a long time, or they read the sources and therefore fail in the mutated copy.
 SKIPPED = ("interop::", "servers::", "cli::", "conformance::", "invariants::", "coverage::", "attacks::", "examples::")
 WORKERS = int(os.environ.get("WORKERS", "2"))
-# Paths for the crate without std, which does not have these names in its prelude.
+# Full paths of names that are not in the prelude of a `no_std` crate.
 PATHS = {
     r"\bvec!\[": "alloc::vec![",
     r"\bVec::": "alloc::vec::Vec::",
@@ -41,8 +41,8 @@ PATHS = {
     r"\bArc::": "alloc::sync::Arc::",
     r"\.to_owned\(\)": ".into()",
 }
-# Fields that mutants delete, with code that switches between the original value and the value from the base of the
-# struct expression (`..base`).
+# Replacements for the fields that mutants delete. If the mutant is on (`ON`), the field has the value from the base of
+# the struct expression (`..base`). Otherwise, it has the original value.
 FIELDS = {
     "lost": "lost: !ON",
     "is_canonical": "is_canonical: !ON || self.is_canonical",
@@ -94,7 +94,7 @@ parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_rust.language()))
 def mutants_of(project):
     """Returns the mutants that cargo-mutants lists, numbered from 1."""
     listed = subprocess.run(["cargo", "mutants", "--list", "--json"], cwd=project, stdout=subprocess.PIPE, check=True)
-    # cargo-mutants also lists the excluded mutants of fields.
+    # `cargo mutants --list` ignores `exclude_re` for mutants that delete a field.
     excluded = tomllib.loads((project / ".cargo/mutants.toml").read_text())["exclude_re"]
     mutants = [
         mutant for mutant in json.loads(listed.stdout) if not any(re.search(one, mutant["name"]) for one in excluded)
@@ -207,7 +207,8 @@ class Source:
             new = FIELDS[re.search(r"delete field (\w+)", mutant["name"])[1]].replace("ON", self.on(mutant))
             return marked(mutant, new) + ("," if out.endswith(",") else "")
         if mutants[0][0]["genre"] == "FnValue":
-            # The type must stay the same, so a mutant takes no items of the original iterator, and may append one.
+            # The type of the iterator must not depend on the mutant, so a mutant takes no items from the original
+            # iterator. If the replacement has one item, the mutant appends it.
             none = " || ".join(self.on(mutant) for mutant, _, _ in mutants)
             out = f"let all = {{{out}}}; all.take(if {none} {{ 0 }} else {{ usize::MAX }})"
             for mutant, _, _ in mutants:

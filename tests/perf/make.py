@@ -99,7 +99,7 @@ class Maker:
             self.write(f"1.{name}.json", self.role(listed))
         self.write("1.targets.json", self.role([], delegations))
         meta = {f"{name}.json": MetaFile(1) for name in [*names, "targets"]}
-        # The second state has a new target in one bin.
+        # Version 2 of the repository has a new target in one bin.
         new = "project-new-1.0.0.tar.gz"
         bin = self.bin_of(new, bits)
         self.write(f"2.{names[bin]}.json", self.role([*held[bin], self.listing(new, True)], version=2))

@@ -1,4 +1,4 @@
-//! A repository that `lastmile-repo` made, a server for its files, and the environment of its maintainer.
+//! A repository that `lastmile-repo` made, a server for its files, and the home directory of its maintainer.
 
 use std::ffi::OsString;
 use std::fs;
@@ -107,7 +107,7 @@ impl Site {
         self.now += TimeDelta::days(days);
     }
 
-    /// Copies the metadata in the folder to the server.
+    /// Copies the repository's metadata to the server.
     pub(super) fn upload(&self) {
         copy_to(&self.dir(), &self.network);
     }
@@ -116,7 +116,7 @@ impl Site {
         self.run_in(self.dir(), args)
     }
 
-    /// Runs a command whose repository is the folder `dir`.
+    /// Runs a command for the repository in the folder `dir`.
     pub(super) fn run_in(&self, dir: PathBuf, args: &[&str]) -> Ran {
         let stdout = Written::default();
         let stderr = Written::default();
@@ -131,7 +131,7 @@ impl Site {
         Ran { status, stdout: stdout.text(), stderr: stderr.text() }
     }
 
-    /// Runs a command from a folder that is not a repository.
+    /// Runs a command for a folder that is not a repository.
     pub(super) fn run_elsewhere(&self, args: &[&str]) -> Ran {
         self.run_in(self.folder.path().to_path_buf(), args)
     }
@@ -142,7 +142,7 @@ impl Site {
         assert_eq!(ran.status, ExitStatus::Done, "{args:?}: {ran:?}");
     }
 
-    /// Publishes a file in the folder, without uploading it.
+    /// Publishes a new target in the repository, but does not upload the new metadata.
     pub(super) fn add(&self, name: &str) {
         let file = self.path("file");
         fs::write(&file, name).unwrap();

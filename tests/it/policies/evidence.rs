@@ -165,7 +165,7 @@ fn c_8_evidence_that_is_too_long_is_not_requested_and_does_not_count() {
     let refused = found(refusal(&client, &repository));
     assert_eq!(refused, format!("{EVIDENCE}: the evidence has 4194305 bytes, expected at most 4194304"));
     assert!(!repository.network().requests().contains(&repository.target_location(EVIDENCE, &long)));
-    // The package's other evidence still counts.
+    // Evidence in another file still counts.
     repository.add_target("targets", "app/1.tar.2.intoto.jsonl", envelope("a", CONTENT, SIGN).as_bytes());
     let evidence = json!({ "lastmile": { "evidence": [EVIDENCE, "app/1.tar.2.intoto.jsonl"] } });
     repository.signed("targets")["targets"][PACKAGE]["custom"] = evidence;

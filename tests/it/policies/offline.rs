@@ -1,4 +1,4 @@
-//! Tests that the client can check packages again without a network, with the stored evidence.
+//! Tests that a client with stored evidence can check packages again without a network.
 
 use lastmile_client::{DirectoryStore, Error, Session};
 use lastmile_testkit::{Repository, TestClient};

@@ -16,8 +16,8 @@ struct Sample {
     root: &'static str,
     issuer: &'static str,
     subject: &'static str,
-    /// The members of the policy's rule in TOML, without its name and paths. If the policy has a builder, the builder's
-    /// section follows.
+    /// The policy's rule in TOML, without the name and the paths of the rule. For provenance, the section of the
+    /// builder follows.
     rule: &'static str,
     /// The required evidence, as errors describe it.
     wanted: &'static str,
@@ -43,7 +43,8 @@ const PROVENANCE: Sample = Sample {
     wanted: "provenance",
 };
 
-/// A person's signature over a file, recorded in Rekor v2 by the staging instance, with a timestamp.
+/// A person's signature over a file, with an RFC 3161 timestamp. The staging instance recorded the signature in Rekor
+/// v2.
 const SIGNATURE: Sample = Sample {
     name: "rekor-v2-file",
     root: "staging-root.json",
@@ -53,7 +54,8 @@ const SIGNATURE: Sample = Sample {
     wanted: "a signature by author",
 };
 
-/// A person's signature over a file, recorded in Rekor v1 by the public instance, with a timestamp.
+/// A person's signature over a file, with an RFC 3161 timestamp. The public instance recorded the signature in Rekor
+/// v1.
 const TWO_TIMES: Sample = Sample {
     name: "two-times",
     root: "public-root.json",
@@ -160,9 +162,9 @@ impl Home {
         self.run("lastmile", &["get", &format!("{}.txt", self.sample.name), "--output", "out"])
     }
 
-    /// Publishes a policy in which `replaced` is replaced with `replacement`, and checks that the client refuses the
-    /// package. `lastmile-repo` publishes such a policy only with `--even-so`. Afterwards, publishes the sample's
-    /// original policy again.
+    /// Publishes the sample's policy with `replaced` changed to `replacement`, and checks that the client refuses the
+    /// package. The package violates this policy, so `lastmile-repo` publishes it only with `--even-so`. Finally,
+    /// publishes the original policy again.
     fn refuses_under(&self, [replaced, replacement]: [&str; 2], found: &str) {
         let policy = self.sample.policy();
         assert!(policy.contains(replaced), "{replaced}");

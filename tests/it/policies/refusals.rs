@@ -85,7 +85,8 @@ fn c_44_a_rule_of_an_unknown_kind_needs_a_newer_lastmile() {
     let client = TestClient::new(&repository);
     let found = found(refusal(&client, &repository));
     assert!(found.contains("horoscope") && found.contains("needs a newer lastmile"), "{found}");
-    // With the member `upgrade`, even a client that does not know this kind of rule may install the package.
+    // A client that does not know a kind of rule may still install the packages that the policy's member `upgrade`
+    // lists.
     repository.signed("targets")["x-lastmile-policy"]["upgrade"] = json!([PACKAGE]);
     repository.publish(&["targets"]);
     assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
@@ -121,8 +122,8 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths("team", &["app/*"]));
     set_policy(&mut repository, "targets", policy(&[signature_by("a")]));
-    // The policy of the delegated role contains a signer and a rule that have the same names as in the policy of its
-    // delegator. This rule excludes the package.
+    // Both policies contain a signer `a` and a rule `signed-by-a`. In the policy of the delegated role, the signer has
+    // another key, and the rule excludes the package.
     let mut rule = signature_by("a");
     rule["except"] = json!([PACKAGE]);
     let mut child = policy(&[rule, signature_by("b")]);
@@ -143,8 +144,8 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
 
 #[test]
 fn c_43_the_chain_that_the_search_follows_decides() {
-    // Two roles list the package. The search ends at the first of these roles, so the policy of the second role, which
-    // the evidence would satisfy, does not apply.
+    // Two roles list the package. The evidence satisfies only the policy of `lax`. This policy does not apply, because
+    // the search ends at `strict`.
     let mut repository = Repository::new();
     for role in ["strict", "lax"] {
         repository.delegate("targets", &Delegation::paths(role, &["app/*"]));
@@ -192,9 +193,8 @@ fn an_exception_of_the_local_policy_is_reported_and_relaxes_no_check_of_tuf() {
     assert!(matches!(refusal_in(get_with(&client, &broken)), Refusal::Target { .. }));
 }
 
-/// Checks that the client refuses the package without an exception, and that with an exception, the client installs the
-/// package and reports the exception. Also checks that, even with the exception, the client makes all checks that TUF
-/// requires.
+/// Checks that the client refuses the package unless the local policy contains an exception for it. With the exception,
+/// the client must install the package, report the exception, and still make all checks that TUF requires.
 fn only_an_exception_allows(repository: &Repository, expected: &str) {
     let client = TestClient::new(repository);
     let exception = |paths: &str| json!({ "version": 1, "break-glass": [{ "paths": [paths], "reason": "incident 17", "until": "2030-01-02T00:00:00Z" }] });

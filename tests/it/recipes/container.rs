@@ -1,5 +1,5 @@
-//! Runs the command of docs/recipes/Containerfile as a container runtime does: as an unprivileged user and as the first
-//! process, with a read-only file system in which only the volumes can be written.
+//! Runs the command of docs/recipes/Containerfile as a container runtime does: as an unprivileged user, as the first
+//! process, and with a file system that is read-only except for the volumes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::run;
 use crate::cli::program;
 
-/// The seconds of a day.
+/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
 /// The folders of the host that the test mounts, each with its path in the container.
@@ -30,7 +30,7 @@ struct Definition {
     volumes: Vec<String>,
     entry_point: Vec<String>,
     command: Vec<String>,
-    /// The destination of the program in the image.
+    /// The path of the program in the image.
     program: String,
 }
 
@@ -73,7 +73,8 @@ impl Definition {
         let mut script = "mount --make-rprivate /\n".to_owned();
         let program = program("lastmile-repo");
         let program = program.to_str().unwrap();
-        // An empty file system hides the folders of the host. `programs` is outside them.
+        // Empty file systems hide some folders of the host. The program may be in one of these folders, so it is copied
+        // first.
         script += &format!("cp {program} {}/lastmile-repo\n", folder.display());
         script += "for folder in /srv /run /var/lib /usr/local/bin; do mount -t tmpfs -o mode=755 none $folder; done\n";
         for (name, to) in VOLUMES {
@@ -140,7 +141,7 @@ fn the_container_renews_and_pushes_with_a_read_only_file_system_and_stops_on_req
     let mut lines = BufReader::new(service.stdout.take().unwrap()).lines().map(Result::unwrap);
     lines.find(|line| line.starts_with("timestamp was renewed: version 2 expires")).expect("no renewal");
     lines.find(|line| line.starts_with("pushed timestamp version 2 to file:///srv/www/")).expect("no push");
-    // A runtime stops a container with SIGTERM to its first process.
+    // A container runtime stops a container by sending SIGTERM to the first process.
     let children = format!("/proc/{0}/task/{0}/children", service.id());
     let first = fs::read_to_string(children).unwrap();
     run(Command::new("kill").args(["-TERM", first.trim()]));

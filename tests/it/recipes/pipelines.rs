@@ -1,4 +1,5 @@
-//! Parses the pipelines in docs/recipes/README.md with PyYAML, and runs their commands with a folder as destination.
+//! Parses the pipelines in docs/recipes/README.md with PyYAML, and runs their commands with a folder as the
+//! destination.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use super::run;
 use crate::cli::program;
 
-/// The seconds of a day.
+/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
 /// The arguments that name the destination in the recipes.
@@ -25,7 +26,7 @@ fn pipeline(heading: &str) -> Value {
     let text = section.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
     let python = tests.join("../target/interop/s3-venv/bin/python");
     assert!(python.exists(), "{} is missing; run `cargo xtask setup`", python.display());
-    // YAML 1.1 reads the key `on` as a boolean, so the keys are written as text.
+    // YAML 1.1 reads the key `on` as a boolean. The conversion to JSON turns the key into a string.
     let script = "import json, sys, yaml; print(json.dumps(yaml.safe_load(sys.argv[1]), default=str))";
     serde_json::from_str(&run(Command::new(python).args(["-c", script, text]))).unwrap()
 }
@@ -59,7 +60,7 @@ impl Pushed {
         digest.split(' ').next().unwrap().to_owned()
     }
 
-    /// Returns a command that runs a script as a runner does, with the folder `www` as destination.
+    /// Returns a command that runs a script as a CI runner does, with the folder `www` as the destination.
     fn script(&self, script: &str) -> Command {
         let mut command = Command::new("bash");
         let path =

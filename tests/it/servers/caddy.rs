@@ -24,8 +24,8 @@ impl Caddy {
     }
 }
 
-/// Starts Caddy with the site in docs/serving.md, at `address` on a free port. `first` is added at the start of the
-/// site's settings.
+/// Starts Caddy with the site block in docs/serving.md, at `address` on a free port. The settings `first` are added at
+/// the start of the block.
 fn serve(site: &Site, address: &str, first: &str) -> (Caddy, u16) {
     let rooted = site.settings("caddyfile");
     let home = site.path("caddy");

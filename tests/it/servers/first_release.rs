@@ -1,5 +1,5 @@
-//! Tests every step from an empty folder to a release that an object store serves, a service renews and a monitoring
-//! system checks.
+//! Tests every step from an empty folder to a published release. An object store serves the release, a service renews
+//! the timestamp, and a monitoring system checks the repository.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

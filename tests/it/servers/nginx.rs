@@ -71,8 +71,8 @@ impl Nginx {
     }
 }
 
-/// Returns the server block from docs/serving.md, adapted to the repository of `site`, with the settings `first` added
-/// at its start.
+/// Returns the server block from docs/serving.md, adapted to the repository of `site`. The settings `first` are added
+/// at the start of the block.
 pub(super) fn server(site: &Site, first: &str) -> String {
     replaced(&site.settings("nginx"), "server {", &format!("server {{\n{first}"))
 }

@@ -13,11 +13,11 @@ use crate::cli::program;
 
 /// The account of the emulator.
 const ACCOUNT: &str = "devstoreaccount1";
-/// The key of the account, which every emulator has.
+/// The key of the account, which is the same in every emulator.
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-/// Another key.
+/// A key of no account.
 const WRONG_KEY: &str = "bm90IHRoZSBrZXkgb2YgdGhlIGFjY291bnQ=";
-/// The text before the address that the emulator prints.
+/// The text that the emulator prints before its address.
 const STARTED: &str = "Blob service successfully listens on ";
 
 /// The message if the emulator is not installed.
@@ -66,7 +66,7 @@ impl Container {
     }
 }
 
-/// Runs `lastmile-repo` in the folder `machine` of the site, which has its own configuration.
+/// Runs `lastmile-repo` in the folder `machine` of the site. Each machine has its own configuration.
 fn run_with(site: &Site, machine: &str, key: &str, arguments: &[&str]) -> Ran {
     let mut command = Command::new(program("lastmile-repo"));
     command.env_clear().env("HOME", site.path("")).env("LASTMILE_REPO_CONFIG", site.path(&format!("{machine}.toml")));
@@ -101,7 +101,7 @@ fn a_repository_is_pushed_to_azure_by_two_machines() {
     let ran = run(&site, "packages", &["push"]).done();
     assert_eq!(ran.json["sent"].as_array().unwrap().len(), 4, "{ran:?}");
 
-    // A second machine pulls the repository, and both publish.
+    // A second machine pulls the repository, and then both machines publish.
     fs::create_dir(site.path("copy")).unwrap();
     let root = "../packages/metadata/1.root.json";
     run(&site, "copy", &["pull", "--from", "az://packages/it", "--endpoint", &endpoint, "--root", root]).done();
@@ -133,7 +133,7 @@ fn a_lock_in_azure_is_respected() {
     };
     lock("another process");
     run(&site, "packages", &["push", "--wait", "0"]).failed("busy", "expires 600 seconds after its last renewal");
-    // The other process has released the lock.
+    // An empty holder means that the lock was released.
     lock("");
     run(&site, "packages", &["push", "--wait", "0"]).done();
 }

@@ -63,8 +63,8 @@ fn a_repository_is_pushed_to_s3_and_pulled_from_there() {
     let target = get(bucket.port, &encoded(&format!("packages/it/{}", site.target("index.html"))), &[]);
     assert_eq!((target.header("content-type"), target.header("cache-control")), ("application/octet-stream", ""));
 
-    // A release uploads only new files: the package, and the files of targets, snapshot and timestamp with two
-    // compressed copies each.
+    // A release uploads only new files: the package, and the files of targets, snapshot and timestamp, each with two
+    // compressed copies.
     site.release(&[("docs/news.txt", b"There is news.".as_slice())]);
     let before = requests(&site, "PUT");
     let ran = run(command(&site, &["push"])).done();
@@ -150,7 +150,7 @@ fn a_target_with_a_plain_name_is_sent_again_only_if_the_object_has_another_diges
         targets
     };
     assert_eq!(sent("beta"), [""; 0]);
-    // Another program has written the objects, without a digest and with a wrong one.
+    // Another program overwrites the objects: one without a digest, and one with a wrong digest.
     let copy = |name: &str| format!("aws s3 cp --only-show-errors ../{name} s3://packages/it/targets/{name}");
     bucket.run(&site, &copy("small"));
     bucket.run(&site, &format!("{} --metadata sha256={}", copy("large"), "0".repeat(64)));

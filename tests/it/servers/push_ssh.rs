@@ -15,7 +15,7 @@ use crate::cli::program;
 pub(super) struct Machine<'a> {
     pub(super) site: &'a Site,
     pub(super) server: &'a Server,
-    /// The folder of the repository, relative to that of the site.
+    /// The folder of the repository, relative to the site's folder.
     pub(super) folder: &'a str,
 }
 
@@ -46,7 +46,7 @@ pub(super) fn first<'a>(site: &'a Site, server: &'a Server) -> Machine<'a> {
     Machine { site, server, folder: "packages" }
 }
 
-/// Pulls the repository to a second machine, with the keys of the first one.
+/// Pulls the repository to a second machine, and copies the keys and `repo.toml` from the first machine.
 pub(super) fn second<'a>(site: &'a Site, server: &'a Server) -> Machine<'a> {
     fs::create_dir(site.path("copy")).unwrap();
     let machine = Machine { site, server, folder: "copy" };
@@ -97,13 +97,13 @@ fn a_repository_is_pushed_with_ssh_and_pulled_from_there() {
     entries.sort();
     assert_eq!(entries, [".lastmile-lock", "metadata", "targets"]);
 
-    // New files and folders have the modes that other programs give them.
+    // New files and folders have the same modes as those that ordinary programs create.
     fs::create_dir(site.path("ordinary")).unwrap();
     fs::write(site.path("ordinary/file"), "").unwrap();
     assert_eq!(mode(&site.path("www/it/targets")), mode(&site.path("ordinary")));
     assert_eq!(mode(&site.path("www/it/metadata/timestamp.json")), mode(&site.path("ordinary/file")));
 
-    // rsync finds no file of the destination that differs.
+    // rsync finds no difference between the destination and the repository.
     let mut compare = Command::new("rsync");
     compare.args(["-rcn", "--itemize-changes", "-e"]).arg(server.program());
     compare.arg(site.path("www/it/metadata")).arg(site.path("www/it/targets"));
@@ -139,7 +139,7 @@ fn two_machines_publish_in_turn_with_ssh() {
     assert_eq!(listed(&site, "first"), ["a", "b"]);
 }
 
-/// Returns the block with `mark` in docs/recipes/README.md.
+/// Returns the first code block in docs/recipes/README.md that contains `mark`.
 fn recipe(mark: &str) -> String {
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/recipes/README.md");
     let text = fs::read_to_string(page).unwrap();
@@ -158,7 +158,7 @@ fn the_recipe_with_an_account_that_is_restricted_to_sftp_is_sufficient() {
     fs::create_dir(site.path("www")).unwrap();
     let user = String::from_utf8(succeed(Command::new("id").arg("-un")).stdout).unwrap();
     let settings = replaced(&recipe("Match User"), "User packages", &format!("User {}", user.trim()));
-    // sshd refuses to change the root to a folder below one that everybody can write to, such as /tmp.
+    // sshd refuses a `ChrootDirectory` below a folder that all users can write to, such as /tmp.
     let settings = replaced(&settings, "  ChrootDirectory /srv\n", "");
     let settings = replaced(&settings, "-d /www", &format!("-d {}", site.path("www").display()));
     let keys = site.path("server/authorized");
@@ -225,7 +225,7 @@ fn the_messages_of_ssh_are_reported() {
     let config = fs::read_to_string(server.path("ssh_config")).unwrap();
     fs::write(server.path("ssh_config"), config.replace("HostName 127.0.0.1", "HostName 127.0.0.1\nPort 1")).unwrap();
     fails("Connection refused");
-    // A program that prints text instead of SFTP, like the start-up file of a shell.
+    // This program prints text instead of speaking SFTP, as a shell does if its start-up file prints text.
     fs::write(server.program(), "#!/bin/sh\necho Welcome to this server\nexec cat >/dev/null\n").unwrap();
     fails("the server sent a packet with the invalid length");
     fs::remove_file(server.program()).unwrap();
@@ -249,7 +249,7 @@ fn destinations_that_ssh_could_misunderstand_are_refused() {
         assert_eq!(ran.status, 2, "{ran:?}");
         assert!(ran.stderr.contains(text) && !ran.stderr.contains("secret"), "{ran:?}");
     }
-    // A folder whose name contains a colon is still possible.
+    // A path that contains a colon is accepted if it starts with `./`.
     machine.run(&["push", "--to", "./www:it"]).done();
 }
 

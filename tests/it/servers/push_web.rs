@@ -1,4 +1,4 @@
-//! Tests `lastmile-repo push` to the folder of nginx, with a cache in front of it, and to a checkout of GitHub Pages.
+//! Tests `lastmile-repo push` to a folder that nginx serves through a cache, and to a checkout of GitHub Pages.
 
 use std::fs;
 use std::path::Path;
@@ -24,7 +24,7 @@ server {
 }
 "#;
 
-/// Returns a command that runs `lastmile-repo` on the repository in the folder `machine`, with the configuration of this machine.
+/// Returns a command that runs `lastmile-repo` in the folder `machine`, with the configuration of this machine.
 fn command(site: &Site, machine: &str, line: &str) -> Command {
     let mut command = Command::new(program("lastmile-repo"));
     command.env("LASTMILE_REPO_CONFIG", site.path(&format!("{machine}.toml")));

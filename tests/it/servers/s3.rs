@@ -23,7 +23,7 @@ fn installed(name: &str) -> PathBuf {
     path
 }
 
-/// The text before the address that the server prints.
+/// The text that the server prints before its address.
 const STARTED: &str = "Running on ";
 
 /// An S3 server with the empty bucket `packages`.
@@ -69,7 +69,8 @@ impl Bucket {
         format!("http://127.0.0.1:{}/packages/", self.port)
     }
 
-    /// Checks the encoding, the type, the cache lifetime and the stored bytes of each metadata file.
+    /// Checks the type and the cache lifetime of each metadata file, and that the bucket has no compressed copy of it.
+    /// Returns the path, the content encoding and the stored bytes of each file.
     fn metadata(&self, site: &Site) -> Vec<(String, String, Vec<u8>)> {
         let answers = METADATA.map(|ending| {
             let path = site.metadata(ending);
@@ -87,8 +88,7 @@ impl Bucket {
     }
 }
 
-/// Returns the commands in docs/serving.md that copy to S3: the lines with a prompt and their continuation lines, in
-/// the block that contains `mark`.
+/// Returns the commands of the block in docs/serving.md that copies to S3 and contains `mark`, without the prompts.
 fn commands(mark: &str) -> String {
     let block = page("console").into_iter().find(|block| block.contains("s3://packages") && block.contains(mark));
     let block = block.unwrap_or_else(|| panic!("no block of the page copies to S3 with {mark}"));
@@ -105,8 +105,8 @@ fn targets_are_whole(site: &Site, bucket: &Bucket) {
     }
 }
 
-/// Copies the repository to S3 with the commands of the block in docs/serving.md that contains `mark`, publishes a
-/// release, and copies again. Calls `check` after each copy.
+/// Runs the commands that [`commands`] returns for `mark`, publishes a release, and runs the commands again. Calls
+/// `check` after each run.
 fn copied(mark: &str, check: impl Fn(&Site, &Bucket)) {
     let mut site = Site::new(&[]);
     let bucket = Bucket::new(&site);

@@ -65,7 +65,7 @@ impl Site {
         succeed(command.current_dir(self.path("packages")).args(arguments));
     }
 
-    /// Publishes `targets`, which are names and contents.
+    /// Publishes `targets`, a list of names and contents.
     pub(super) fn release(&mut self, targets: &[(&str, &[u8])]) {
         self.add(&[], targets);
     }
@@ -112,8 +112,8 @@ impl Site {
         fs::read(self.path("packages").join(path)).unwrap()
     }
 
-    /// Returns a command that runs `lastmile` with a separate state folder for each `client`, and without environment
-    /// variables for proxies and certificates.
+    /// Returns a command that runs `lastmile`. Each `client` has its own state folder. Environment variables for
+    /// proxies and certificates are removed.
     pub(super) fn client(&self, client: &str) -> Command {
         let mut command = direct(Command::new(program("lastmile")));
         command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", format!("state-{client}"));
@@ -128,8 +128,8 @@ impl Site {
         replaced(&blocks[0], "/srv/packages", self.path("packages").to_str().unwrap())
     }
 
-    /// Returns a command that runs `line`, a command line from docs/serving.md, in the site's folder with the built
-    /// programs.
+    /// Returns a command that runs a command line from docs/serving.md in the site's folder. The folder of the tested
+    /// programs is first in `PATH`.
     pub(super) fn shell(&self, line: &str) -> Command {
         let programs = program("lastmile-repo").parent().unwrap().to_str().unwrap().to_owned();
         let path = std::env::var("PATH").unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Tests pushes with SSH of which one process, or the server, is killed or stopped, and the lock of such a destination.
+//! Tests pushes over SSH during which a process of the client or of the server is killed or stopped. Also tests the
+//! lock at an SSH server.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -49,7 +50,7 @@ fn ended(child: Child) -> Ran {
     ran(child.wait_with_output().unwrap(), &[])
 }
 
-/// Returns the processes that a process has started, and those that they have started.
+/// Returns the descendants of a process: its children, their children, and so on.
 fn descendants(id: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
     let children: Vec<u32> = text.split_whitespace().map(|id| id.parse().unwrap()).collect();
@@ -92,7 +93,7 @@ fn a_lock_at_an_ssh_server_is_respected_and_an_abandoned_one_is_taken_over() {
     machine.push(&["--wait", "1"]).failed("busy", "another process is pushing");
     assert_eq!(names(&site, ""), [".lastmile-lock"]);
     lock(&site, 12, 1000);
-    // A file with a lower number, as a slow process leaves it behind.
+    // A slow process may leave behind a file with a lower number.
     lock(&site, 3, 600_000);
     let start = Instant::now();
     machine.push(&["--wait", "30"]).done();
@@ -122,7 +123,7 @@ fn a_push_with_ssh_continues_after_a_process_or_the_connection_was_killed() {
 
     let mut command = machine.command(&["push", "--wait", "30"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // The folder of the killed process goes away, and that of the new one appears.
+    // After the new process has taken over the lock, its folder replaces the folder of the killed process.
     let old = names(&site, ".lastmile-push");
     let is_new = || {
         let now = names(&site, ".lastmile-push");

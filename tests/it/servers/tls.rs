@@ -150,7 +150,7 @@ fn both_providers_of_cryptography_accept_the_right_server_and_refuse_the_wrong_o
 fn the_provider_that_the_application_passes_is_used() {
     let site = certified();
     let (_nginx, port) = secure(&site);
-    // A provider without signature algorithms cannot connect. The failure shows that the client uses the given
+    // A connection fails if the provider has no signature algorithms. The failure shows that the client uses the given
     // provider.
     let mut provider = ring::default_provider();
     provider.signature_verification_algorithms.mapping = &[];

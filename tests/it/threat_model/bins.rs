@@ -1,5 +1,5 @@
-//! Attacks with the stolen keys of bins. The snapshot lists the hashes of bins, unless the bins must be signed with
-//! both online keys, or an earlier version of lastmile-repo made the snapshot.
+//! Attacks with the stolen keys of bins. The snapshot usually lists the hashes of bins. It lists none if the bins must
+//! be signed with both online keys, or if an earlier version of lastmile-repo made the snapshot.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{METADATA, file_name, hash};

@@ -30,10 +30,11 @@ impl Attacker {
         &self.keys
     }
 
-    /// Serves a forged role that lists a malicious target, together with a forged snapshot and timestamp.
+    /// Serves a forged root, or a forged targets role that lists a malicious target. Also serves a forged snapshot and
+    /// a forged timestamp.
     pub(crate) fn attack(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let role = [Role::Targets, Role::A, Role::B, Role::Root][by as usize % 4];
-        // The difference between the forged and the honest versions.
+        // How much higher the forged version numbers are than the honest ones.
         let ahead = [1, 2, 1_000, 0][by as usize / 4 % 4];
         let overlay = &mut overlays[0];
         let evil = self.forge(honest, role, ahead, day, by / 16);
@@ -57,7 +58,8 @@ impl Attacker {
         self.show(overlay, &timestamp);
     }
 
-    /// Serves one forged document. If it lists other files, their versions may differ from the honest versions.
+    /// Serves one forged document. If the document lists other metadata files, the listed version numbers may differ
+    /// from the honest ones.
     pub(crate) fn forge_one(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let which = by as usize % overlays.len();
         let role = ROLES[by as usize / 2 % ROLES.len()];

@@ -8,8 +8,8 @@ use bytes::Bytes;
 use super::honest::Honest;
 use super::ledger::{ROLES, Role, file};
 
-/// Returns the shipped root, and the files of a repository on its first day, by name. The bits of `kind` select the
-/// features of the repository.
+/// Returns the shipped root and, by file name, all files of a repository on its first day. The bits of `kind` select
+/// the features of the repository.
 #[must_use]
 pub fn published(kind: u32) -> (Bytes, BTreeMap<String, Bytes>) {
     let honest = Honest::new(kind);

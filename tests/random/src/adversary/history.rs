@@ -7,8 +7,7 @@ use std::str::FromStr;
 
 use super::simulation::{Verdicts, simulate};
 
-/// The action of a step. The details of the action, such as the role, the key or the amount, depend on the number in
-/// the step.
+/// The action of a step. The number in the step determines the details of the action, such as the role or the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Publish,
@@ -96,7 +95,8 @@ impl History {
         })
     }
 
-    /// Shortens a failing history. The result still fails, but would pass if any one of its steps were removed.
+    /// Removes steps from a failing history until the removal of any other step would make it pass, and then simplifies
+    /// its numbers. The result still fails.
     #[must_use]
     pub fn shrunk(self) -> Self {
         let mut best = self;
@@ -121,7 +121,7 @@ impl History {
             best = simple;
         }
         for at in 0..best.steps.len() {
-            // Replace the number of the step with the first of these numbers with which the history still fails.
+            // Replace the number of the step with the first of these numbers that still makes the history fail.
             for by in (0..8).chain([best.steps[at].by & 0xff, best.steps[at].by & 0xffff]) {
                 simple = best.clone();
                 simple.steps[at].by = by;

@@ -79,7 +79,7 @@ impl Honest {
     }
 
     /// Publishes new versions of `roles` and of the timestamp, and of the snapshot if `roles` contains any role except
-    /// the timestamp. The keys in `outgoing`, which are about to be replaced, also sign the root and the targets roles.
+    /// the timestamp. The root and the targets roles are also signed with `outgoing`, the previous keys of the root.
     pub(crate) fn publish(&mut self, roles: &[Role], outgoing: &BTreeSet<Key>) {
         for role in [Role::Root, Role::B, Role::A, Role::Targets] {
             if roles.contains(&role) {
@@ -100,8 +100,9 @@ impl Honest {
         self.publish(&due, &BTreeSet::new());
     }
 
-    /// Replaces the keys of `roles` that are in `lost` with new keys, and sets the threshold if one is given. If a role
-    /// has no key in `lost` and no threshold is given, replaces the oldest key of the role.
+    /// Replaces the keys of `roles` that are in `lost` with new keys. If `threshold` is given, also sets the threshold
+    /// of the roles. Otherwise, replaces the oldest key of each role that has no key in `lost`. If a key of the second
+    /// delegation to B is in `lost`, replaces the keys of this delegation too.
     pub(crate) fn rotate(&mut self, roles: &[Role], lost: &BTreeSet<Key>, threshold: Option<usize>) {
         let outgoing = self.rings[Role::Root as usize].keys.clone();
         for role in roles {
@@ -151,7 +152,7 @@ impl Honest {
 
     /// Returns the entries for the package at `path` with the length `length`, and for its evidence.
     fn package(&self, path: &'static str, length: u64) -> Vec<(&'static str, Target)> {
-        // Most packages have all signatures.
+        // Most packages are signed by all signers.
         let bits = self.evidence.rotate_left(path.len() as u32);
         let signed = |(at, _): &(usize, Key)| bits & 7 < 4 || bits >> (3 + at) & 1 == 0;
         let signers = SIGNERS.into_iter().enumerate().filter(signed).map(|(_, key)| key).collect();

@@ -53,7 +53,7 @@ impl Role {
 pub(crate) struct Ring {
     pub(crate) keys: BTreeSet<Key>,
     pub(crate) threshold: usize,
-    /// `true` if each key is listed under two key IDs. Such a key still counts once.
+    /// `true` if each key is listed under two key IDs. Such a key still counts only once.
     pub(crate) aliased: bool,
 }
 
@@ -73,7 +73,8 @@ impl Ring {
 pub(crate) struct Delegation {
     pub(crate) to: Role,
     pub(crate) ring: Ring,
-    /// The folder whose paths `FOLDER/*` are delegated. `None` delegates the paths `*/*`.
+    /// The folder to which the delegation is restricted (`FOLDER/*`). If it is `None`, the delegation covers the paths
+    /// `*/*`.
     pub(crate) folder: Option<&'static str>,
     pub(crate) terminating: bool,
 }
@@ -266,7 +267,7 @@ pub(crate) fn file(signed: &str, canonical: &str, signers: &BTreeSet<Key>) -> By
     Bytes::from(format!(r#"{{"signatures":[{signatures}],"signed":{signed}}}"#))
 }
 
-/// Returns the SHA-256 in hexadecimal.
+/// Returns the SHA-256 digest of `bytes` in hexadecimal.
 pub(crate) fn hash(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
@@ -293,7 +294,7 @@ fn with_pair<T>(key: Key, work: impl FnOnce(&PrivateKey) -> T) -> T {
     PAIRS.with_borrow_mut(|pairs| work(pairs.entry(key).or_insert_with(make)))
 }
 
-/// Returns the public key as metadata lists it.
+/// Returns the public key in the form in which metadata lists it.
 pub(crate) fn public(key: Key) -> String {
     with_pair(key, |pair| pair.public_key().public())
 }
