@@ -15,8 +15,8 @@ use sha2::{Digest, Sha256};
 pub struct BundleCheck {
     /// Who must have signed.
     pub signer: ExpectedSigner,
-    /// The predicate type of the required attestation. `None` requires a signature: over the file itself, or over a
-    /// statement that counts as a signature.
+    /// The predicate type of the required attestation. `None` requires a signature instead: either over the file
+    /// itself, or over a statement that counts as a signature.
     pub attestation: Option<String>,
     /// The trusted root (`trusted_root.json`), which contains the keys of the logs, the timestamp authorities and the
     /// certificate authorities. Without a trusted root, a signature by a key needs no log entry.
@@ -38,7 +38,7 @@ pub enum ExpectedSigner {
 }
 
 impl BundleCheck {
-    /// Checks `evidence` for the file that has these hashes.
+    /// Checks whether `evidence` satisfies the policy for the file with these hashes.
     ///
     /// # Errors
     /// Returns the reason why the evidence does not satisfy the policy.
@@ -46,11 +46,12 @@ impl BundleCheck {
         self.judge_repeatedly(evidence, hashes, now, 1).map(drop)
     }
 
-    /// Checks `evidence` `rounds` times. Like a client that checks many packages, reads the policy and the trusted root
-    /// only once. Returns the time that the checks took, not counting the time for reading.
+    /// Checks `evidence` `rounds` times. Reads the policy and the trusted root only once, before the first check,
+    /// because a client that checks many packages does the same. Returns the time that the checks took, without the
+    /// time for reading.
     ///
     /// # Errors
-    /// The reason why the evidence does not satisfy the policy.
+    /// Returns the reason why the evidence does not satisfy the policy.
     pub fn judge_repeatedly(
         &self,
         evidence: &[u8],
@@ -104,8 +105,8 @@ impl BundleCheck {
     }
 }
 
-/// Returns the predicate type of the statement in a bundle, or `None` if the bundle contains a signature over a file.
-/// The result is not verified.
+/// Returns the predicate type of the statement in a bundle, or `None` if the bundle contains no statement, for example
+/// because it contains a signature over the file itself. The result is not verified.
 #[must_use]
 pub fn predicate_type(bundle: &[u8]) -> Option<String> {
     use base64::Engine as _;

@@ -42,7 +42,7 @@ pub fn verdict(name: &str, kind: ErrorKind) -> Error {
 ///
 /// # Panics
 ///
-/// Panics if `result` is a success or a different error.
+/// Panics if `result` is anything but an error about a malformed file.
 pub fn malformed<T>(result: Result<T, Error>) -> String {
     match result {
         Err(Error { kind: kind @ ErrorKind::Malformed { .. }, .. }) => kind.to_string(),
@@ -51,7 +51,7 @@ pub fn malformed<T>(result: Result<T, Error>) -> String {
     }
 }
 
-/// Parses `bytes` as the file of the top-level role of the type `R`.
+/// Parses `bytes` as the file of a top-level role, which `R` determines.
 ///
 /// # Errors
 ///
@@ -64,7 +64,7 @@ pub fn parse<R: Role>(bytes: Vec<u8>) -> Result<Envelope<R>, Error> {
 ///
 /// # Panics
 ///
-/// Panics if the newest root is invalid.
+/// Panics if the newest root is invalid or does not list the role.
 #[must_use]
 pub fn ring(repository: &Repository, name: &str) -> KeyRing {
     let root = parse::<Root>(repository.written("root")).expect("a root");
@@ -89,8 +89,8 @@ pub fn judge_bytes<R: Role>(repository: &Repository, name: &str, bytes: Vec<u8>)
     Envelope::<R>::parse(&role(name), bytes)?.verify(&role(name), &ring(repository, name))
 }
 
-/// Applies `edit` to a root document whose root role has one key and a threshold of 1, then signs the document with
-/// this key and verifies it with the keys that it lists.
+/// Applies `edit` to a root document, signs the document, and verifies it with the keys that it lists. Before `edit`,
+/// the root role has one key and a threshold of 1. This key signs the document.
 ///
 /// # Errors
 ///

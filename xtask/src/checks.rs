@@ -16,7 +16,8 @@ pub(crate) fn run(project: &Path) -> bool {
         if setup::run(project) { Outcome::Passed } else { Outcome::Failed("something is missing, see above".into()) }
     });
     lints(&mut steps, project);
-    // Build each crate alone. Otherwise, cargo would also enable the features that other crates of the workspace need.
+    // Check these crates without the rest of the workspace. Together with the other crates, cargo would also enable the
+    // features that those need.
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
@@ -82,8 +83,7 @@ const PUBLISHED: [&str; 9] = [
 const PACKAGED_FILES: [&str; 4] = ["Cargo.toml", "LICENSE-APACHE", "LICENSE-MIT", "README.md"];
 
 /// Packages the published crates. Fails if a dependency has no version, if a manifest is incomplete, or if a package
-/// lacks one of [`PACKAGED_FILES`]. Does not build the packages; `cargo package` without `--no-verify` builds them
-/// before a release.
+/// lacks one of [`PACKAGED_FILES`]. Does not build the packages; `cargo publish` builds them.
 fn package(project: &Path) -> Outcome {
     let mut missing = Vec::new();
     for name in PUBLISHED {
@@ -102,7 +102,8 @@ fn package(project: &Path) -> Outcome {
     status(&mut command)
 }
 
-/// Checks that AWS-LC is not a dependency of an application that enables the feature `ring`. Compiles nothing.
+/// Checks that `lastmile-client` with the feature `ring`, but without `aws-lc`, does not depend on AWS-LC. Compiles
+/// nothing.
 fn client_with_ring(project: &Path) -> Outcome {
     let arguments = ["tree", "--locked", "-p", "lastmile-client", "--no-default-features", "--features", "http,ring"];
     let mut tree = cargo(project, &arguments);

@@ -77,7 +77,7 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
     Outcome::NotChecked(format!("the counts were recorded on another system; {}", worse.join("; ")))
 }
 
-/// Builds the program that contains the loops, in the release profile, as for the shipped programs.
+/// Builds the program that contains the loops, with the release profile, which the shipped programs also use.
 fn build(project: &Path) -> Result<PathBuf, String> {
     let build = ["build", "--release", "--locked", "-p", "lastmile-perf", "--bin", "loops"];
     match status(&mut cargo(project, &build)) {
@@ -130,7 +130,8 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
 }
 
 /// Describes the properties of the system that affect the counts. They include the instructions that the processor
-/// supports, because libraries choose implementations at run time. Under valgrind, only AVX2 makes a difference.
+/// supports, because libraries choose implementations at run time. Of these instructions, only AVX2 changes the counts
+/// under valgrind.
 fn system() -> Result<String, String> {
     let first_line = |program: &str, argument: &str| {
         let text = run_quietly(Command::new(program).arg(argument))?.stdout;

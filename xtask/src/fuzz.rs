@@ -1,8 +1,8 @@
 //! `cargo xtask fuzz`: fuzzes the targets in `tests/fuzz` with libFuzzer and the stable compiler.
 //!
-//! The folder `fuzz/` also works with cargo-fuzz, but this command does not need cargo-fuzz: the stable compiler
-//! accepts the flags for coverage, and the crate `libfuzzer-sys` contains libFuzzer. Building that crate requires a C++
-//! compiler.
+//! The crate in `fuzz/`, which contains the fuzzer, also works with cargo-fuzz. This command does not need cargo-fuzz:
+//! the stable compiler accepts the flags for coverage, and the crate `libfuzzer-sys` contains libFuzzer. Building
+//! `libfuzzer-sys` requires a C++ compiler.
 
 use std::fs;
 use std::path::Path;
@@ -26,7 +26,7 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Parses `[--seconds N] [TARGET…]`. Returns `None` if the arguments have a different form.
+    /// Parses `[--seconds N] [TARGET…]`. Returns `None` if the arguments do not have this form.
     pub(crate) fn parse(words: &[&str]) -> Option<Self> {
         let (seconds, targets) = match words {
             ["--seconds", number, targets @ ..] => (number.parse().ok()?, targets),

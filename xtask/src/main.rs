@@ -33,18 +33,18 @@ usage: cargo xtask COMMAND
   bench --curves [--quick]
                  measure how costs grow with the number of targets, and write docs/curves.md
   bench --record
-                 count the instructions of the inner loops, and record the counts in tests/perf/instructions.txt;
-                 `test` compares later counts with them
+                 count the instructions of the loops in tests/perf, and record the counts in
+                 tests/perf/instructions.txt; `test` compares later counts with the recorded counts
   random         run 100,000 random sequences of actions by a client, a repository and an attacker
   fuzz [--seconds N] [TARGET…]
-                 fuzz the given targets, or all targets, for N seconds each [default: 600], and keep the corpora in
-                 fuzz/corpus
+                 fuzz the given targets, or all targets, for N seconds each [default: 600]; the inputs that reach new
+                 code are kept in fuzz/corpus for the next run
   mutants [FILE…]
                  change the code that makes decisions about trust, in the given files or in all files, and list the
                  changes that no test detects
   planted-bugs [NAME…]
-                 apply the given patches in tests/planted-bugs, or all of them, to a copy of the sources, one at a
-                 time, and check that the scenarios named in the patch fail";
+                 apply the given patches in tests/planted-bugs, or all of them, to a copy of the sources, one patch at
+                 a time, and check that the scenarios that the patch names fail";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();

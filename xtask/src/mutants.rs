@@ -1,7 +1,8 @@
 //! `cargo xtask mutants [FILE…]`: mutation testing of the code that makes decisions about trust.
 //!
-//! cargo-mutants lists the mutants. `.cargo/mutants.toml` excludes some of them; `tests/MUTANTS.md` gives the reasons.
-//! Building the mutants separately takes more than a day, so `tests/mutants/at_once.py` builds all of them at once.
+//! cargo-mutants lists the mutants, except those that `.cargo/mutants.toml` excludes; `tests/MUTANTS.md` gives the
+//! reasons for excluding individual mutants. Building the mutants separately takes more than a day, so
+//! `tests/mutants/at_once.py` builds all of them at once.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,8 +14,8 @@ use xtask::setup::{quiet, tree_sitter};
 /// The version of cargo-mutants for which `.cargo/mutants.toml` was written.
 const CARGO_MUTANTS: &str = "27.1.0";
 
-/// Searches for mutants that no test detects, in `files`, or in all files if `files` is empty. Returns `true` if every
-/// mutant is detected.
+/// Searches `files`, or all files if `files` is empty, for mutants that no test detects. Returns `true` if every mutant
+/// is detected.
 pub(crate) fn run(project: &Path, files: &[&str]) -> bool {
     if !is_installed(project) || !tree_sitter(project) {
         return false;
@@ -51,7 +52,8 @@ fn at_once(project: &Path, files: &[&str]) -> Command {
 
 #[cfg(test)]
 mod tests {
-    /// Returns the patterns in `.cargo/mutants.toml` that exclude individual mutants, without backslashes.
+    /// Returns the patterns in `.cargo/mutants.toml` that exclude individual mutants. Removes the backslashes, which
+    /// only escape characters.
     fn excluded() -> Vec<String> {
         let lines = include_str!("../../.cargo/mutants.toml").lines();
         let patterns = lines.filter_map(|line| line.trim().strip_prefix('\'')?.strip_suffix("$',"));

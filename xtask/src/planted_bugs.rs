@@ -21,8 +21,8 @@ struct PlantedBug {
     breaks: Vec<String>,
 }
 
-/// Applies the patches named in `wanted`, or all patches if `wanted` is empty, one at a time. Returns `true` if every
-/// scenario that a patch names failed with this patch.
+/// Applies the patches named in `wanted`, or all patches if `wanted` is empty, one at a time, and runs the scenarios
+/// that each patch names. Returns `true` if all these scenarios failed.
 pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     let started = Instant::now();
     let scratch = project.join("target/planted-bugs");
@@ -39,7 +39,8 @@ pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     wrong == 0
 }
 
-/// Applies a patch and reverts it again. Returns `true` if all scenarios that the patch names fail.
+/// Applies a patch, runs the scenarios that it names, and reverts the patch. Returns `true` if all these scenarios
+/// failed.
 fn is_detected(scratch: &Path, bug: &PlantedBug) -> bool {
     let started = Instant::now();
     let missed = missed(scratch, bug);
@@ -106,7 +107,7 @@ fn apply(scratch: &Path, bug: &PlantedBug, more: &[&str]) -> io::Result<()> {
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{} does not apply", bug.file.display()))) }
 }
 
-/// Copies the sources. Does not write unchanged files again, so cargo does not rebuild them.
+/// Copies the sources. Leaves unchanged files alone, so that cargo does not rebuild them.
 fn copy(project: &Path, scratch: &Path) -> io::Result<()> {
     for name in ["Cargo.toml", "Cargo.lock", "clippy.toml"] {
         copy_file(&project.join(name), &scratch.join(name))?;

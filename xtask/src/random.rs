@@ -17,7 +17,7 @@ use xtask::say;
 
 /// The folder that contains the workspace with the fake implementation of signatures.
 const WORKSPACE: &str = "target/random";
-/// The folders of the project to which the workspace contains symbolic links.
+/// The folders of the project that the workspace contains as symbolic links.
 const MEMBERS: [&str; 5] = ["cli-support", "fs", "metadata", "client", "tests"];
 
 /// Runs the histories. Returns `true` if the client behaves as expected in all histories.
@@ -59,8 +59,8 @@ fn workspace(project: &Path) -> io::Result<()> {
         })
         .collect();
     write(&folder.join("Cargo.toml"), &manifest.join("\n"))?;
-    // Copy the project's lock file, so that the workspace uses the same versions of dependencies. cargo removes unused
-    // dependencies from the copy.
+    // Copy the project's lock file when the workspace is created, so that both use the same versions of dependencies.
+    // cargo removes unused dependencies from the copy.
     let lock = folder.join("Cargo.lock");
     if !lock.exists() {
         fs::copy(project.join("Cargo.lock"), lock)?;
@@ -69,9 +69,9 @@ fn workspace(project: &Path) -> io::Result<()> {
 }
 
 /// Creates a copy of the crate `attest` that does not need the Sigstore library. The copy consists of links to the
-/// crate's sources. In place of the module that uses the library, there is a link to `tests/random/toy-sigstore.rs`.
+/// crate's source files. The module that uses the library is replaced by a link to `tests/random/toy-sigstore.rs`.
 fn attest(project: &Path, copy: &Path) -> io::Result<()> {
-    // An earlier version of this command created a link to the whole folder.
+    // An earlier version of this command made `copy` a symbolic link to the folder `attest`. Remove this link.
     if copy.is_symlink() {
         fs::remove_file(copy)?;
     }
@@ -90,7 +90,7 @@ fn attest(project: &Path, copy: &Path) -> io::Result<()> {
     let dropped = ["sigstore-verify", "[[test]]", "name = \"it\"", "name = \"memory\"", "[lints]", "workspace = true"];
     let is_kept = |line: &&str| !dropped.iter().any(|start| line.starts_with(start));
     let mut manifest: Vec<&str> = original.lines().filter(is_kept).collect();
-    // Without the library, some functions are not used.
+    // Only the replaced module calls some functions of this crate.
     manifest.push("[lints.rust]\ndead_code = \"allow\"\n");
     write(&copy.join("Cargo.toml"), &manifest.join("\n"))
 }

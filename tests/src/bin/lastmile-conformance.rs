@@ -11,7 +11,7 @@
 //!
 //! The client writes the file of each trusted role, as received, to `M/ROLE.json`, with a percent-encoded role name. It
 //! stores its own state in subfolders of `M`. It writes each target directly into the folder `T`, and uses the
-//! percent-encoded path of the target as the file name. The exit code is always 0 or 1.
+//! percent-encoded path of the target as the file name. The exit code is 0 on success and 1 on any failure.
 
 use std::error::Error;
 use std::fs;
@@ -94,7 +94,7 @@ struct VerifyBundle {
     /// Verify the bundle this number of times, and print the average duration in seconds
     #[arg(long, value_name = "NUMBER", hide = true)]
     rounds: Option<NonZeroU32>,
-    /// Signed file, or `sha256:` followed by its digest
+    /// Signed file, or `sha256:` followed by the digest of that file
     file: String,
 }
 
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    // A panic has already printed its message.
+    // After a panic, print nothing more: the panic has already printed its message.
     let outcome = panic::catch_unwind(|| run(&arguments));
     match outcome {
         Ok(Ok(())) => ExitCode::SUCCESS,
@@ -175,7 +175,7 @@ fn verify_bundle(arguments: &VerifyBundle, now: DateTime<Utc>) -> Result<()> {
         (None, Some(subject), Some(issuer)) => {
             ExpectedSigner::Identity { subject: subject.clone(), issuer: issuer.clone() }
         }
-        _ => return Err("--certificate-identity and --certificate-oidc-issuer, or --key, are required".into()),
+        _ => return Err("give either --key, or both --certificate-identity and --certificate-oidc-issuer".into()),
     };
     let trusted_root = match &arguments.trusted_root {
         Some(file) => fs::read(file)?,
@@ -191,7 +191,7 @@ fn verify_bundle(arguments: &VerifyBundle, now: DateTime<Utc>) -> Result<()> {
     Ok(writeln!(io::stdout(), "{}", seconds / f64::from(rounds.get()))?)
 }
 
-/// Returns the hashes of a file that is given by its path or by its digest.
+/// Returns the hashes of the signed file. `file` is its path, or `sha256:` followed by its digest.
 fn hashes(file: &str) -> Result<Hashes> {
     let digest = file.strip_prefix("sha256:").and_then(|digits| hex::decode(digits).ok());
     if let Some(digest) = digest.filter(|digest| digest.len() == 32 && !Path::new(file).exists()) {
@@ -245,8 +245,9 @@ fn keep_shipped_root(store: &Path, root: &[u8]) -> Result<()> {
 /// The characters to percent-encode in the name of a downloaded file: all except ASCII letters, digits and `-._~`.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Returns the file name of a target, which is its percent-encoded path. If that name is too long, returns a name that
-/// no percent-encoded path can have. If the path consists of dots only, encodes the dots too.
+/// Returns the file name of a target, which is its percent-encoded path. If that name is longer than 255 bytes, returns
+/// `%.sha256-` followed by the path's digest instead; no percent-encoded path starts with `%.`. If the path consists
+/// only of dots, encodes them as well, because `.` and `..` are not file names.
 fn file_name(target: &str) -> String {
     let name = utf8_percent_encode(target, UNRESERVED).to_string();
     if name.len() > 255 {

@@ -1,7 +1,7 @@
 //! Runs attack scenarios against the library: `lastmile-scenarios [ID…]`. Without IDs, all scenarios run.
 //!
-//! Prints a line for each case with the client's error. The exit code is 1 if a case fails. `--page` prints
-//! `docs/attacks.md` instead.
+//! Prints a line for each case: the client's error, `accepted, as expected`, or `WRONG` and the reason. The exit code
+//! is 1 if a case fails. With `--page`, prints `docs/attacks.md` instead, and the exit code is 0.
 
 #![expect(clippy::print_stdout, reason = "the program prints its result")]
 

@@ -1,5 +1,5 @@
-//! A random adversary. It generates random histories of a client, an honest repository and an attacker, and checks that
-//! the client does exactly the same as a model.
+//! A random adversary. This module generates random histories, in which a client, an honest repository and an attacker
+//! act. It checks that the client always does the same as a model of the client.
 //!
 //! In a history, keys of any role are stolen, files are withheld, replayed and mixed, keys are rotated and revoked,
 //! clocks are wrong, and the client crashes.
@@ -8,11 +8,13 @@
 //! The attacker also withholds evidence, takes it from another package, or signs it with stolen keys. The client and
 //! the model must agree on whether each package may be installed. In addition:
 //!
-//! * all trusted metadata must have enough signatures by the right keys and must not have expired;
+//! * every trusted root and the other trusted top-level roles must have enough signatures by the right keys;
+//! * no trusted top-level role may have expired;
 //! * no trusted version may decrease, unless the timestamp or snapshot keys were replaced (TUF specification 5.3.11);
-//! * after a crash, each file in the client's store must have its old or its new content, unless a key rotation removes
-//!   the file;
-//! * once the network is honest and the stolen keys are replaced, one run must bring the client up to date.
+//! * after a crash, the file of each top-level role in the client's store must have its old or its new content, unless
+//!   a key rotation removes the file;
+//! * once the network is honest, the stolen keys are replaced and the clock is right, one run must bring the client up
+//!   to date, unless the client trusts a root from the attacker.
 
 mod attacks;
 mod fixture;

@@ -7,15 +7,18 @@ use std::sync::Arc;
 use super::ledger::{Body, Delegation, Document, Listed, Ring, Role};
 use super::policy::{self, Target};
 
-/// The files that the servers offer during one update, by mirror and by name.
+/// The files that each mirror serves during one update. The index is the number of the mirror; the key of the map is
+/// the file name.
 pub(crate) type Served = Vec<BTreeMap<String, Arc<Document>>>;
 
 /// The lowest versions that the client still accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Floors {
-    /// The version of the trusted root when the other versions were accepted.
+    /// The version of the root that was trusted when the versions below were recorded.
     pub(crate) root: u64,
+    /// The version of the timestamp, and the version of the snapshot that it lists.
     pub(crate) timestamp: Option<(u64, u64)>,
+    /// The version of the snapshot, and the versions of the roles that it lists.
     pub(crate) snapshot: Option<(u64, BTreeMap<Role, u64>)>,
 }
 
@@ -35,14 +38,15 @@ pub(crate) struct Trusted {
     pub(crate) timestamp: Arc<Document>,
     pub(crate) snapshot: Arc<Document>,
     pub(crate) targets: Arc<Document>,
-    /// The delegated roles that were loaded, by delegator, role and the keys in the delegation.
+    /// The delegated roles that were loaded. The key consists of the delegating role, the delegated role and the keys
+    /// in the delegation.
     pub(crate) delegated: BTreeMap<(Role, Role, Ring), Arc<Document>>,
 }
 
 /// A target, and the documents of the roles on its delegation chain.
 type Found = (Vec<Arc<Document>>, Target);
 
-/// The role whose file was refused.
+/// The role at which the update or the search failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused(pub(crate) Role);
 
@@ -50,7 +54,7 @@ pub(crate) struct Refused(pub(crate) Role);
 pub(crate) struct Update<'s> {
     served: &'s Served,
     day: i32,
-    /// The mirrors that sent a wrong file. The client asks them last.
+    /// The mirrors that lacked a required file or sent one that was refused. The client asks them last.
     failed: BTreeSet<usize>,
 }
 
@@ -139,8 +143,9 @@ impl<'s> Update<'s> {
         Ok(())
     }
 
-    /// Returns the next root, `Some(None)` if there is no next root, or `None` if all mirrors fail. If one mirror does
-    /// not have the next root, the client also asks the other mirrors that have not failed.
+    /// Returns `Some(Some(root))` if a mirror sends the next root, `Some(None)` if there is no next root, and `None` if
+    /// all mirrors send wrong files. If a mirror answers that there is no next root, the client asks the other mirrors
+    /// that have not failed before it believes this.
     fn next_root(&mut self, name: &str, is_next: impl Fn(&&Arc<Document>) -> bool) -> Option<Option<Arc<Document>>> {
         let served = self.served;
         let said = |document: Option<&Arc<Document>>| match document {
@@ -202,8 +207,9 @@ impl<'s> Update<'s> {
         };
         let first = self.ask("timestamp.json", |document| judge(floors, stored.as_ref(), document));
         let mut new = first.ok_or(Refused(Role::Timestamp))?;
-        // The client uses the newest timestamp of all mirrors. The mirror that sent `new` is the first mirror that has
-        // not failed.
+        // The client also asks the other mirrors, in case one has a newer timestamp. All mirrors that were asked before
+        // the sender of `new` have failed. So the sender is the first mirror that has not failed, unless it failed
+        // earlier; then no other mirror is left to ask.
         let mirrors: Vec<_> = self.in_order().filter(|mirror| !self.failed.contains(mirror)).collect();
         let mut its_mirror = mirrors.first().copied();
         let others = mirrors.get(1..).unwrap_or_default();
@@ -286,8 +292,8 @@ impl<'s> Update<'s> {
         Ok(new)
     }
 
-    /// Searches for a package (TUF specification 5.6.7) and, if a policy applies to the package, for its evidence.
-    /// Returns the length of the package, and `true` if it may be installed.
+    /// Searches for a package (TUF specification 5.6.7). If a policy applies to the package, searches for its evidence
+    /// as well. Returns the length of the package, and `true` if the package may be installed.
     pub(crate) fn find(
         &mut self,
         state: &mut ClientState,
@@ -314,8 +320,8 @@ impl<'s> Update<'s> {
         self.search(state, trusted, path, &targets, &mut BTreeSet::new()).map(|(found, _)| found)
     }
 
-    /// Searches `document` and the roles below it. Returns the target if it was found, and `true` if the search is
-    /// over, because the target was found or a terminating delegation was followed.
+    /// Searches `document` and the roles to which it delegates. Returns the target, if it was found, and `true` if the
+    /// search is over. The search is over if the target was found or a terminating delegation was followed.
     fn search(
         &mut self,
         state: &mut ClientState,

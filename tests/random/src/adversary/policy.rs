@@ -1,6 +1,6 @@
 //! The policies of targets roles, the evidence for packages, and a model of how clients decide whether a package may be
-//! installed. Every policy on the delegation chain applies. A package may be installed if, for each rule that covers
-//! the package, enough of the keys that the rule names have signed it.
+//! installed. Every policy on the delegation chain applies. For each rule that covers the package, enough of the keys
+//! that the rule names must have signed the package.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ pub(crate) const SIGNERS: [Key; 3] = [5_001, 5_002, 5_003];
 /// A key that signs evidence but that no policy names.
 const NOBODY: Key = 5_999;
 
-/// The names of signers. Each policy gives each name a key.
+/// The names of the signers in every policy. The policy assigns a key to each name.
 const NAMES: [&str; 2] = ["a", "b"];
 
 /// The path patterns of the rules. Each segment is either `*` or a name.
@@ -55,7 +55,7 @@ enum By {
 /// An entry of a targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// A package. Its length also determines its hash.
+    /// A package. In place of a real hash, metadata lists the package's length as a hexadecimal number.
     Package {
         length: u64,
         has_evidence: bool,
@@ -63,7 +63,7 @@ pub(crate) enum Target {
     Evidence(Evidence),
 }
 
-/// An evidence file: signatures by the keys in `signers` over the package with the length `about`.
+/// An evidence file. It contains signatures by the keys in `signers` over the package whose length is `about`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Evidence {
     pub(crate) about: u64,
@@ -71,7 +71,8 @@ pub(crate) struct Evidence {
 }
 
 impl Policy {
-    /// Returns the policy for `number`. About one in sixteen policies has a version that clients do not understand.
+    /// Returns the policy that is generated from the seed `number`. About one in sixteen policies has a version that
+    /// clients do not understand.
     pub(crate) fn random(number: u64) -> Policy {
         let mut chance = Chance(number);
         let version = if chance.draw().is_multiple_of(16) { 2 } else { 1 };
@@ -80,7 +81,7 @@ impl Policy {
         Policy { version, keys, rules }
     }
 
-    /// Returns this policy, but with `key` as the key of every signer, and with a threshold of 1 in every rule.
+    /// Returns this policy, but assigns `key` to every signer and sets the threshold of every rule to 1.
     pub(crate) fn with_key(mut self, key: Key) -> Policy {
         self.keys = [key; 2];
         self.rules.iter_mut().for_each(|rule| rule.threshold = 1);
@@ -122,7 +123,7 @@ impl Rule {
             4 => vec![By::Own(1), By::OfListingRole(0)],
             _ => vec![By::Own(0), By::Own(1), By::OfListingRole(0)],
         };
-        // A policy whose keys can never reach the threshold is not a valid policy.
+        // Do not let the threshold exceed the number of keys, because such a policy would be invalid.
         let own = by.iter().filter_map(|by| by.own()).map(|name| keys[name]).collect::<BTreeSet<_>>().len();
         let most = own + by.iter().filter(|by| by.own().is_none()).count();
         Rule { path, except, by, threshold: (1 + draw(2)).min(most) }
@@ -182,8 +183,8 @@ pub(crate) fn evidence_path(path: &str) -> &'static str {
     }
 }
 
-/// Returns `true` if the client needs the package's evidence, because a policy on the delegation chain has a rule for
-/// the package or is not understood.
+/// Returns `true` if the client searches for the evidence of the package. It does so if a policy on the delegation
+/// chain has a rule for the package, or has a version that the client does not understand.
 pub(crate) fn is_demanded(chain: &[&Document], path: &str) -> bool {
     policies(chain).any(|policy| !policy.is_understood() || policy.rules(path).next().is_some())
 }
@@ -230,8 +231,8 @@ impl Evidence {
         })
     }
 
-    /// Returns one envelope for each signer. An evidence file must not be empty, so if there are no signers, a key that
-    /// no policy names signs the envelope.
+    /// Returns one envelope for each signer. If there are no signers, [`NOBODY`] signs a single envelope, because an
+    /// evidence file must not be empty.
     fn text(&self) -> String {
         let statement = format!(
             r#"{{"_type":"https://in-toto.io/Statement/v1","predicate":{{}},"predicateType":"https://sigstore.dev/cosign/sign/v1","subject":[{{"digest":{{"sha256":"{:064x}"}},"name":"package"}}]}}"#,

@@ -25,12 +25,13 @@ pub(crate) struct Simulation {
     attacker: Attacker,
     /// The files that each mirror serves instead of the honest files.
     overlays: Vec<Overlay>,
-    /// All documents so far, by the bytes of their files.
+    /// All documents so far. The key is the content of the document's file.
     known: BTreeMap<Bytes, Arc<Document>>,
     client: Client,
     /// The state that the client must have, according to the model.
     state: ClientState,
-    /// The trusted version of the root and the other trusted versions after the last successful update.
+    /// The version of the root, and the versions of the other roles, that the client trusted after its last successful
+    /// update.
     seen: Option<(u64, Versions)>,
     day: i32,
     skew: i32,
@@ -59,7 +60,7 @@ type Versions = BTreeMap<Role, u64>;
 
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    /// A cache of repositories, because most histories start with one of a few repositories.
+    /// A cache of initial repositories, by kind. Only a few hundred kinds are used.
     static REPOSITORIES: RefCell<BTreeMap<u32, Honest>> = RefCell::default();
 }
 
@@ -231,9 +232,9 @@ impl Simulation {
         Ok(expected.is_ok() && expected_found.iter().all(Result::is_ok))
     }
 
-    /// Checks rules that do not depend on the model. Enough of the right keys must have signed every trusted document.
-    /// No trusted document may have expired. No trusted version may have decreased, unless the timestamp or snapshot
-    /// keys were replaced.
+    /// Checks rules that do not depend on the model. Enough of the right keys must have signed every trusted root and
+    /// the other trusted top-level roles. No trusted top-level role may have expired. No trusted version may have
+    /// decreased, unless the timestamp or snapshot keys were replaced.
     fn check_trusted(&mut self, documents: &[Vec<u8>; 4], state: &ClientState) -> Result<(), String> {
         for pair in state.roots.windows(2) {
             let [before, after] = [&pair[0], &pair[1]];
@@ -264,7 +265,7 @@ impl Simulation {
                 before.iter().find(|(role, before)| versions.get(role).is_none_or(|now| now < before))
         {
             return Err(format!(
-                "version {before} of {} was trusted before, but the versions are now {versions:?}",
+                "version {before} of {} was trusted before, but the trusted versions are now {versions:?}",
                 role.name()
             ));
         }
@@ -273,7 +274,7 @@ impl Simulation {
     }
 
     /// Makes the network honest again, replaces the stolen keys of the repository and corrects the clock. Then checks
-    /// that one run brings the client up to date.
+    /// that one run brings the client up to date, unless the client trusts a root from the attacker.
     fn recover(&mut self) -> Result<(), String> {
         self.overlays.iter_mut().for_each(Overlay::clear);
         self.skew = 0;
@@ -288,7 +289,7 @@ impl Simulation {
         self.record_documents();
         self.honest.renew();
         self.record_documents();
-        // A client that trusts an attacker's root, signed with enough stolen root keys, cannot recover.
+        // A client cannot recover once it trusts a root from the attacker, who signed it with enough stolen root keys.
         let is_lost = self.state.roots.iter().any(|root| {
             self.honest.files.get(&Role::Root.file(root.version)).is_none_or(|honest| honest.bytes != root.bytes)
         });
@@ -325,7 +326,7 @@ fn check_session(expected: &Trusted, session: &[Vec<u8>; 4]) -> Result<(), Strin
     let Trusted { root, timestamp, snapshot, targets, .. } = expected;
     for (expected, bytes) in [root, timestamp, snapshot, targets].into_iter().zip(session) {
         if expected.bytes != *bytes {
-            return Err(format!("the client trusts a different {} than expected: {expected:?}", expected.role.name()));
+            return Err(format!("the client does not trust the expected {}: {expected:?}", expected.role.name()));
         }
     }
     Ok(())
@@ -348,13 +349,14 @@ fn check_state(expected: &ClientState, found: &ClientState) -> Result<(), String
         }
     }
     if expected.floors != found.floors {
-        return Err(format!("the client has the floors {:?}, expected {:?}", found.floors, expected.floors));
+        return Err(format!("the client has recorded the versions {:?}, expected {:?}", found.floors, expected.floors));
     }
     Ok(())
 }
 
-/// Checks the stored state after a crash. Each file must have the old or the new content. The timestamp and the
-/// snapshot may also be missing if their keys were rotated.
+/// Checks the stored state after a crash. The file of each top-level role and the recorded versions must have the old
+/// or the new content. If the keys of timestamp or snapshot were rotated, the files and the recorded versions of both
+/// roles may also be missing.
 fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientState) -> Result<(), String> {
     let bytes = |state: &ClientState| state.roots.iter().map(|root| root.bytes.clone()).collect::<Vec<_>>();
     let before_roots = bytes(before);
@@ -379,7 +381,7 @@ fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientSt
     let snapshot = now.snapshot == old.snapshot || now.snapshot == new.snapshot;
     let gone = forgets && (timestamp || now.timestamp.is_none()) && (snapshot || now.snapshot.is_none());
     if !(timestamp && snapshot || gone) {
-        return Err(format!("after a crash the floors are {now:?}, neither {old:?} nor {new:?}"));
+        return Err(format!("after a crash the recorded versions are {now:?}, expected {old:?} or {new:?}"));
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The real client, with a network in memory and a store that can crash during a write.
+//! The real client, with a network in memory and a store that can crash when it changes a file.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -42,8 +42,8 @@ impl Client {
 #[derive(Clone, Default)]
 pub(crate) struct Network {
     served: Arc<Mutex<Served>>,
-    /// All evidence files, by their hashes. The network always serves them: if the network withheld a file, the result
-    /// would depend on whether the client has stored it, which the model does not record. The attacker withholds
+    /// All evidence files, by their hashes. The network always serves all of them. Otherwise, the result would depend
+    /// on which evidence files the client has stored, and the model does not record this. The attacker withholds
     /// evidence by not listing it.
     evidence: Arc<Mutex<BTreeMap<String, Bytes>>>,
 }
@@ -81,16 +81,16 @@ impl Fetch for Network {
     }
 }
 
-/// A store that crashes at a chosen write. This write and all later changes fail.
+/// A store that crashes at a chosen change: a file that is written or removed. This change and all later changes fail.
 #[derive(Clone, Default)]
 pub(crate) struct CrashingStore {
     inner: MemoryStore,
-    /// The number of writes until the crash, and `true` if the crash has happened.
+    /// The number of changes that succeed before the crash, and `true` if the crash has happened.
     crash: Arc<Mutex<(Option<u32>, bool)>>,
 }
 
 impl CrashingStore {
-    /// Makes the store crash after `writes` more writes, or never if `writes` is `None`.
+    /// Makes the store crash after `writes` more changes, or never if `writes` is `None`.
     pub(crate) fn crash_after(&self, writes: Option<u32>) {
         *self.crash.lock().unwrap() = (writes, false);
     }
@@ -112,7 +112,7 @@ impl CrashingStore {
         Err(LocalError::new("write to", "the simulated store", io::Error::other("crashed")))
     }
 
-    /// Returns the bytes of a file.
+    /// Returns the content of a file.
     pub(crate) fn bytes(&self, file: &StoredFile) -> Option<Vec<u8>> {
         self.inner.read(file, u64::MAX).unwrap()
     }

@@ -106,12 +106,12 @@ pub enum MessageDigest {
 }
 
 /// The identity of a key. In the real crate, the identity does not depend on how metadata encodes the key. In this
-/// crate, the identity is the text in metadata.
+/// crate, the identity is the text of `keyval.public`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyMaterial(String);
 
 impl KeyMaterial {
-    /// Returns the identity of a key from its text in metadata.
+    /// Returns the identity of the key whose `keyval.public` is `public`.
     #[must_use]
     pub fn of_text(public: &str) -> Self {
         Self(public.to_owned())
@@ -152,10 +152,10 @@ impl SignatureChecks {
     }
 }
 
-/// The signature schemes. This crate supports only one.
+/// The signature schemes. This crate supports only `ed25519`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// The scheme with the name `ed25519`.
+    /// The scheme `ed25519`.
     Ed25519,
 }
 
