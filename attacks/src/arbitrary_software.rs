@@ -129,7 +129,7 @@ fn extraneous_dependencies() -> Vec<Case> {
             .sample("requested")
             .refused("dependency", "NoSuchTarget")
             .advances(&["snapshot", "timestamp"]),
-        case.get("team/package").sample("in addition to the requested package"),
+        case.get("team/package").sample("listed but not requested"),
     ]
 }
 
