@@ -19,12 +19,12 @@ pub const EVIL: &[u8] = b"evil package";
 /// The number of releases that the honest repository publishes while the client is under attack.
 ///
 /// An attacker with stolen keys publishes fewer releases than this. The newest honest release therefore has higher
-/// versions than the attacker's files, and the client does not refuse it as a rollback.
+/// versions than the attacker's files, so the client does not refuse the honest release as a rollback.
 const RELEASES_MEANWHILE: u32 = 5;
 
-/// Creates a repository and publishes `releases` releases in it, in addition to its empty first version. It has two
-/// targets with the content [`GOOD`]: the top-level targets role lists `package`, and the delegated role `team` lists
-/// `team/package`.
+/// Creates a repository and publishes `releases` releases in it, in addition to its empty first version. The repository
+/// has two targets with the content [`GOOD`]: the top-level targets role lists `package`, and the delegated role `team`
+/// lists `team/package`.
 #[must_use]
 pub fn release(releases: u32) -> Repository {
     let mut repository = Repository::new();

@@ -13,7 +13,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-77hh-43cm-v8j6",
         &["GHSA-77hh-43cm-v8j6"],
-        "the key of the bins signs a role that lists a package but is not one of the bins",
+        "the key of the bins signs a role that is not one of the bins and lists a package",
         "GHSA-77hh-43cm-v8j6",
         role_beside_the_bins,
     ),
@@ -55,7 +55,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-duplicate-roles",
         &["4.6-duplicate-roles", "4.6-terminating", "4.6-succinct-and-list"],
-        "the delegations of a role list a role twice, have both bins and a list, or have a `terminating` that is not a boolean",
+        "the delegations of a role list a role twice, list roles in addition to bins, or have a member `terminating` that is not a boolean",
         "bad input: delegations",
         bad_delegations,
     ),
@@ -272,7 +272,7 @@ fn bad_delegations() -> Vec<Case> {
             delegations["roles"].as_array_mut().unwrap().push(first);
         }),
         ("`terminating` is a string", |delegations| delegations["roles"][0]["terminating"] = json!("false")),
-        ("bins in addition to a list", |delegations| {
+        ("bins in addition to a list of roles", |delegations| {
             delegations["succinct_roles"] =
                 json!({"keyids": [], "threshold": 1, "bit_length": 4, "name_prefix": "bin"});
         }),

@@ -85,8 +85,8 @@ pub enum Verdict {
     Harmless,
     /// The client refused unusual but legal input, and recovered.
     TooStrict,
-    /// The attack succeeded: the client has wrong bytes, is in an older or incomplete state, or wrote a file outside
-    /// its folders.
+    /// The attack succeeded: the client has files with wrong content, is in an older or incomplete state, or wrote a
+    /// file outside its folders.
     Accepted,
     /// The client was terminated by a signal, or ended with an exit code that the protocol does not define.
     Crashed,
@@ -194,7 +194,7 @@ impl<'a> Installation<'a> {
     }
 
     /// Runs the case. Returns `None` if the client did what the case expects. Returns a finding if the client is safe,
-    /// but less or more strict than expected. Fails if the client is not safe.
+    /// but less or more strict than expected. Returns an error if the client is not safe.
     fn run_case(&self, case: &Case) -> Result<Option<Finding>, Failure> {
         let shipped = self.folder.path().join("shipped.json");
         fs::write(&shipped, &case.shipped)?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{Case, release};
 
-/// Returns the roles whose new files the client has already accepted when it verifies a new file of `role`.
+/// Returns the roles whose new files the client accepts before it verifies a new file of `role`.
 pub(super) fn before(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],

@@ -166,8 +166,8 @@ mod tests {
         [("package".to_owned(), GOOD.to_vec())].into()
     }
 
-    /// Returns the harm to a client that trusted the files of `honest`. `after` contains the metadata that it trusts
-    /// now and the files that it has downloaded.
+    /// Returns the harm to a client that trusted the files of `honest`. `after` contains the client's trusted metadata
+    /// and downloaded files after the attack.
     fn of(case: &Case, honest: &Repository, after: (&Files, &Files)) -> Option<String> {
         let before = trusted(honest);
         let output = good();

@@ -107,7 +107,7 @@ impl NewRelease {
     }
 }
 
-/// Returns the roles whose new files the client has already accepted when it requests the file of `role`.
+/// Returns the roles whose new files the client accepts before it requests the file of `role`.
 pub(super) fn advanced(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],

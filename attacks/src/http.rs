@@ -16,7 +16,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         scenario("4.8-bombs", "a small compressed body decompresses to hundreds of megabytes or more", bombs),
         scenario(
             "4.8-codings",
-            "a body is not encoded as its Content-Encoding says, or has a gzip Transfer-Encoding; unrequested encodings are legal",
+            "Content-Encoding names a requested encoding but the body is not encoded, or Transfer-Encoding is gzip; naming an encoding that was not requested is legal",
             codings,
         ),
         scenario(
@@ -76,7 +76,7 @@ fn bombs() -> Vec<Case> {
             let case =
                 new_release.case(&served, coding, move |connection, _| answer(connection, "200 OK", &header, &bomb));
             let case = case.max_bytes(UNREAD);
-            // The client never decodes a target, so it compares the compressed bytes with the listed length.
+            // The client never decodes a target, so it refuses the compressed body because of its length.
             let is_target = served.role == "new-package";
             cases.push(if is_target {
                 case.refused(served.role, "Length")

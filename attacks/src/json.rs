@@ -24,7 +24,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-23991",
         &["CVE-2026-23991"],
-        "the server sends valid JSON that is not metadata in place of each role's file",
+        "in place of each role's file, the server sends valid JSON that is not metadata",
         "CVE-2026-23991, GHSA-846p-jg2w-w324",
         json_that_is_no_metadata,
     ),

@@ -53,10 +53,10 @@
 //! The attacker usually serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork), which contains files and faults. To
 //! send arbitrary bytes instead of HTTP responses, call [`Case::responder`] with a function that takes the request and
 //! the [`Connection`](lastmile_testkit::Connection). This function either writes to the connection and returns
-//! `Ok(None)`, or returns `Ok(Some(answer))`, and the server sends the answer. To answer like the honest repository
-//! with the fake network `network`, return `Ok(Some(network.answer(&request.path)))`. Cases that call [`Case::limits`],
-//! [`Case::http`], [`Case::retry_policy`] or [`Case::clock`] run in process only, because the client-under-test
-//! protocol has no such options.
+//! `Ok(None)`, or returns `Ok(Some(answer))`, and the server sends the answer. If `network` is the fake network of
+//! the honest repository, `Ok(Some(network.answer(&request.path)))` is the honest answer. Cases that call
+//! [`Case::limits`], [`Case::http`], [`Case::retry_policy`] or [`Case::clock`] run in process only, because the
+//! client-under-test protocol has no such options.
 
 #![expect(
     clippy::unwrap_used,

@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-8",
         &["S-2.3-8"],
-        "a package is requested or listed under a name that differs only in its Unicode normalization form",
+        "a package is requested or listed under another Unicode normalization form of its signed name",
         "review of the source code of other implementations",
         unicode_forms,
     ),

@@ -16,7 +16,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.2-R8",
         &["3.2-R8"],
-        "the server sends an older timestamp with newer files, with a root that has new targets keys, or after a failed update",
+        "the server sends an older timestamp with newer files, with a root that lists new targets keys, or after the client has failed to update",
         "specification 5.3.11, rollback",
         floors_survive,
     ),
@@ -47,7 +47,7 @@ fn floors_survive() -> Vec<Case> {
     network.put(&format!("{METADATA}timestamp.json"), old.written("timestamp"));
     let mut after = rotated.fork();
     after.publish(&["team", "targets"]);
-    // The timestamp is from an older release. All other files are from the newest release, which the client already
+    // The timestamp is from the release `honest`. All other files are from the release `next`, which the client already
     // has.
     let next = newer(&honest);
     let failed = next.network().fork();

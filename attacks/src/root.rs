@@ -73,11 +73,14 @@ fn roots_that_do_not_verify() -> Vec<Case> {
     after.publish(&["team", "targets"]);
     let chained = Case::against(&honest).attacker(chain.network()).honest(after.network());
     let mut cases = vec![
-        chained.sample("the last of three, by an unknown key").refused("root", "ThresholdNotMet").advances(&["root"]),
+        chained
+            .sample("an unknown key for the last of three new roots")
+            .refused("root", "ThresholdNotMet")
+            .advances(&["root"]),
     ];
     let new_keys = ["new-1", "new-2", "new-3"].map(TestKey::new);
     let old_keys = ["root-1", "root-2", "root-3"].map(TestKey::new);
-    for (sample, keys) in [("only by the old keys", &old_keys), ("only by the new keys", &new_keys)] {
+    for (sample, keys) in [("only the old keys", &old_keys), ("only the new keys", &new_keys)] {
         let mut attacker = honest.fork();
         attacker.set_keys("root", &new_keys, 2);
         attacker.bump("root");
@@ -106,8 +109,8 @@ fn hidden_root() -> Vec<Case> {
         network.fault(&format!("{METADATA}2.root.json"), fault);
         let case = Case::against(&honest).attacker(&network).honest(next.network()).sample(sample);
         let case = if is_silent { impatient(case) } else { case };
-        // A client may treat the error like a 404, as the end of the root chain. Such a client keeps its root, which is
-        // harmless.
+        // A client may treat each of these failures like a 404, as the end of the root chain. Such a client keeps its
+        // root, which is harmless.
         case.may_trust(next.network()).refused("2.root.json", why)
     });
     cases.collect()
@@ -210,7 +213,7 @@ fn stored_root_replaced() -> Vec<Case> {
         fs::write(folder.join("root.json"), &root).unwrap();
     };
     // The client starts from the shipped root, which does not list the attacker's keys, so it refuses the attacker's
-    // root. The update after the attack overwrites the replaced root.
+    // root. The update after the attack overwrites the attacker's root.
     let case = Case::against(&honest).tamper(replace).attacker(attacker.network()).get("package");
     vec![case.refused("root", "ThresholdNotMet")]
 }

@@ -286,8 +286,8 @@ fn same_version_other_content() -> Vec<Case> {
     cases.push(
         Case::against(&honest).attacker(attacker.network()).sample("timestamp, already stored").changes_nothing(),
     );
-    // Clients request the next root by its version. Therefore, an attacker must serve a root with the same version
-    // under the file name of the next version.
+    // Clients only request the next root, by its version. An attacker must therefore serve the changed copy of the
+    // current root under the file name of the next version.
     let mut followed = honest.fork();
     followed.publish(&["root"]);
     let mut attacker = followed.fork();

@@ -202,8 +202,8 @@ fn older_policy() -> Vec<Case> {
 
 fn withheld() -> Vec<Case> {
     let honest = signed_by_workflow();
-    // The client has already stored the evidence for the honest package, so the evidence for the new package must be
-    // different.
+    // The client has already stored the evidence for the honest package, and would not request the same evidence again.
+    // The new package therefore has different evidence.
     let statement = sigstore::statement(SIGN, &json!({"release": 2}), GOOD);
     let evidence = instance().attest(&workflow(), &statement).to_string();
     let mut root = instance().trusted_root();

@@ -32,7 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-other-claims",
         &["7-other-claims"],
-        "the source is a new repository with the old name, or a build has another trigger or ran on a self-hosted machine",
+        "the claims of a certificate are missing, or name a new repository under the old name, a wrong trigger, or a self-hosted machine",
         "Fulcio, certificate extensions",
         other_claims,
     ),

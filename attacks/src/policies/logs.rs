@@ -106,10 +106,10 @@ fn log_proof() -> Vec<Case> {
     ];
     let hash = sigstore::base64([7; 32]);
     vec![
-        case("of a log of the attacker", "checkpoint", &|bundle| {
+        case("of the attacker's log", "checkpoint", &|bundle| {
             *entry(bundle, "/inclusionProof") = proofs[0].clone();
         }),
-        case("of a log of the attacker, renamed", "checkpoint", &|bundle| {
+        case("of the attacker's log, renamed", "checkpoint", &|bundle| {
             *entry(bundle, "/inclusionProof") = proofs[0].clone();
             let checkpoint = entry(bundle, "/inclusionProof/checkpoint/envelope");
             let text = checkpoint.as_str().expect("a text").replace("rekor.attacker.test", "rekor.sigstore.test");
@@ -135,7 +135,7 @@ fn unknown_log() -> Vec<Case> {
     let unrecorded = Sigstore { logs: Vec::new(), ..instance() }.attest(&workflow(), &signature(EVIL));
     let recorded = recorded_by(&attackers_log()).to_string();
     let root = Sigstore { logs: vec![attackers_log()], ..instance() }.trusted_root();
-    let own_root = super::refused(&honest, "a trusted root of the attacker", "No log key valid", |attacker| {
+    let own_root = super::refused(&honest, "the attacker's trusted root", "No log key valid", |attacker| {
         super::add(attacker, "team/other", EVIL, &[&recorded]);
         let mut policy = workflow_policy(json!({}));
         policy["trust"]["public"]["root"] = json!("team/root.json");
@@ -144,7 +144,7 @@ fn unknown_log() -> Vec<Case> {
     });
     vec![
         refused_evidence(&honest, "no entry", "0 distinct logs recorded the signature", &[&unrecorded.to_string()]),
-        refused_evidence(&honest, "a log of the attacker", "No log key valid", &[&recorded]),
+        refused_evidence(&honest, "the attacker's log", "No log key valid", &[&recorded]),
         own_root,
     ]
 }

@@ -72,14 +72,14 @@ const REPOSITORY: &str = "https://forge.test/acme/app";
 const REFERENCE: &str = "refs/tags/v1.0";
 const COMMIT: &str = "1111111111111111111111111111111111111111";
 
-/// The builder of another platform, which signs with a key.
+/// The ID of a builder on another platform. This builder signs with a key.
 const CLOUD: &str = "https://cloud.test/builder";
 
 fn cloud() -> TestKey {
     TestKey::new("a cloud")
 }
 
-/// A build, with the identity in its certificate and the content of its provenance.
+/// A build: the content of its provenance, and the identity in the certificate with which the provenance is signed.
 #[derive(Clone)]
 struct Build {
     identity: Identity,
@@ -139,8 +139,8 @@ impl Build {
 }
 
 /// Returns a repository whose top-level targets role requires that a builder of level 3 built the packages of `team`.
-/// The policy gives level 3 to the release workflow of the forge, the forge's runner and the cloud, and level 1 to the
-/// laptop.
+/// The policy gives level 3 to the forge's release workflow, to the forge's runner and to the cloud, and level 1 to the
+/// laptop. Provenance that names the runner still proves only level 2.
 fn honest() -> Repository {
     let policy = json!({
         "version": 1,
@@ -183,7 +183,7 @@ fn other_builder() -> Vec<Case> {
 
 fn other_source() -> Vec<Case> {
     let honest = honest();
-    // The workflow can be called from other repositories and for other refs.
+    // The builder is right, because the workflow can be called from other repositories and for other refs.
     let case = |sample: &str, because: &'static str, repository: &str, reference: &str| {
         let build = Build::by(WORKFLOW, REPOSITORY, REFERENCE);
         let identity = build.identity.clone();

@@ -32,14 +32,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-other-values",
         &["7-other-values"],
-        "an attestation has the right type and signer, but reports a failure, another type of value, or nothing",
+        "an attestation has the right type and signer, but the value that the policy checks is wrong, of another type, or missing",
         "CVE-2022-35929",
         other_values,
     ),
     Scenario::new(
         "7-unreadable",
         &["7-unreadable"],
-        "a line of the evidence, or the payload of an envelope, cannot be parsed, although another line is sufficient",
+        "a line of the evidence, or the payload of an envelope, cannot be parsed; in some cases, another line satisfies the policy",
         "CVE-2026-39395",
         unreadable,
     ),
