@@ -1,4 +1,4 @@
-//! The file to which a policy is applied, as described by signed metadata.
+//! The file that evidence is about, identified by its path and hashes.
 
 use lastmile_metadata::{Algorithm, Hashes, TargetFile, TargetPath};
 

@@ -1,8 +1,8 @@
 //! Checks the structure of Sigstore bundles (v0.1, v0.2 and v0.3) before `sigstore-verify` reads them.
 //!
-//! `sigstore-verify` ignores unknown members, and if two members contradict each other, it uses one of them. Therefore,
-//! this module checks strictly, serializes the checked values to JSON again, and passes this JSON to the library
-//! instead of the original text.
+//! `sigstore-verify` ignores unknown members. If two members contradict each other, it uses one and ignores the other.
+//! Therefore, this module checks strictly, serializes the checked values to JSON again, and passes this JSON to the
+//! library instead of the original text.
 //!
 //! Source: `sigstore_bundle.proto` in <https://github.com/sigstore/protobuf-specs>.
 

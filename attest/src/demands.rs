@@ -33,8 +33,8 @@ pub(crate) struct Source {
     /// The reason why the policy cannot be used, if any. If there is a reason, `policy` is empty, and every package
     /// whose delegation chain contains the role is refused.
     pub(crate) problem: Option<String>,
-    /// For each trust root without a `sha256`: the entry for its file in the metadata of the role itself, if there is
-    /// one.
+    /// The entries of trust root files in the metadata of the role that signs the policy. There is an entry for each
+    /// trust root that has no `sha256` in the policy and whose file the role lists.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
 
@@ -42,7 +42,8 @@ pub(crate) struct Source {
 pub struct ChainRole<'a> {
     /// The name of the role.
     pub name: RoleName,
-    /// The header of the role's metadata. A policy is one of the header's unknown members.
+    /// The header of the role's metadata. If the role has a policy, `header.unknown` contains it as the member
+    /// `x-lastmile-policy`.
     pub header: &'a Header,
     /// Whether the role is a bin: the delegation to it uses hash prefixes instead of path patterns.
     pub is_bin: bool,
@@ -106,9 +107,9 @@ impl Demands {
         Self::of_chain(&chain, found.target.clone(), local)
     }
 
-    /// Returns the requirements for the package `target` with the delegation chain `chain`. The metadata of the roles
-    /// need not be signed yet. If it changes before it is signed, a client may find other requirements. For signed
-    /// metadata, use [`Demands::on`].
+    /// Returns the requirements for the package that `target` describes and whose delegation chain is `chain`. The
+    /// metadata of the roles need not be signed yet. If the metadata changes before it is signed, the requirements may
+    /// change too. For signed metadata, use [`Demands::on`].
     ///
     /// # Errors
     /// [`DemandsError`] if metadata cannot be read.
@@ -127,9 +128,8 @@ impl Demands {
         Ok(Self { target, sources, local: local.clone(), listing, evidence })
     }
 
-    /// Returns whether the package needs no evidence. This is the case if no rule applies to the package and no policy
-    /// has a problem: every policy is valid, and this version of lastmile understands all of it except possibly rules
-    /// for other packages.
+    /// Returns whether the package needs no evidence. This is the case if no rule applies to the package, every policy
+    /// is valid, and this version of lastmile understands the policies. Rules for other packages do not matter.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.sources.iter().any(|source| source.concerns(&self.target.path))
@@ -226,8 +226,9 @@ impl Source {
         Ok(Self { listed_roots, ..Self::new(origin, policy) })
     }
 
-    /// Returns whether the policy affects the package `path`. This is the case if one of its rules applies to the
-    /// package, or if the policy, or a part of it, cannot be used.
+    /// Returns whether the policy affects the package at `path`. This is the case if one of its rules applies to the
+    /// package, if the policy cannot be used, or if this version of lastmile does not understand a part other than a
+    /// rule.
     fn concerns(&self, path: &TargetPath) -> bool {
         self.problem.is_some() || self.policy.unsupported.is_some() || self.rules(path).next().is_some()
     }
@@ -276,8 +277,8 @@ impl TrustRootRequest {
         self.source.path()
     }
 
-    /// Returns the entry for the file in the role that signs the policy. Returns `None` if the policy contains the
-    /// SHA-256 of the file, because any role may then list the file.
+    /// Returns the file's entry in the metadata of the role that signs the policy. Returns `None` if the policy
+    /// contains the SHA-256 of the file, because any role may then list the file.
     ///
     /// # Errors
     /// [`TrustRootLoadError`] if the policy does not contain the SHA-256 and the role does not list the file.
@@ -292,7 +293,8 @@ impl TrustRootRequest {
     }
 
     /// Checks the content of the file, and adds the trust root to `roots`. If the file cannot be used, records the
-    /// reason in `roots`. If a rule is refused because of this, its verdict contains the reason.
+    /// reason in `roots`. If the evidence does not satisfy a rule because of this, the verdict on the rule contains the
+    /// reason.
     ///
     /// # Errors
     /// [`TrustRootLoadError`] if the content does not have the expected hashes, or is not a valid trust root.
@@ -305,15 +307,15 @@ impl TrustRootRequest {
         loaded
     }
 
-    /// Records in `roots` that no trusted role lists the file. If a rule is refused because of this, its verdict
-    /// contains the reason.
+    /// Records in `roots` that no trusted role lists the file. If the evidence does not satisfy a rule because of this,
+    /// the verdict on the rule contains the reason.
     pub fn missing(&self, roots: &mut TrustRoots) {
         let error = self.listed().err().unwrap_or_else(|| self.error("no trusted role lists it"));
         roots.0.insert(self.id.clone(), Err(error.to_string()));
     }
 
-    /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`]. If a rule is
-    /// refused because of this, its verdict contains the reason.
+    /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`]. If the evidence
+    /// does not satisfy a rule because of this, the verdict on the rule contains the reason.
     pub fn too_long(&self, length: u64, roots: &mut TrustRoots) {
         let error = self.error(&TrustRootError::too_long(length).to_string());
         roots.0.insert(self.id.clone(), Err(error.to_string()));

@@ -146,8 +146,8 @@ enum DocumentKind {
 }
 
 impl DocumentKind {
-    /// Determines the kind of a document from a member that only documents of this kind have. The function that reads
-    /// documents of this kind then refuses members of other kinds.
+    /// Determines the kind of a document from a member that no other kind of document has. The function that then reads
+    /// the document refuses all members that its kind does not define.
     fn of(object: &Object) -> Result<Self, FormatError> {
         let has = |name| object.get(name).is_some();
         if has("mediaType") || has("verificationMaterial") {

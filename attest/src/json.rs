@@ -27,7 +27,7 @@ pub enum Value {
     /// An integer between -(2^53 - 1) and 2^53 - 1.
     Integer(i64),
     /// A number with a fraction or an exponent. Policies can require such a number only as the value of a build
-    /// parameter, which is compared as text.
+    /// parameter, because the values of build parameters are compared as text.
     Fraction(f64),
     /// A string.
     String(String),

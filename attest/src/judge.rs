@@ -1,8 +1,8 @@
 //! Checks whether the evidence for a package satisfies the rules that apply to the package.
 //!
 //! Evidence can satisfy a rule, but never weaken one. Evidence that cannot be read or verified, or that is about
-//! another file, does not count. If a rule is refused, the verdict says why such evidence did not count. A package
-//! without evidence satisfies no rule.
+//! another file, does not count. If the evidence does not satisfy a rule, the verdict says why such evidence did not
+//! count. A package without evidence satisfies no rule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -73,8 +73,7 @@ struct Judgement<'a> {
     demands: &'a Demands,
     artifact: Artifact,
     pieces: Vec<Piece>,
-    /// The reason for each evidence file that does not count, and the problem of the package's list of evidence files,
-    /// if any.
+    /// The reasons why evidence files, or the package's list of evidence files, cannot be used.
     unreadable: Vec<String>,
     roots: &'a TrustRoots,
     now: DateTime<Utc>,
@@ -135,8 +134,8 @@ impl<'a> Judgement<'a> {
         for rule in source.rules(path) {
             let outcome = match &rule.demand {
                 Demand::Unsupported { reason, .. } => not_understood(reason),
-                // The rule names a signer, builder or trust root that the policy defines in a way which this version
-                // does not understand.
+                // The policy defines a signer, builder or trust root that the rule names, but this version does not
+                // understand the definition.
                 _ if !rule.names_are_defined(&source.policy) => {
                     not_understood("a signer, builder or trust root with an unknown definition")
                 }

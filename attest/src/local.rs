@@ -49,7 +49,7 @@ impl LocalPolicy {
         self.policy.as_ref()
     }
 
-    /// Returns the exception that applies to the package `path` at the time `now`, if there is one.
+    /// Returns the exception that applies to the package at `path` at the time `now`, if there is one.
     pub(crate) fn exception(&self, path: &TargetPath, now: DateTime<Utc>) -> Option<&Exception> {
         let covers = |exception: &&Exception| exception.paths.iter().any(|pattern| pattern.matches(path));
         self.exceptions.iter().filter(covers).find(|exception| now <= exception.until)

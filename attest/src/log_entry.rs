@@ -17,8 +17,8 @@ pub(crate) const MAX_ENTRIES: usize = 8;
 /// The maximum number of hashes in an inclusion proof. A proof has at most one hash per bit of the 64-bit index.
 const MAX_HASHES: usize = 64;
 
-/// The maximum length of the canonicalized body of an entry, in bytes. Entries of the kind `intoto` contain a
-/// certificate and a signature, but no payload.
+/// The maximum length of the canonicalized body of an entry, in bytes. Bodies are short, because they contain
+/// signatures and certificates, but no payload, not even in entries of the kind `intoto`.
 const MAX_BODY: usize = 128 << 10;
 
 /// The maximum length of a checkpoint, in bytes. Several witnesses may sign a checkpoint.

@@ -19,8 +19,8 @@ use crate::dsse;
 use crate::json::Value;
 use crate::statement::{PAYLOAD_TYPE, Statement};
 
-/// The predicate type of statements that declare a file to be published. cosign signs images with statements of this
-/// type, and rules of the kind `signature` accept this type by default.
+/// The predicate type of statements that say only that the signer publishes the file. cosign signs images with
+/// statements of this type, and rules of the kind `signature` accept this type by default.
 pub const PUBLISH: &str = "https://sigstore.dev/cosign/sign/v1";
 
 /// The predicate type of SLSA provenance v1.
@@ -64,7 +64,7 @@ impl NewStatement {
     /// Creates a statement with the given predicate, which must be JSON.
     ///
     /// # Errors
-    /// [`MakeError`] if verifiers would not accept the statement.
+    /// [`MakeError`] if the predicate is not strict JSON, or if verifiers would not accept the statement.
     pub fn new(artifact: &Artifact, predicate_type: &str, predicate: &str) -> Result<Self, MakeError> {
         let predicate = Value::parse(predicate.as_bytes()).map_err(|error| MakeError::Predicate(error.to_string()))?;
         let digests: serde_json::Map<String, serde_json::Value> = artifact
@@ -91,7 +91,7 @@ impl NewStatement {
         Ok(Self(text))
     }
 
-    /// Creates a statement that declares the file to be published.
+    /// Creates a statement that the signer publishes the file.
     ///
     /// # Errors
     /// Returns the same errors as [`NewStatement::new`].
@@ -125,8 +125,12 @@ impl NewStatement {
 /// Signs the content of a file itself, without a statement. Returns a bundle as JSON on one line.
 ///
 /// # Errors
-/// [`MakeError`] if some verifiers, such as cosign, would not accept the signature, if `content` does not have the
-/// SHA-256 of the artifact or could be mistaken for metadata or an envelope, or if the signer fails.
+/// [`MakeError`] in these cases:
+///
+/// * Some verifiers, such as cosign, would not accept the signature.
+/// * The artifact has no SHA-256, or `content` has a different SHA-256.
+/// * `content` could be mistaken for metadata or an envelope.
+/// * The signer fails.
 pub fn sign_file(artifact: &Artifact, content: &[u8], signer: &dyn Signer) -> Result<String, MakeError> {
     let key = signer.public_key();
     check_scheme(key)?;

@@ -49,7 +49,7 @@ pub enum Rejection {
     /// The certificate, or the key of a log, was not valid when the signature was made.
     #[error("{what} was not valid at the authenticated time {time}")]
     NotValidAt {
-        /// The certificate or key that was not valid, such as `the certificate`.
+        /// A phrase that names the certificate or the key, such as "the certificate".
         what: String,
         /// The authenticated time.
         time: DateTime<Utc>,

@@ -72,8 +72,8 @@ pub enum Content {
 
 macro_rules! claims {
     ($($variant:ident = $name:literal, $text:literal;)+) => {
-        /// A claim of a Fulcio certificate other than its issuer and subject. The description of each claim ends with
-        /// the last two numbers of its object identifier, which begins with 1.3.6.1.4.1.57264. Source:
+        /// A claim of a Fulcio certificate, other than the issuer and the subject. The description of each claim ends
+        /// with its object identifier (OID), in which `…` stands for `1.3.6.1.4.1.57264`. Source:
         /// <https://github.com/sigstore/fulcio/blob/main/docs/oid-info.md>.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Claim {
@@ -84,7 +84,7 @@ macro_rules! claims {
             /// Every claim.
             pub const ALL: &'static [Claim] = &[$(Claim::$variant),+];
 
-            /// Returns the name of the claim in policies.
+            /// Returns the name that policies use for this claim.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -115,7 +115,7 @@ claims! {
 }
 
 impl Claim {
-    /// Returns the claim that has the name `name` in policies.
+    /// Returns the claim for which policies use the name `name`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|claim| claim.name() == name)

@@ -60,8 +60,8 @@ fn under_with_root(policy: Value, root: &Value, evidence: &[&str]) -> Repository
     repository
 }
 
-/// Lists the package `path` and its evidence file in the role `team`. The argument `evidence` contains the lines of the
-/// evidence file.
+/// Lists the package at `path` and its evidence file in the role `team`. The argument `evidence` contains the lines of
+/// the evidence file.
 fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str]) {
     let file = format!("{path}.intoto.jsonl");
     repository.add_target("team", path, content);
@@ -69,7 +69,7 @@ fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str
     name_evidence(repository, path, &file);
 }
 
-/// Sets `evidence` as the only evidence file of the package `path`.
+/// Sets `evidence` as the only evidence file of the package at `path`.
 fn name_evidence(repository: &mut Repository, path: &str, evidence: &str) {
     repository.signed("team")["targets"][path]["custom"] = json!({"lastmile": {"evidence": [evidence]}});
 }

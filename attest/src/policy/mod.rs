@@ -38,11 +38,11 @@ pub struct Policy {
     pub(crate) signers: BTreeMap<Name, Signer>,
     pub(crate) builders: BTreeMap<Name, Builder>,
     pub(crate) rules: Vec<Rule>,
-    /// Path patterns of packages, such as lastmile itself, that a client may install even if it does not understand the
-    /// policy.
+    /// Path patterns of the packages, such as lastmile itself, that clients may install even if they do not understand
+    /// the policy.
     pub(crate) upgrade: Vec<PathPattern>,
-    /// A description of the first part that this version of lastmile does not understand, if there is one. Rules are
-    /// not considered.
+    /// A description of the first part, other than a rule, that this version of lastmile does not understand, if there
+    /// is one.
     pub(crate) unsupported: Option<String>,
 }
 
@@ -185,8 +185,8 @@ impl Policy {
         read::local(object)
     }
 
-    /// Describes each rule, and the first other part, that this version of lastmile does not understand.
-    /// `lastmile-repo` refuses to publish a policy that has such parts.
+    /// Describes the parts of the policy that this version of lastmile does not understand: all such rules, and the
+    /// first such part outside the rules. `lastmile-repo` refuses to publish a policy that has such parts.
     #[must_use]
     pub fn unsupported(&self) -> Vec<String> {
         let rules = self.rules.iter().filter_map(|rule| match &rule.demand {
@@ -207,7 +207,7 @@ impl Policy {
         &self.rules
     }
 
-    /// Returns whether a client that does not understand the policy may still install the package `path`.
+    /// Returns whether a client that does not understand the policy may still install the package at `path`.
     pub(crate) fn is_upgrade(&self, path: &TargetPath) -> bool {
         self.upgrade.iter().any(|pattern| pattern.matches(path))
     }

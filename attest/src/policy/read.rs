@@ -69,8 +69,8 @@ fn policy(
     policy.signers = entries(&table, "signer", &mut policy.unsupported, signer)?;
     policy.builders = entries(&table, "builder", &mut policy.unsupported, builder)?;
     policy.rules = read_rules(&table)?;
-    // `policy` does not contain entries that this version does not understand. If an entry was left out, skip the check
-    // of names, because the check would report references to the entry as errors.
+    // `entries` leaves out each entry that this version does not understand. If it has left out an entry, skip the
+    // check of names, because the check would report references to the entry as errors.
     if policy.unsupported.is_none() {
         check_names(&policy)?;
     }
@@ -88,8 +88,8 @@ fn unsupported(place: &str, unknown: &[&str]) -> Option<String> {
     unknown.first().map(|name| format!("unknown member {name:?} in {place}"))
 }
 
-/// Reads a section of named entries, such as `signer`. Skips entries that this version of lastmile does not understand,
-/// and describes the first unknown part in `not_understood`.
+/// Reads a section of named entries, such as `signer`. Skips entries that this version of lastmile does not understand.
+/// If `not_understood` is empty, sets it to a description of the first such entry.
 fn entries<T>(
     policy: &Table<'_>,
     section: &str,

@@ -227,7 +227,8 @@ by = ["release"]
         let again = Value::parse(from_toml(&shown).unwrap().as_bytes()).unwrap();
         assert_eq!(again.pointer("/require"), Value::parse(json.as_bytes()).unwrap().pointer("/require"));
         assert_eq!(again.pointer("/signer/release/not-before"), Some(&Value::String("2026-01-01T00:00:00Z".into())));
-        // Only sections of objects and lists of objects become tables. Other sections and lists stay inline.
+        // An object whose members are not all objects stays inline. So does a list that is empty or whose elements are
+        // not all objects.
         let odd = r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#;
         let again = from_toml(&to_toml(odd.as_bytes()).unwrap()).unwrap();
         assert_eq!(again, r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#);
