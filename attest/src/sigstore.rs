@@ -148,7 +148,7 @@ impl TrustRoot {
     fn times(&self, bundle: &types::Bundle) -> Result<Vec<(DateTime<Utc>, Source)>, Rejection> {
         let mut times = Vec::new();
         for entry in &bundle.verification_material.tlog_entries {
-            // Only the inclusion promise signs the time of an entry.
+            // Without an inclusion promise, the time of an entry is not signed.
             if let (Some(_), Some(time)) = (&entry.inclusion_promise, entry.integrated_time) {
                 let source = Source::Log(entry.log_id.key_id.as_bytes().to_vec());
                 times.push((utc(time.as_second(), time.subsec_nanosecond())?, source));
@@ -207,8 +207,8 @@ impl Log {
 }
 
 impl Authority {
-    /// Reads an authority without checking that it is valid now: unlike `TrustedRoot::tsa_authorities`, this function
-    /// does not use the system clock.
+    /// Reads a timestamp authority. Unlike `TrustedRoot::tsa_authorities`, this function does not check whether the
+    /// authority is valid now, so it does not use the system clock.
     fn read(authority: &sigstore_verify::trust_root::TimestampAuthority) -> Option<Self> {
         let certificates: Vec<_> = authority.cert_chain.certificates.iter().map(|entry| &entry.raw_bytes).collect();
         let leaf = *certificates.first()?;
@@ -267,7 +267,7 @@ pub(crate) fn verify_certificate(
     Ok(Signed { signer, content: bundle.signed_content(), times, logs: evidence.log_names() })
 }
 
-/// Verifies a bundle with log entries or timestamps that was signed with a key.
+/// Verifies a bundle that was signed with a key and contains log entries or timestamps.
 pub(crate) fn verify_key(
     bundle: &Bundle,
     artifact: &Artifact,
@@ -318,8 +318,9 @@ impl<'a> Evidence<'a> {
         Ok(Self { logs: trust.root.logs(bundle)?, times: trust.root.times(bundle)? })
     }
 
-    /// Checks each authenticated time, the number of distinct logs, and the number of distinct sources of time. Returns
-    /// the sorted times.
+    /// Checks that each authenticated time is not later than `now` and is within the validity periods of the
+    /// certificate (`validity`) and of the logs' keys. Also checks the number of distinct logs and of distinct sources
+    /// of time. Returns the sorted times.
     fn check(
         &self,
         trust: &Trust<'_>,
@@ -354,8 +355,8 @@ fn parse(bundle: &Bundle) -> Result<types::Bundle, Rejection> {
         .map_err(|error| Rejection::Unsupported(format!("the bundle cannot be read: {error}")))
 }
 
-/// Returns a digest of the artifact with which the library can verify the bundle. The digest comes from the metadata.
-/// Also checks that no digest in the bundle contradicts the metadata.
+/// Returns the digest of the artifact that the library must compare with the bundle. The digest comes from the
+/// metadata. Also checks that no digest in the bundle contradicts the metadata.
 fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<ArtifactDigest, Rejection> {
     let algorithm = match bundle.content() {
         BundleContent::File(signature) => {

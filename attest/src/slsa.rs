@@ -24,9 +24,9 @@ pub(crate) const WORKFLOW_TYPES: [&str; 2] = [
     "https://slsa-framework.github.io/github-actions-buildtypes/workflow/v1",
 ];
 
-/// The builder IDs of plain GitHub Actions runners, each with the corresponding value of the claim
-/// `runner-environment`. The workflow itself writes the builder ID, so provenance with such an ID proves at most the
-/// level [`RUNNER_LEVEL`].
+/// The builder IDs of GitHub Actions runners, each with the corresponding value of the claim `runner-environment`. The
+/// workflow that runs the build writes such an ID itself, so provenance with this ID proves at most the level
+/// [`RUNNER_LEVEL`].
 const RUNNERS: [(&str, &str); 2] = [
     ("https://github.com/actions/runner/github-hosted", "github-hosted"),
     ("https://github.com/actions/runner/self-hosted", "self-hosted"),
@@ -66,7 +66,7 @@ impl Provenance {
         }
     }
 
-    /// Returns the SLSA build level that this provenance proves. `level` is the level of the builder in the policy.
+    /// Returns the SLSA build level that this provenance proves. `level` is the builder's level in the policy.
     pub(crate) fn most_level(&self, level: u8) -> u8 {
         let is_runner = RUNNERS.iter().any(|(id, _)| *id == self.builder);
         if is_runner { level.min(RUNNER_LEVEL) } else { level }
@@ -152,8 +152,8 @@ fn read_v1(predicate: &Value) -> Result<Provenance, String> {
 
 fn read_v0_2(predicate: &Value) -> Result<Provenance, String> {
     let (source, reference) = split_uri(text(predicate, "/invocation/configSource/uri")?);
-    // The inputs of a workflow that a person started are in the event payload. All other parameters of a build are in
-    // `invocation.parameters`.
+    // If a person started the workflow, the event payload contains the workflow's inputs. All other parameters of a
+    // build are in `invocation.parameters`.
     let parameters = predicate.pointer("/invocation/parameters").and_then(Value::as_object);
     let inputs = predicate.pointer("/invocation/environment/github_event_payload/inputs").and_then(Value::as_object);
     let parameters = parameters.map(|parameters| {

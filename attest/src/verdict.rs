@@ -24,8 +24,8 @@ pub struct Verdict {
 pub struct RuleVerdict {
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
-    /// The name of the rule. If the policy is unusable or not fully understood, there is a verdict on the policy as a
-    /// whole, without a name.
+    /// The name of the rule, or `None` for a verdict on a policy as a whole. There is such a verdict if the policy is
+    /// unusable, or if this version of lastmile does not understand all of it.
     pub rule: Option<String>,
     /// The kind of the rule, as written in the policy. For a verdict on a policy as a whole, the kind is `policy`.
     pub kind: String,

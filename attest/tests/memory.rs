@@ -8,7 +8,7 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// The tests in this file share the allocator, so they must not run at the same time.
+/// Prevents tests from running at the same time, because [`ALLOCATOR`] measures the memory of the whole process.
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The maximum length of an evidence file.

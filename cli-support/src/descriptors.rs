@@ -5,8 +5,8 @@ use std::io;
 
 use crate::Failure;
 
-/// The number of files that the process must be able to open. The async runtime opens fewer files when it starts: an
-/// event queue, a waker for the queue, and a socket pair for signals.
+/// The number of files that the process must be able to open. It is higher than the number of files that the async
+/// runtime opens when it starts: an event queue, a waker for the queue, and a socket pair for signals.
 const NEEDED: usize = 8;
 
 /// Returns an error if the process cannot open a few more files. Programs call this function before they start the

@@ -66,8 +66,8 @@ impl Output {
         Output { stdout: Arc::new(Mutex::new(stdout)), ..self.clone() }
     }
 
-    /// Returns an output that writes notes and warnings even with `--quiet`. It is meant for the reason why a command that
-    /// did not fail with an error ends with a non-zero exit status.
+    /// Returns an output that writes notes and warnings even with `--quiet`. Use it for messages that the user must
+    /// see, such as the reason for a non-zero exit status if there is no error message.
     #[must_use]
     pub fn despite_quiet(&self) -> Output {
         Output { options: OutputOptions { quiet: false, ..self.options }, ..self.clone() }

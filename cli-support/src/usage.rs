@@ -53,7 +53,7 @@ fn safe_to_print(mut error: clap::Error, args: &[OsString]) -> clap::Error {
         return error;
     }
     if error.kind() == ErrorKind::ValueValidation {
-        // Omit the reason for which the value is invalid, because the reason may quote parts of the value.
+        // Omit the reason why the value is invalid, because the reason may quote parts of the value.
         error = clap::Error::new(ErrorKind::InvalidValue);
     }
     for (kind, value) in context {
@@ -88,7 +88,7 @@ fn secrets(args: &[String]) -> Vec<Secret<'_>> {
     secrets
 }
 
-/// Hides possible user names and passwords in a quoted argument, which may be a part of the argument that was given.
+/// Hides possible user names and passwords in `quoted`, which is a whole argument or a part of one.
 fn hide_secrets(quoted: &str, secrets: &[Secret<'_>]) -> String {
     let is_part = |secret: &&Secret<'_>| !quoted.is_empty() && secret.argument.contains(quoted);
     let of: Vec<&Secret<'_>> = secrets.iter().filter(is_part).collect();

@@ -25,7 +25,7 @@ pub type Wait = Box<dyn Fn(Duration) -> ControlFlow<()>>;
 pub struct World {
     /// The clock.
     pub now: Box<dyn Fn() -> DateTime<Utc>>,
-    /// The function with which a command that runs until it is stopped waits between its steps.
+    /// Waits between two steps of a command that runs until it is stopped.
     pub wait: Wait,
     /// The environment variables.
     pub env: Environment,

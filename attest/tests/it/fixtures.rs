@@ -57,7 +57,7 @@ pub(crate) const NO_LOG_ENTRY_DIGEST: &str = "9b469fc9761e8b933073b62725fbc98b54
 /// The SHA-512 digest of the file that [`NPM_V0_1`] signs.
 pub(crate) const NPM_DIGEST: &str = "90f223f992e4c88dd068cd2a5fc57f9d2b30798343dd6e38f29c240e04ba090ef831f84490847c4e82b9232c78e8a258463b1e55c0f7469f730265008fa6633f";
 
-/// Returns the time that tests pass as the start time of the update. It is later than every time in the fixtures.
+/// Returns the start time of the update in these tests. It is later than every time in the fixtures.
 pub(crate) fn now() -> DateTime<Utc> {
     time("2026-11-29T00:00:00Z")
 }
@@ -96,8 +96,8 @@ pub(crate) fn unreadable(evidence: &[u8]) -> String {
     Evidence::parse(evidence).expect_err("the evidence must be unreadable").to_string()
 }
 
-/// Reads evidence that consists of one item, and verifies that a certificate holder signed this item. The requirements
-/// for the trust root are the defaults.
+/// Reads evidence that consists of one item, and verifies that a certificate holder signed this item. Log entries and
+/// times must satisfy the default requirements.
 pub(crate) fn verify(evidence: &[u8], digest: &str, root: &TrustRoot) -> Result<Signed, Rejection> {
     verify_with(evidence, digest, root, TrustDemands::default())
 }

@@ -35,8 +35,8 @@ const PATTERNS: [(&str, bool); 5] =
 struct Rule {
     paths: Vec<(&'static str, bool)>,
     except: Option<(&'static str, bool)>,
-    /// The names of signers. If the flag is `true`, the name is written as `@NAME`, which refers to the policy of the
-    /// role that lists the package.
+    /// The name of each signer, and whether the rule writes it as `@NAME`. Such a name refers to a signer in the policy
+    /// of the role that lists the package.
     by: Vec<(&'static str, bool)>,
     threshold: usize,
 }
@@ -54,8 +54,8 @@ impl Policy {
         let keys: Vec<_> = NAMES.iter().map(|name| (*name, 1 + u8::try_from(random.below(4)).unwrap())).collect();
         let rules = (0..=random.below(3)).map(|_| Rule::random(random)).collect();
         let mut policy = Self { keys, rules };
-        // A policy is refused if the threshold of a rule is higher than the number of keys that the rule accepts.
-        // Therefore, lower such thresholds.
+        // Lower thresholds that are higher than the number of keys that the rule accepts, because a policy with such a
+        // threshold is refused.
         for rule in &mut policy.rules {
             let own = rule.by.iter().filter(|(_, of_listing_role)| !of_listing_role);
             let keys: BTreeSet<u8> = own.filter_map(|(name, _)| key_of(&policy.keys, name)).collect();

@@ -1,4 +1,4 @@
-//! A test repository whose roles sign policies, and evidence that is signed with keys.
+//! Creates a test repository whose roles have policies, and creates evidence that is signed with keys.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The predicate type of provenance.
 pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
-/// Returns the start time of the update, unless a test sets another time.
+/// Returns the default start time of the update. A test can set another time in [`Packages`].
 pub(crate) fn now() -> DateTime<Utc> {
     parse_time("2026-06-01T00:00:00Z").unwrap()
 }

@@ -136,7 +136,7 @@ fn c_43_a_delegated_role_can_add_demands_but_not_weaken_any() {
         assert!(refusal.contains("rule `signed` of role `targets`"), "{team}: {refusal}");
         assert_eq!(packages.judge(&[signed_by(&[1, 2])]).check(), Ok(()), "{team}");
     }
-    // The rules in the policy of the delegated role apply in addition.
+    // The rules in the policy of the delegated role apply too.
     let refusal = Packages::of_team(top, renamed).refusal(&[signed_by(&[1])]);
     assert!(refusal.contains("rule `signed` of role `team`"), "{refusal}");
 }
@@ -189,19 +189,19 @@ fn c_44_an_upgrade_of_lastmile_is_allowed_although_the_policy_is_not_understood(
     let known = signature_rule("signed", r#""a""#);
     let packages = Packages::of_top(policy(r#""upgrade":["app/*"],"#, &format!("{known},{unknown}")));
     assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));
-    // `upgrade` exempts a package only from the rules that are not understood.
+    // `upgrade` exempts a package only from the rules that this version of lastmile does not understand.
     assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(r#"{"version":2,"upgrade":["app/*"]}"#.into());
     assert_eq!(packages.judge(&[]).check(), Ok(()));
-    // If one part of a policy is not understood, the rules that do not refer to this part still apply.
+    // If lastmile does not understand one part of a policy, the rules that do not refer to this part still apply.
     let newer = policy(r#""upgrade":["app/*"],"quorum":1,"#, &known);
     let packages = Packages::of_top(newer.clone());
     assert_eq!(packages.judge(&[signed_by(&[1])]).check(), Ok(()));
     assert!(packages.refusal(&[]).contains("rule `signed`"));
     let packages = Packages::of_top(newer.replace(r#""a":{"key""#, r#""a":{"new":1,"key""#));
     assert_eq!(packages.judge(&[]).check(), Ok(()));
-    // This version of lastmile does not understand the builder that the rule names. `upgrade` lists the package, so it
-    // is allowed without evidence.
+    // This version of lastmile does not understand the builder that the rule names. The package is allowed without
+    // evidence, because `upgrade` lists the package.
     let builder = r#""upgrade":["app/*"],"builder":{"x":{"new":1,"id":["y"],"by":["a"],"level":3}},"#;
     let built = r#"{"name":"built","kind":"provenance","paths":["app/*"],"builder":["x"],"level":3,"source":["z"]}"#;
     assert_eq!(Packages::of_top(policy(builder, built)).judge(&[]).check(), Ok(()));
@@ -397,12 +397,12 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     packages.others.insert("trust/root.json", b"{}".to_vec());
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     assert_eq!(request.listed().unwrap().unwrap().path.as_str(), "trust/root.json");
-    // `load` checks the content itself, because the caller may have read it from an untrusted source.
+    // `load` checks the content of the trust root, because the caller may have read it from an untrusted source.
     for (content, reason) in [(&b"[]"[..], "sha256"), (b"{} ", "has 3 bytes"), (b"{}", "trust root")] {
         let error = request.load(content, &mut roots).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
     }
-    // If the policy contains the digest of the trust root, the role that signs the policy need not list the file.
+    // If the policy contains the digest of the trust root, the role that signs the policy need not list the trust root.
     let digest = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     let packages = Packages::of_top(with(&format!(r#","sha256":"{digest}""#)));
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };

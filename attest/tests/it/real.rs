@@ -113,8 +113,8 @@ fn a_listed_sha512_is_used_if_the_statement_names_no_other() {
     let public = root(PUBLIC_ROOT);
     let trust = Trust { root: &public, demands: TrustDemands::default() };
     let evidence = Evidence::parse(NPM_V0_1).unwrap();
-    // The metadata lists two digests, of which the SHA-256 digest is not that of the file. The statement contains only
-    // a SHA-512 digest, which matches the metadata.
+    // The metadata lists a wrong SHA-256 digest and the right SHA-512 digest. The statement contains only the SHA-512
+    // digest.
     assert!(evidence.items()[0].verify_identity(&artifact_of(&[&other, NPM_DIGEST]), &trust, now()).is_ok());
     let rejection = evidence.items()[0].verify_identity(&artifact(&other), &trust, now()).unwrap_err();
     assert_eq!(rejection.to_string(), "no subject has the sha256 of the file");

@@ -1,4 +1,4 @@
-//! Attacks on signing times. Some tests also check that verification uses the start time of the update, not the system
+//! Attacks on signing times. Some tests check that verification uses the start time of the update, not the system
 //! clock.
 
 use lastmile_attest::{Evidence, LogDemand, Rejection, Signed, Trust, TrustDemands};
