@@ -110,8 +110,8 @@ impl UpdaterBuilder {
     }
 
     /// Sets how long to wait for another process that uses the same store. The default is five minutes. A refresh waits
-    /// until another process has finished its refresh. Other operations wait only while another process holds the lock
-    /// on the stored files.
+    /// until another process has finished its refresh. Any operation that takes the lock on the stored files
+    /// ([`LockKind::Files`](crate::LockKind::Files)) waits while another process holds it.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
@@ -123,9 +123,9 @@ impl UpdaterBuilder {
         UpdaterBuilder { target_names, ..self }
     }
 
-    /// Requests metadata files one after the other, in the order of the specification's workflow. By default, files
+    /// Requests metadata files one after the other, in the order of the client workflow (spec 5). By default, files
     /// that later steps need are requested in advance: the timestamp together with the next root, and several delegated
-    /// roles in parallel. Files are verified in the same order either way.
+    /// roles in parallel. This setting does not change the order in which files are verified.
     pub fn sequential(self) -> UpdaterBuilder {
         UpdaterBuilder { sequential: true, ..self }
     }
@@ -137,8 +137,8 @@ impl UpdaterBuilder {
         self
     }
 
-    /// Sets the local policy. The local policy adds requirements to those of the repository, and can exempt targets
-    /// from policies.
+    /// Sets the local policy. The local policy adds requirements to those of the repository. It can also make
+    /// exceptions, which allow targets that do not satisfy a policy.
     #[cfg(feature = "attest")]
     pub fn local_policy(mut self, local: lastmile_attest::LocalPolicy) -> UpdaterBuilder {
         self.policies.local = local;

@@ -17,8 +17,8 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Sends [`Event::ClockInDoubt`] if the server's clock differs from `now` by more than the tolerance. Also sends it if
-/// `failure` reports expired metadata, but only if the event can report another time: the server's time or `before`.
+/// Sends [`Event::ClockInDoubt`] if the server's clock differs from `now` by more than the tolerance, or if `failure`
+/// reports expired metadata. In the second case, sends nothing if both the server's time and `before` are unknown.
 /// `now` is the time of this machine's clock, and `before` is the time that it showed at the last refresh.
 pub(crate) fn warn_if_clock_wrong(
     context: &UpdateContext,

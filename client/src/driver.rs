@@ -42,7 +42,7 @@ pub(crate) enum Source {
 enum Writing<'a> {
     /// Never. The driver uses only stored files.
     Never,
-    /// When the refresh ends. All changes are then written together.
+    /// When the refresh ends. All changes are written together.
     Together(PendingChanges<'a>),
     /// As soon as a delegated role is accepted, unless the stored timestamp differs from the timestamp of the session.
     Beside(Received),
@@ -470,8 +470,8 @@ fn first_character(bytes: &[u8]) -> Option<u8> {
 }
 
 /// Converts the verification error for a file into the reason why the mirror failed. `first` is the first
-/// non-whitespace byte of the file. A file that is not JSON is usually a login page or an error page, and counts as a
-/// network failure. A file whose length and hashes match the metadata comes from the repository, so it is refused.
+/// non-whitespace byte of the file. A file that is not JSON counts as a network failure, because it is usually a login
+/// page or an error page. If its length and hashes match the metadata, it is from the repository and counts as refused.
 fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
     let is_json =
         first.is_some_and(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
@@ -487,8 +487,8 @@ fn is_rollback(kind: &ErrorKind) -> bool {
     matches!(kind, ErrorKind::Rollback { .. } | ErrorKind::ListedRollback { .. })
 }
 
-/// Passes the stored copy to [`Stage::apply`] although it does not satisfy the request, so that the stage returns the
-/// reason. If the file may be absent, passes `None`.
+/// Passes the stored copy to [`Stage::apply`] although it does not satisfy the request, so that the stage returns an
+/// error that says why. If the file may be absent, passes `None`.
 fn refuse_stored<S: Stage>(
     stage: &mut S,
     request: &Request,

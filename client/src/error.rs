@@ -107,7 +107,7 @@ impl From<lastmile_metadata::Error> for Error {
     }
 }
 
-/// Distinguishes a file that exceeds a limit of this client from a file that must not be trusted.
+/// Converts the error to [`Error::Limit`] if the file exceeds a limit of this client, or else to [`Error::Refused`].
 impl From<RefusedError> for Error {
     fn from(error: RefusedError) -> Error {
         if error.refusal.limit().is_some() { Error::Limit(error) } else { Error::Refused(error) }

@@ -31,8 +31,7 @@ pub(crate) struct Demanded {
     last: LastVerdict,
 }
 
-/// The last [`Verdict`] on a target, and the time as of which the policies were evaluated. Clones of a [`Target`] share
-/// this value.
+/// The last [`Verdict`] on a target, and the time for which it was determined. Clones of a [`Target`] share this value.
 type LastVerdict = Arc<Mutex<Option<(DateTime<Utc>, Verdict)>>>;
 
 impl Demanded {
@@ -47,8 +46,8 @@ impl Demanded {
         Ok(Some(Demanded { demands, evidence, trust_roots, last: LastVerdict::default() }))
     }
 
-    /// Returns the target paths of the files to search for: all evidence, and the trust roots for which a policy gives
-    /// the SHA-256. Any other trust root must be listed by the role that signs the policy, so no search is needed.
+    /// Returns the target paths of the files to search for: all evidence, and the trust roots whose SHA-256 hash a
+    /// policy gives. Any other trust root must be listed by the role that signs the policy, so no search is needed.
     fn to_find(&self) -> impl Iterator<Item = &TargetPath> {
         let evidence = self.evidence.iter().map(|(path, _)| path);
         let is_searched = |request: &TrustRootRequest| matches!(request.listed(), Ok(None));

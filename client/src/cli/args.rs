@@ -146,7 +146,7 @@ pub(super) struct Limit {
     value: u64,
 }
 
-/// A function that returns a reference to the field of one limit.
+/// Gives access to one limit: a function that returns a reference to its field in [`Limits`] or [`AllLimits`].
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Set {
     Bytes(fn(&mut Limits) -> &mut u64),

@@ -29,7 +29,7 @@ impl From<Error> for Failure {
                 ..
             }) => (ExitStatus::Refused, "policy"),
             Error::Refused(_) => (ExitStatus::Refused, "untrusted"),
-            // No command reads a target into memory, which `TooLarge` limits.
+            // `TooLarge` cannot occur, because no command reads a target into memory.
             Error::Limit(_) | Error::TooLarge { .. } => (ExitStatus::Failed, "limit"),
             Error::Network(_) => (ExitStatus::Network, "network"),
             Error::NoSuchTarget(_) => (ExitStatus::NoSuchName, "no-such-target"),

@@ -43,7 +43,7 @@ pub(super) fn checked(path: &Path) -> Result<PathBuf, Failure> {
 fn read(path: &Path) -> Result<LocalPolicy, LocalError> {
     let unusable = |problem: String| {
         LocalError::invalid("use the local policy", path, problem)
-            .with_hint("correct the file; if the settings of a repository name it, `lastmile trust set NAME --no-policy` removes it there")
+            .with_hint("correct the file; to remove it from the settings of a repository, run `lastmile trust set NAME --no-policy`")
     };
     let json = to_json(&read_at_most(path, LONGEST_POLICY)?).map_err(|error| unusable(error.to_string()))?;
     LocalPolicy::parse(json.as_bytes()).map_err(|error| unusable(error.to_string()))

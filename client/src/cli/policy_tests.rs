@@ -74,7 +74,7 @@ fn get_reports_the_rules_that_hold_and_explain_shows_the_proofs() {
     assert_eq!(ran.status, ExitStatus::Done, "{}", ran.stderr);
     assert_eq!(ran.stdout, format!("{}/x\n", home.path("out")));
     assert!(ran.stderr.contains("\n`x` satisfies signed (targets)\n"), "{}", ran.stderr);
-    // From here on, no command needs the repository.
+    // The commands from here on use only stored files.
     std::fs::remove_dir_all(home.path("repository")).unwrap();
     let id = &keyid("release")[..8];
     let ran = home.run(&["verify", "--explain", "x"]);
@@ -151,7 +151,7 @@ fn c_24_a_refused_package_has_exit_status_5_and_one_hint() {
     let document = json(&home.run(&["verify", "--explain", "x", "--json"]));
     assert_eq!(document["policy"]["satisfied"], json!(false));
     assert_eq!(document["policy"]["rules"][0]["outcome"], json!("refused"));
-    // `verify --as` enforces the policy even if the file matches its metadata.
+    // `verify --as` refuses a file that matches the metadata of `x`, because the policy is not satisfied.
     let file = home.path("file");
     std::fs::write(&file, "1").unwrap();
     let ran = home.run(&["verify", &file, "--as", "x"]);

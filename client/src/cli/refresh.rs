@@ -25,7 +25,7 @@ impl App<'_> {
 
 /// Returns the time to use for verification after a wait that began at `start`. `now` is the time of this machine's
 /// clock after the wait. Metadata that expired during the wait must be refused, even if the machine was suspended or
-/// its clock was set meanwhile.
+/// its clock was changed during the wait.
 fn time_after(start: DateTime<Utc>, waited: Duration, now: DateTime<Utc>) -> DateTime<Utc> {
     let expected = start + TimeDelta::from_std(waited).unwrap_or_default();
     expected.max(now)

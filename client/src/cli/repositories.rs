@@ -95,7 +95,7 @@ struct Written {
 #[derive(Debug, Clone)]
 pub(crate) struct Repository {
     pub(crate) name: RepositoryName,
-    /// The root metadata file passed to `trust add`, from which all other metadata is verified.
+    /// The root metadata file passed to `trust add`. All other metadata is verified starting from this file.
     pub(crate) shipped_root: Vec<u8>,
     pub(crate) settings: RepositorySettings,
     folder: PathBuf,

@@ -87,7 +87,7 @@ impl App<'_> {
         self.updater_with(repository, repository.read_only_store()?)
     }
 
-    /// Refreshes the selected repository. With `--offline`, only verifies the stored metadata.
+    /// Refreshes the selected repository or, with `--offline`, verifies its stored metadata.
     pub(super) async fn session(&self, source: &args::MetadataSource) -> Result<Session, Failure> {
         let repository = self.repository()?;
         if source.offline {

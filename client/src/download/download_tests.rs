@@ -392,7 +392,7 @@ async fn a_body_that_ends_early_gets_its_retries_back() {
     let content = b"hello world and more";
     let server = Server::start(|head| match offset(head) {
         0 => vec![send("HTTP/1.0 200 OK\r\n\r\nhe")],
-        // Without a length, the end of the body is no transport error.
+        // Send no `Content-Length`, so that the early end of the body is not a transport error.
         at => {
             let range = format!("Content-Range: bytes {at}-{}/{}\r\n\r\n", content.len() - 1, content.len());
             let head = format!("HTTP/1.0 206 Partial Content\r\n{range}");

@@ -133,7 +133,7 @@ fn work<C: Content>(
     while let Some(command) = inbox.blocking_recv() {
         match command {
             WriterCommand::Append(bytes) => {
-                // Ignore the error here: the download checks the length whenever bytes arrive, and
+                // Ignore the error for too many bytes here: the download checks the length whenever bytes arrive, and
                 // `HashingVerifier::finish` returns the error again.
                 let _ = verifier.update(&bytes);
                 content.append(&bytes)?;
@@ -164,8 +164,8 @@ struct Syncing {
 }
 
 impl Syncing {
-    /// Records that `bytes` more bytes were written to `file`, and starts an `fsync` if at least [`SYNC_AFTER`] bytes
-    /// have been written since the last one started and no other `fsync` is running.
+    /// Records that `bytes` more bytes were written to `file`. Starts an `fsync` if at least [`SYNC_AFTER`] bytes have
+    /// been written since the previous `fsync` started. If that `fsync` is still running, a later call starts the next.
     fn wrote(&mut self, file: &NewFile, bytes: usize) -> io::Result<()> {
         self.unsynced += bytes;
         let is_running = self.running.as_ref().is_some_and(|running| !running.is_finished());

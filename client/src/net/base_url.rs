@@ -59,8 +59,8 @@ impl BaseUrl {
         BaseUrl(format!("{}{}/", self.0, name.trim_matches('/')))
     }
 
-    /// Returns the default targets URL for this metadata URL. If this URL ends in `/metadata/`, that segment is
-    /// replaced by `targets/`; otherwise `targets/` is appended.
+    /// Returns the default targets URL for this metadata URL. If this URL ends in `/metadata/`, that ending is replaced
+    /// by `/targets/`; otherwise `targets/` is appended.
     #[must_use]
     pub fn targets(&self) -> BaseUrl {
         match self.0.strip_suffix("metadata/") {
