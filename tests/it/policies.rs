@@ -96,13 +96,19 @@ fn get_with(client: &TestClient, local: &Value) -> Result<Vec<u8>, Error> {
 
 /// Returns the reason why a client refuses the package, and checks that the client did not request the package.
 pub(crate) fn refusal(client: &TestClient, repository: &Repository) -> Refusal {
+    refusal_and_requests(client, repository).0
+}
+
+/// Like [`refusal`], but also returns the requests that the client made.
+fn refusal_and_requests(client: &TestClient, repository: &Repository) -> (Refusal, Vec<String>) {
     let network = repository.network();
     network.forget_requests();
     let refusal = refusal_in(client.get(PACKAGE));
-    let package = repository.target_location(PACKAGE, CONTENT);
-    assert!(!network.requests().contains(&package), "{:?}", network.requests());
+    let requests = network.requests();
+    assert!(requests.contains(&"metadata/timestamp.json".to_owned()), "{requests:?}");
+    assert!(!requests.contains(&repository.target_location(PACKAGE, CONTENT)), "{requests:?}");
     assert_eq!(client.output(), [""; 0]);
-    refusal
+    (refusal, requests)
 }
 
 fn refusal_in<T: std::fmt::Debug>(result: Result<T, Error>) -> Refusal {

@@ -7,8 +7,8 @@ use lastmile_testkit::{Delegation, Repository, TestClient, hash};
 use serde_json::{Value, json};
 
 use super::{
-    CONTENT, EVIDENCE, PACKAGE, REFRESH, SIGN, add_package, envelope, found, policy, refusal, set_policy, signature_by,
-    with_rules, with_session,
+    CONTENT, EVIDENCE, PACKAGE, REFRESH, SIGN, add_package, envelope, found, policy, refusal, refusal_and_requests,
+    set_policy, signature_by, with_rules, with_session,
 };
 
 fn evidence_location(repository: &Repository, key: &str) -> String {
@@ -162,10 +162,10 @@ fn c_8_evidence_that_is_too_long_is_not_requested_and_does_not_count() {
     let long = vec![b' '; (4 << 20) + 1];
     repository.add_target("targets", EVIDENCE, &long);
     repository.publish(&["targets"]);
-    let refused = found(refusal(&client, &repository));
-    assert_eq!(refused, format!("{EVIDENCE}: the evidence has 4194305 bytes, expected at most 4194304"));
-    assert!(!repository.network().requests().contains(&repository.target_location(EVIDENCE, &long)));
-    // Evidence in another file still counts.
+    let (refusal, requests) = refusal_and_requests(&client, &repository);
+    assert_eq!(found(refusal), format!("{EVIDENCE}: the evidence has 4194305 bytes, expected at most 4194304"));
+    assert!(!requests.contains(&repository.target_location(EVIDENCE, &long)), "{requests:?}");
+    // The package's other evidence still counts.
     repository.add_target("targets", "app/1.tar.2.intoto.jsonl", envelope("a", CONTENT, SIGN).as_bytes());
     let evidence = json!({ "lastmile": { "evidence": [EVIDENCE, "app/1.tar.2.intoto.jsonl"] } });
     repository.signed("targets")["targets"][PACKAGE]["custom"] = evidence;
@@ -180,9 +180,10 @@ fn c_45_a_trust_root_that_is_too_long_is_not_requested() {
     let long = vec![b' '; (1 << 20) + 1];
     repository.add_target("targets", "trust/root.json", &long);
     repository.publish(&["targets"]);
-    let refused = found(refusal(&TestClient::new(&repository), &repository));
+    let (refusal, requests) = refusal_and_requests(&TestClient::new(&repository), &repository);
+    let refused = found(refusal);
     assert!(refused.contains("the trusted root has 1048577 bytes, expected at most 1048576"), "{refused}");
-    assert!(!repository.network().requests().contains(&repository.target_location("trust/root.json", &long)));
+    assert!(!requests.contains(&repository.target_location("trust/root.json", &long)), "{requests:?}");
 }
 
 /// Returns a policy that requires a signature by the identity `release`. `trust` defines the trust root for this
