@@ -95,10 +95,19 @@ fn the_client_contains_no_private_keys() {
 
 #[test]
 fn verified_metadata_is_made_in_one_place() {
-    // The fields of `Verified` are private, so only this file can construct a value.
-    let made = places("metadata", "pub struct Verified<R>");
-    assert_eq!(made.len(), 1, "{made:?}");
-    assert!(made[0].ends_with("verify.rs"));
+    // A struct with private fields can be constructed only in its own module and in the modules inside it.
+    let defining: Vec<_> =
+        code("metadata").into_iter().filter(|(_, code)| code.contains("pub struct Verified<R>")).collect();
+    let [(path, code)] = &defining[..] else { panic!("{} files define `Verified`", defining.len()) };
+    assert!(path.ends_with("metadata/src/verify.rs"), "{path}");
+    let fields = code.split("pub struct Verified<R> {").nth(1).unwrap().split('}').next().unwrap();
+    assert!(fields.contains("content: R") && !fields.contains("pub"), "the fields must be private: {fields}");
+    assert!(!code.contains("mod "), "{path} must not contain other modules");
+    let made = places("metadata", "Self { file, content }");
+    assert_eq!(made, [path.as_str()], "only `Verified::of` may make a `Verified`");
+    // `Clone` is the only other code that constructs a value.
+    let constructed = code.matches("Self { file").count() + code.matches("Verified {").count();
+    assert_eq!(constructed, 2, "{path}");
 }
 
 #[test]
