@@ -97,6 +97,7 @@ fn f_cj_6_a_changed_byte_is_refused_unless_the_signed_content_stays_the_same() {
         }
     }
     let repository = rich();
+    check::<Root>(&repository, "root");
     check::<Timestamp>(&repository, "timestamp");
     check::<Snapshot>(&repository, "snapshot");
     check::<Targets>(&repository, "targets");
@@ -112,13 +113,13 @@ fn f_4_1_2_a_truncated_document_is_refused() {
 }
 
 #[test]
-fn f_4_2_1_5_many_signatures_are_verified_quickly_up_to_the_limit() {
+fn f_4_2_1_5_many_signatures_are_accepted_up_to_the_limit() {
     let repository = rich();
     let mut envelope: Value = serde_json::from_slice(&repository.written("targets")).unwrap();
     let strangers = (0..1_022).map(|number| json!({"keyid": hash(&[number as u8]) + &number.to_string(), "sig": "00"}));
     envelope["signatures"].as_array_mut().unwrap().extend(strangers);
     let bytes = serde_json::to_vec(&envelope).unwrap();
-    assert!(judge_bytes::<Targets>(&repository, "targets", bytes).is_ok());
+    assert_eq!(judge_bytes::<Targets>(&repository, "targets", bytes).unwrap().signatures().len(), 1_023);
     let one_more = json!({"keyid": "one more", "sig": "00"});
     envelope["signatures"].as_array_mut().unwrap().extend([one_more.clone(), one_more]);
     let refused = judge_bytes::<Targets>(&repository, "targets", serde_json::to_vec(&envelope).unwrap()).unwrap_err();
@@ -126,7 +127,7 @@ fn f_4_2_1_5_many_signatures_are_verified_quickly_up_to_the_limit() {
 }
 
 #[test]
-fn f_4_2_2_7_many_keys_are_read_quickly() {
+fn f_4_2_2_7_thousands_of_keys_are_accepted() {
     let mut repository = rich();
     let keys = repository.signed("targets")["delegations"]["keys"].as_object_mut().unwrap();
     for number in 0..2_000_u32 {
