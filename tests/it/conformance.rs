@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-use lastmile_testkit::{Delegation, NetworkFault, Repository, Server, TestKey, hash};
+use lastmile_testkit::{Delegation, NetworkFault, Repository, Server, TestKey, hash, sign};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -326,6 +326,15 @@ fn stored_metadata_is_verified_again_from_the_shipped_root() {
     client.repository.network().forget_requests();
     assert_eq!(client.refresh(), 0);
     assert_eq!(client.repository.network().requests(), ["metadata/4.root.json", "metadata/timestamp.json"]);
+    let before = client.trusted();
+    client.repository.network().forget_requests();
+    // The keys of the shipped root have not signed this root 2, so the client must fetch the right one again.
+    client.repository.signed("root")["version"] = json!(2);
+    let forged = sign(client.repository.signed("root"), &["new-1", "new-2"].map(TestKey::new));
+    fs::write(client.path("metadata/state/2.root.json"), forged).unwrap();
+    assert_eq!((client.refresh(), client.trusted()), (0, before));
+    let asked = ["2.root.json", "4.root.json", "timestamp.json"];
+    assert_eq!(client.repository.network().requests(), asked.map(|name| format!("metadata/{name}")));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use lastmile_client::{Error as ClientError, Event, FetchError, MirrorReason};
 use lastmile_metadata::{ErrorKind, Limits, RoleName, Threshold};
 use lastmile_testkit::{
-    Delegation, NetworkFault, Repository, TestClient, TestKey, hash, network_error, refused, time, too_long,
+    Delegation, NetworkFault, Repository, TestClient, TestKey, hash, network_error, refused, sign, time, too_long,
 };
 use lastmile_tests::{verdict, version};
 use serde_json::json;
@@ -95,6 +95,16 @@ fn d5_offline_the_stored_chain_of_roots_is_verified_from_the_shipped_root() {
     client.refresh().unwrap();
     repository.network().forget_requests();
     assert_eq!(client.offline().unwrap()[0], 3);
+    // Without root 2, which the keys of the shipped root have signed, the new keys are not trusted. Root 3 must be
+    // signed by the keys of root 2.
+    for (forged, signers) in [(2, ["new-1", "new-2"]), (3, ["root-1", "root-2"])] {
+        let client = client.copy();
+        repository.signed("root")["version"] = json!(forged);
+        let file = sign(repository.signed("root"), &signers.map(TestKey::new));
+        client.put_stored(&format!("state/{forged}.root.json"), &file);
+        let rollback = ErrorKind::Rollback { trusted: version(3), found: version(forged - 1) };
+        assert_eq!(refused(client.offline()), verdict("root", rollback));
+    }
     assert_eq!(repository.network().requests(), [""; 0]);
 }
 
