@@ -166,6 +166,29 @@ fn g_1_5_4_report_a_freeze_ends_with_the_timestamp() {
     repository.publish(&["timestamp"]);
     let mut client = TestClient::new(&repository);
     let frozen = repository.fork();
+#[test]
+fn g_1_5_1_each_role_works_with_three_keys_of_which_two_sign() {
+    let keys = |role: &str| [1, 2, 3].map(|number| TestKey::new(&format!("{role} {number}")));
+    let mut repository = Repository::new();
+    for role in ["root", "timestamp", "snapshot", "targets"] {
+        repository.set_keys(role, &keys(role), 2);
+    }
+    repository.delegate("targets", &Delegation::paths("a", &["a/*"]).keys(&keys("a"), 2));
+    repository.add_target("a", "a/x", b"content");
+    repository.publish(&["root", "a", "targets"]);
+    let client = TestClient::new(&repository);
+    assert_eq!(client.get("a/x").unwrap(), b"content");
+    for role in ["root", "timestamp", "snapshot", "targets", "a"] {
+        let mut bent = repository.fork();
+        bent.set_signers(role, &keys(role)[..1]);
+        bent.publish(&[role]);
+        let client = client.copy();
+        client.use_network(bent.network());
+        let unmet = ErrorKind::ThresholdNotMet { valid: 1, threshold: Threshold::new(2).unwrap() };
+        assert_eq!(refused(client.find("a/x")), verdict(role, unmet));
+    }
+}
+
     repository.add_target("targets", "security fix", GOOD);
     repository.publish(&["targets"]);
     client.use_network(frozen.network());
