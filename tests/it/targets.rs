@@ -52,13 +52,15 @@ fn w_5_6_1_and_f_4_4_3_without_a_listed_length_there_is_a_limit() {
     both(|role| {
         let mut repository = repository();
         repository.lists_hashes = false;
+        // The limit applies to all targets roles, so make this role the longest.
+        repository.signed(role)["x-padding"] = json!("x".repeat(10_000));
         repository.publish(&["a", "targets"]);
         let length = repository.written(role).len() as u64;
         let mut client = TestClient::new(&repository);
-        let shorter = client.limits.targets_length.min(length) - 1;
-        client.limits.targets_length = shorter;
-        assert_eq!(too_long(client.find("a/x")), shorter);
-        client.limits.targets_length = repository.written("targets").len().max(length as usize) as u64;
+        client.limits.targets_length = length - 1;
+        assert_eq!(too_long(client.find("a/x")), length - 1);
+        assert_eq!(*repository.network().requests().last().unwrap(), path(&repository, role));
+        client.limits.targets_length = length;
         reach(&client, role).unwrap();
     });
 }
