@@ -72,8 +72,9 @@ fn n2_older_metadata_is_refused_whatever_has_expired() {
 fn n3_a_freeze_ends_when_the_timestamp_expires_after_a_week() {
     let made = Made::new();
     let old = made.served();
+    let returning = made.client(&["package"]);
     made.add("package", NEWER, &[]);
-    for mut client in [made.new_client(), made.new_client()] {
+    for mut client in [made.new_client(), returning] {
         client.use_network(&old);
         client.now = later(6);
         assert_eq!(client.get("package").unwrap(), GOOD);
