@@ -295,18 +295,36 @@ fn only_data_is_written_to_standard_output() {
 
 #[test]
 fn a_process_that_may_open_only_a_few_files_ends_with_an_error() {
+    let server = Server::proxy(hosts());
     let folder = client_folder();
-    let home = folder.path().join("home");
-    let state = folder.path().join("state");
-    for (name, arguments) in [("lastmile", "status"), ("lastmile", "refresh"), ("lastmile-repo", "verify")] {
+    let run = |most: u32, name: &str, arguments: &str| {
+        let mut bash = Command::new("bash");
+        bash.args(["-c", "ulimit -n $1; exec \"$2\" $3", "bash", &most.to_string()]);
+        // The faked clock opens files too, so these programs see the real time.
+        let variables = environment(Some(&server)).into_iter().filter(|(variable, _)| *variable != "LD_PRELOAD");
+        bash.arg(program(name)).arg(arguments).current_dir(folder.path()).envs(variables);
+        let output = bash.env("LASTMILE_REPOSITORY", "packages").output().unwrap();
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), text)
+    };
+    let set_up = [
+        ("lastmile", "trust add example --root root.json --metadata-url http://repository.test/metadata/"),
+        ("lastmile-repo", "init packages --unencrypted-keys"),
+    ];
+    for (name, arguments) in set_up {
+        assert_eq!(run(256, name, arguments).0, Some(0), "{arguments}");
+    }
+    for (name, arguments) in [("lastmile", "refresh"), ("lastmile", "status"), ("lastmile-repo", "verify")] {
+        let (code, text) = run(256, name, arguments);
+        assert_eq!(code, Some(0), "{name} {arguments}: {text}");
         for most in 4..20 {
-            let mut bash = Command::new("bash");
-            bash.args(["-c", "ulimit -n $1; exec \"$2\" $3", "bash", &most.to_string()]);
-            bash.arg(program(name)).arg(arguments).current_dir(folder.path());
-            let output = bash.env("HOME", &home).env("LASTMILE_STATE_DIR", &state).output().unwrap();
-            let message = String::from_utf8_lossy(&output.stderr).into_owned();
-            assert!(!message.contains("panicked"), "{name} {arguments}, {most} files: {message}");
-            assert!(matches!(output.status.code(), Some(1..=5)), "{name} {arguments}, {most} files: {output:?}");
+            let (code, text) = run(most, name, arguments);
+            assert!(!text.contains("panicked"), "{name} {arguments}, {most} files: {text}");
+            // Eight files are never enough. Whether a few more are enough depends on the command.
+            if most <= 8 || code != Some(0) {
+                assert!(matches!(code, Some(1..=5)), "{name} {arguments}, {most} files: {code:?}: {text}");
+                assert!(text.contains("Too many open files"), "{name} {arguments}, {most} files: {text}");
+            }
         }
     }
 }
