@@ -2,8 +2,10 @@
 //! cannot do with each stolen key. Before an attack, the client is usually up to date with a repository that has
 //! several releases.
 
+use std::collections::BTreeMap;
+
 use lastmile_client::{Error as ClientError, Refusal};
-use lastmile_metadata::{ErrorKind, FileError, Threshold};
+use lastmile_metadata::{ErrorKind, FileError, Limits, Threshold};
 use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, hash, refused, sign};
 use lastmile_tests::verdict;
 use serde_json::json;
@@ -215,8 +217,26 @@ fn g_1_5_4_taps_compressed_metadata_is_not_metadata() {
 fn g_1_5_4_taps_and_f_4_1_1_the_formats_are_documented() {
     // TAP 11.
     let pouf = std::fs::read_to_string(format!("{}/../docs/pouf.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
-    for part in ["## Protocol", "## Operations", "## Usage", "## Formats"] {
-        assert!(pouf.contains(part), "{part}");
+    let sections: BTreeMap<&str, &str> =
+        pouf.split("\n## ").skip(1).filter_map(|section| section.split_once('\n')).collect();
+    for name in ["Protocol", "Operations", "Usage", "Formats"] {
+        assert!(sections[name].len() > 500, "{name}");
+    }
+    // Section 4 of the specification describes the formats.
+    let formats: Vec<(&str, &str)> =
+        sections["Formats"].split("\n### ").skip(1).filter_map(|section| section.split_once('\n')).collect();
+    for section in ["4.1", "4.2.1", "4.2.2", "4.2.3", "4.3", "4.4", "4.5", "4.6"] {
+        let number = format!("({section})");
+        let described = formats.iter().filter(|(heading, text)| heading.contains(&number) && text.len() > 200);
+        assert_eq!(described.count(), 1, "section {section} must be described once");
+    }
+    let limits = Limits::default();
+    let usage = sections["Usage"].replace(',', "");
+    for length in [limits.root_length, limits.timestamp_length, limits.snapshot_length, limits.targets_length] {
+        assert!(usage.contains(&format!("| {length} bytes |")), "{length}");
+    }
+    for number in [limits.root_updates, limits.roles_visited] {
+        assert!(usage.contains(&format!("| {number} |")), "{number}");
     }
 }
 
