@@ -6,7 +6,8 @@ use lastmile_client::MemoryStore;
 use lastmile_metadata::{RoleName, TargetNames};
 use lastmile_repo_tool::internal::verify;
 use lastmile_repo_tool::{
-    AddOptions, Error, Invocation, LockWait, Observer, PathError, PublishEvent, Repository, Signing, Unobserved,
+    AddOptions, Error, Invocation, LockWait, Observer, PathError, PublicationError, PublishEvent, Repository, Signing,
+    Unobserved,
 };
 
 use crate::world::{World, is_published};
@@ -158,14 +159,15 @@ fn r_x_2_nothing_is_written_through_a_link() {
     assert_eq!(std::fs::read_dir(&outside).unwrap().count(), 0);
     // If a metadata file has been replaced with a symbolic link, publishing fails, and no file outside the repository
     // is changed.
-    let precious = outside.join("precious");
-    std::fs::write(&precious, "precious").unwrap();
+    let linked = outside.join("timestamp.json");
     let timestamp = world.layout().metadata().join("timestamp.json");
-    std::fs::copy(&timestamp, outside.join("timestamp.json")).unwrap();
-    std::fs::remove_file(&timestamp).unwrap();
-    std::os::unix::fs::symlink(outside.join("timestamp.json"), &timestamp).unwrap();
-    assert!(world.try_add("b", "1", &mut Unobserved).is_err(), "publishing must fail, because the timestamp is a link");
-    assert_eq!(std::fs::read(&precious).unwrap(), b"precious");
+    std::fs::rename(&timestamp, &linked).unwrap();
+    std::os::unix::fs::symlink(&linked, &timestamp).unwrap();
+    let before = std::fs::read(&linked).unwrap();
+    let refused = world.try_add("b", "1", &mut Unobserved);
+    assert!(matches!(refused, Err(Error::Publication(PublicationError::Damaged { .. }))), "{refused:?}");
+    assert_eq!(std::fs::read(&linked).unwrap(), before);
+    assert!(timestamp.is_symlink(), "the link must not be replaced");
 }
 
 #[test]
