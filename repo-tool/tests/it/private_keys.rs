@@ -13,8 +13,8 @@ use lastmile_repo_tool::internal::links::Links;
 use lastmile_repo_tool::internal::own_files::OwnFiles;
 use lastmile_repo_tool::internal::queue::PublishRequest;
 use lastmile_repo_tool::{
-    AddOptions, Config, Draft, Error, InvalidInput, NewRepository, NoPassPhrases, Observer, Protection, PublishEvent,
-    Source, Unobserved, target_path,
+    AddOptions, Config, Draft, Error, InvalidInput, NewRepository, NoPassPhrases, Observer, PathError, Protection,
+    PublishEvent, Source, Unobserved, target_path,
 };
 
 use crate::world::World;
@@ -365,9 +365,22 @@ fn a_new_repository_refuses_a_served_key_folder() {
 }
 
 #[test]
-fn an_unreadable_user_configuration_stops_the_publication() {
+fn an_unreadable_user_configuration_or_root_stops_the_publication() {
     let world = World::new();
     let config = world.open().config;
+    let saved = fs::read(world.user_config()).unwrap();
+    fs::write(world.user_config(), "not = [TOML").unwrap();
+    let error = OwnFiles::of(&world.layout(), &config).err();
+    assert!(matches!(&error, Some(Error::Config { path, .. }) if *path == world.user_config()), "{error:?}");
+    fs::remove_file(world.user_config()).unwrap();
+    fs::create_dir(world.user_config()).unwrap();
+    let error = OwnFiles::of(&world.layout(), &config).err();
+    assert!(
+        matches!(&error, Some(Error::Path(PathError::NoRegularFile { path })) if *path == world.user_config()),
+        "{error:?}"
+    );
+    fs::remove_dir(world.user_config()).unwrap();
+    fs::write(world.user_config(), saved).unwrap();
     let root = world.layout().metadata().join("1.root.json");
     fs::remove_file(&root).unwrap();
     assert!(OwnFiles::of(&world.layout(), &config).is_ok(), "a missing root must not be an error");
