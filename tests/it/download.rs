@@ -110,13 +110,21 @@ fn w_5_7_3_1_a_target_must_match_its_length_and_hashes() {
 #[test]
 fn w_5_7_3_1_other_bytes_are_refused_and_leave_nothing_behind() {
     let content = b"content";
-    for body in [b"c0ntent".to_vec(), b"conten".to_vec(), b"contents".to_vec(), Vec::new()] {
+    let other = FileError::Hash { algorithm: "sha256", expected: hash(content), found: hash(b"c0ntent") };
+    let cases: [(&[u8], Result<FileError, FetchError>); 4] = [
+        (b"c0ntent", Ok(other)),
+        (b"contents", Ok(FileError::Length { expected: 7, found: 8 })),
+        (b"", Ok(FileError::Length { expected: 7, found: 0 })),
+        // A file that ends too early counts as an interrupted transfer.
+        (b"conten", Err(FetchError::Cut("after 6 of 7 bytes".into()))),
+    ];
+    for (body, expected) in cases {
         let repository = repository("a", content);
-        repository.network().put(&location("a", content), body.clone());
+        repository.network().put(&location("a", content), body.to_vec());
         let client = TestClient::new(&repository);
-        match client.get("a") {
-            Err(ClientError::Refused(_) | ClientError::Network(_)) => {}
-            other => panic!("{body:?}: {other:?}"),
+        match expected {
+            Ok(error) => assert_eq!(refused_bytes(client.get("a")), error),
+            Err(error) => assert_eq!(network_error(client.get("a")), error),
         }
         assert_eq!(client.output(), [""; 0], "{body:?}");
     }
@@ -240,6 +248,7 @@ fn g_2_1_a_file_is_replaced_only_after_the_new_one_passes_every_check() {
 #[test]
 fn w_5_7_3_1_an_interrupted_download_is_resumed_and_the_whole_file_is_verified() {
     let content: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+    let path = location("big", &content);
     let repository = repository("big", &content);
     repository.network().fault_times(&path, NetworkFault::Truncated(12_345), 1);
     let network = Ranges::of(&repository);
@@ -255,7 +264,6 @@ fn w_5_7_3_1_an_interrupted_download_is_resumed_and_the_whole_file_is_verified()
 }
 
 #[test]
-    let path = location("big", &content);
 fn w_5_7_3_1_a_target_that_cannot_be_fetched_is_a_network_error() {
     let repository = repository("a", b"content");
     repository.network().remove(&location("a", b"content"));

@@ -142,8 +142,13 @@ fn g_2_1_arbitrary_software_is_never_delivered() {
     for body in [EVIL.to_vec(), GOOD[..GOOD.len() - 1].to_vec(), [GOOD, b"!"].concat(), b"Good package".to_vec()] {
         let (honest, client) = warm();
         let fresh = TestClient::new(&honest);
-        honest.network().put(&format!("targets/{}.package", hash(GOOD)), body);
-        assert!(fresh.get("package").is_err());
+        honest.network().put(&format!("targets/{}.package", hash(GOOD)), body.clone());
+        match fresh.get("package") {
+            Err(ClientError::Refused(error)) => assert!(matches!(error.refusal, Refusal::Target { .. }), "{error:?}"),
+            // A file that ends too early counts as an interrupted transfer.
+            Err(ClientError::Network(error)) => assert!(body.len() < GOOD.len(), "{error:?}"),
+            other => panic!("{other:?}"),
+        }
         assert_eq!(fresh.output(), [""; 0]);
         assert_eq!(client.read_output("package"), GOOD);
     }
@@ -161,13 +166,6 @@ fn g_2_1_a_valid_package_under_the_name_of_another_is_refused() {
     assert!(matches!(error.refusal, Refusal::Target { error: FileError::Hash { .. }, .. }));
 }
 
-#[test]
-fn g_1_5_4_report_a_freeze_ends_with_the_timestamp() {
-    let mut repository = Repository::new();
-    repository.signed("timestamp")["expires"] = json!("2030-01-08T00:00:00Z");
-    repository.publish(&["timestamp"]);
-    let mut client = TestClient::new(&repository);
-    let frozen = repository.fork();
 #[test]
 fn g_1_5_1_each_role_works_with_three_keys_of_which_two_sign() {
     let keys = |role: &str| [1, 2, 3].map(|number| TestKey::new(&format!("{role} {number}")));
@@ -191,6 +189,13 @@ fn g_1_5_1_each_role_works_with_three_keys_of_which_two_sign() {
     }
 }
 
+#[test]
+fn g_1_5_4_report_a_freeze_ends_with_the_timestamp() {
+    let mut repository = Repository::new();
+    repository.signed("timestamp")["expires"] = json!("2030-01-08T00:00:00Z");
+    repository.publish(&["timestamp"]);
+    let mut client = TestClient::new(&repository);
+    let frozen = repository.fork();
     repository.add_target("targets", "security fix", GOOD);
     repository.publish(&["targets"]);
     client.use_network(frozen.network());

@@ -246,8 +246,9 @@ fn w_5_6_2_and_w_5_6_6_mixed_releases_are_refused_and_a_later_try_succeeds() {
     repository.add_target("targets", "x", b"x");
     repository.publish(&["targets"]);
     let new = repository.written("targets");
-    repository.network().put("metadata/targets.json", old);
-    assert!(client.refresh().is_err());
+    repository.network().put("metadata/targets.json", old.clone());
+    let mismatch = ErrorKind::LengthMismatch { expected: new.len() as u64, found: old.len() as u64 };
+    assert_eq!(refused(client.refresh()), verdict("targets", mismatch));
     repository.network().put("metadata/targets.json", new);
     assert_eq!(client.refresh().unwrap(), [1, 3, 3, 3]);
 }
