@@ -58,7 +58,7 @@ fn a_key_is_removed_from_the_config_only_after_it_was_opened() {
     let other = world.layout().keys().join("snapshot-1.pub");
     fs::write(&other, public_key_text(&revoked)).unwrap();
     let mut repository = world.open();
-    assert!(repository.keys.confirmed_uris_of(&revoked).iter().all(|uri| *uri == "file:keys/timestamp-1.pem"));
+    assert_eq!(repository.keys.confirmed_uris_of(&revoked), ["file:keys/timestamp-1.pem"]);
     drop(repository);
     fs::remove_file(other).unwrap();
     repository = world.open();

@@ -189,6 +189,7 @@ fn the_proof_reports_a_missing_private_key() {
     world.change_with(&[uri], &mut Unobserved, |edit| edit.rotate(&RoleName::TARGETS, &[spare], &[]).unwrap()).unwrap();
     std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     let rows = revoke_and_prove(&world, &key);
+    assert!(!rows.is_empty());
     assert!(rows.iter().all(|row| matches!(row.scenes[1].1, Verdict::NotTried(_))), "{rows:?}");
 }
 
