@@ -156,6 +156,14 @@ pub(crate) fn client(
     blocking::Updater::new(updater)
 }
 
+/// Refuses to continue if the server has a different file of a role.
+fn refuse_first(differing: Vec<RoleName>) -> Result<(), Error> {
+    match differing.into_iter().next() {
+        Some(role) => Err(ServedError::Differs { role }.into()),
+        None => Ok(()),
+    }
+}
+
 fn unreached(error: FetchError) -> Error {
     NetworkError::Compare(NetworkError::Fetch(error).into()).into()
 }
@@ -165,11 +173,10 @@ impl Repository {
     /// different file with the same version. `entries` are the new snapshot entries for published files that the
     /// snapshot has listed without a hash so far.
     ///
-    /// During a revocation, whoever stole the key may be publishing with it. Therefore the revocation is refused in
-    /// only two cases. In the first case, the server has a newer root, or a different root with the same version. In
-    /// the second case, the snapshot will list the hash of a role's file for the first time, and the server has a
-    /// different file of this role. New versions are issued above those on the server, and an unreachable server causes
-    /// only a warning.
+    /// During a revocation, whoever stole the key may be publishing with it. Therefore the revocation is refused only
+    /// if the server has a newer or different root. New versions are issued above those on the server. An unreachable
+    /// server, or a different file of a role whose hash the snapshot will list for the first time, causes only a
+    /// warning: the hash makes clients replace the file that they have.
     ///
     /// # Errors
     /// [`Error::Served`] if the server differs from the folder as described above, and [`Error::Network`] if the server
@@ -218,8 +225,10 @@ impl Repository {
             };
             return Err(difference.into());
         }
-        if let Some(role) = served.differing(self.first_listed(draft, entries))?.first() {
-            return Err(ServedError::Differs { role: role.clone() }.into());
+        let first_listed = self.first_listed(draft, entries);
+        match served.differing(first_listed).and_then(refuse_first) {
+            Err(error) if self.is_emergency => self.warnings.push(format!("{error}; the revocation continues")),
+            compared => compared?,
         }
         if self.is_emergency {
             let versions = served.versions().filter(|(role, theirs)| {

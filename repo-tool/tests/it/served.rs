@@ -8,9 +8,12 @@ use lastmile_metadata::{RoleName, Timestamp, Version};
 use lastmile_repo_tool::internal::catch_up::{CaughtUp, Foreign, Mode, Resolution, catch_up};
 use lastmile_repo_tool::internal::diff;
 use lastmile_repo_tool::internal::proof::is_refuted;
-use lastmile_repo_tool::{Draft, Error, Invocation, NetworkError, RootDigest, ServedState, Signing, Unobserved};
+use lastmile_repo_tool::internal::revoke::revoke;
+use lastmile_repo_tool::{
+    Draft, Error, Invocation, NetworkError, Protection, RootDigest, ServedState, Signing, Unobserved,
+};
 
-use crate::revocation::revoke_and_prove;
+use crate::revocation::{generated, revoke_and_prove};
 use crate::snapshot::{forge_with, list_versions_only, read, replace_content};
 use crate::world::World;
 
@@ -239,6 +242,31 @@ fn a_revocation_issues_versions_above_those_of_a_thief() {
     assert!(version(&world, "snapshot") > version(&server, "snapshot"));
     assert!(reaches_clients_of(&server, &world, "a"));
     assert!(!reaches_clients_of(&server, &world, "evil"));
+}
+
+#[test]
+fn a_forged_file_on_the_server_does_not_stop_a_revocation() {
+    for is_removed in [false, true] {
+        let world = World::new();
+        world.add("x", "good");
+        list_versions_only(&world);
+        let server = world.copy();
+        serve(&world, &server);
+        let store = MemoryStore::default();
+        replace_content(&server, &RoleName::TARGETS, "2.targets.json");
+        assert_eq!(server.fetch_with(&store, "x").unwrap().unwrap(), b"evil");
+        if is_removed {
+            fs::remove_file(server.layout().metadata().join("2.targets.json")).unwrap();
+        }
+        let mut repository = world.open();
+        revoke(&mut repository, &world.public("targets-1"), &generated(&Protection::None)).unwrap();
+        assert!(repository.warnings.iter().any(|warning| warning.contains("the revocation continues")));
+        drop(repository);
+        let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
+        assert!(!is_refuted(&rows), "{rows:?}");
+        // The snapshot now lists the hash of the genuine file, so a client that has the forged file replaces it.
+        assert_eq!(world.fetch_with(&store, "x").unwrap().unwrap(), b"good");
+    }
 }
 
 #[test]
