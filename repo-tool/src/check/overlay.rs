@@ -110,17 +110,44 @@ impl Fetch for Overlay {
     }
 }
 
-/// Reads a file as a web server would. Percent-decodes each segment of the path if the result is a file name.
+/// Reads a file as a web server would. Percent-decodes each segment of the path, unless the decoded segment would not
+/// be a file name. A path that leads out of `base` is not found.
 fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
+    let is_name = |segment: &str| !matches!(segment, "" | "." | "..");
     let mut path = base;
     for segment in url_path.split('/') {
+        if !is_name(segment) {
+            return Err(FetchError::NotFound);
+        }
         let decoded = percent_decode_str(segment).decode_utf8().ok();
-        let decoded = decoded.filter(|name| !name.contains(['/', '\\', '\0']));
-        path.push(decoded.as_deref().filter(|name| !matches!(*name, "" | "." | "..")).unwrap_or(segment));
+        let decoded = decoded.filter(|name| is_name(name) && !name.contains(['/', '\\', '\0']));
+        path.push(decoded.as_deref().unwrap_or(segment));
     }
     match access::read_small(&path, LONGEST_METADATA) {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(FetchError::NotFound),
         Err(error) => Err(FetchError::Io(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_leads_out_of_the_folders_of_a_repository() {
+        let folder = tempfile::tempdir().unwrap();
+        let overlay = Overlay::published(&Layout::new(folder.path()));
+        for dir in ["metadata", "targets", "keys"] {
+            std::fs::create_dir(folder.path().join(dir)).unwrap();
+        }
+        std::fs::write(folder.path().join("keys/root.pem"), "secret").unwrap();
+        std::fs::write(folder.path().join("targets/a b"), "public").unwrap();
+        assert_eq!(overlay.read("repository://targets/a%20b").unwrap(), "public");
+        for path in ["../keys/root.pem", "./../keys/root.pem", "%2e%2e/keys/root.pem", "..%2fkeys/root.pem", "/a%20b"] {
+            for base in [METADATA_URL, TARGETS_URL] {
+                assert!(matches!(overlay.read(&format!("{base}{path}")), Err(FetchError::NotFound)), "{path}");
+            }
+        }
     }
 }
