@@ -80,6 +80,8 @@ rules! {
     ClientFails "client-fails" Problem;
     /// A file that the repository needs cannot be read.
     UnreadableFile "unreadable-file" Problem;
+    /// The network or a server failed, so the repository was not checked completely.
+    UnreachableFile "unreachable-file" Problem;
     /// A metadata file is missing or was changed after it was written.
     DamagedMetadata "damaged-metadata" Problem;
     /// A target file does not match the length and hashes that a role lists for it.

@@ -80,7 +80,9 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
         found.allow_absent_files();
     }
     output.data_text(&found.json(), &text(&found))?;
-    let status = match found.most_severe() {
+    findings::print(&found.findings, output);
+    Ok(match found.most_severe() {
+        Some(Severity::Problem) if found.is_unreachable() => ExitStatus::Network,
         Some(Severity::Problem) => ExitStatus::Refused,
         Some(Severity::Warning) if args.strict => ExitStatus::Findings,
         _ => ExitStatus::Done,

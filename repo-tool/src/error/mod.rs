@@ -260,7 +260,12 @@ impl Error {
                 "check that `ssh HOST` connects without asking for anything: that the server's key is in known_hosts, and that your \
                  key needs no pass-phrase or is in ssh-agent",
             ),
-            Self::Network(NetworkError::Sftp { .. }) => None,
+            Self::Network(
+                NetworkError::Sftp { .. }
+                | NetworkError::Setup(_)
+                | NetworkError::Runtime(_)
+                | NetworkError::Listen { .. },
+            ) => None,
             Self::Network(_) => Some("check that the address is correct and that the server responds"),
             Self::Config { .. } => Some("docs/maintainers.md describes the format of repo.toml"),
             Self::Private { .. } => Some(

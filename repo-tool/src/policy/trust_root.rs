@@ -69,7 +69,7 @@ impl TrustRootSource {
     /// # Errors
     /// [`Error::Network`] if the server fails, [`PolicyError::Upstream`] if the metadata of the source does not verify,
     /// [`Error::NotFound`] if the metadata does not list the target, and [`PolicyError::TrustRoot`] if the target is
-    /// not a trust root.
+    /// not a trust root. [`Error::Failed`] if a file exceeds a limit, or if the stored metadata cannot be used.
     pub(crate) fn fetch(&self, target: &TargetPath, now: DateTime<Utc>, memory: Memory) -> Result<Vec<u8>, Error> {
         let setup = |error: lastmile_client::Error| NetworkError::Setup(error.into());
         let fetch = FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(setup)?);
@@ -108,11 +108,13 @@ impl TrustRootSource {
 
     fn failed(&self, error: lastmile_client::Error) -> Error {
         match error {
+            lastmile_client::Error::Network(_) => NetworkError::Client(error.into()).into(),
             lastmile_client::Error::Refused(_) => {
                 let problem = chain(&error);
                 PolicyError::Upstream { url: self.url.to_string(), problem }.into()
             }
-            other => NetworkError::Client(other.into()).into(),
+            // For example, a file exceeds a limit, or a stored file cannot be read.
+            other => Error::Failed(format!("the TUF repository at {}: {}", self.url, chain(&other))),
         }
     }
 
@@ -126,7 +128,7 @@ impl TrustRootSource {
 
     fn store(&self) -> Result<DirectoryStore, Error> {
         let store = DirectoryStore::open(self.folder.join("metadata"));
-        store.map_err(|error| NetworkError::Setup(lastmile_client::Error::Local(error).into()).into())
+        store.map_err(|error| self.failed(error.into()))
     }
 }
 

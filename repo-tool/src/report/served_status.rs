@@ -211,8 +211,8 @@ impl ServedCheck<'_> {
         let session = match session {
             Ok(session) => session,
             Err(error) => {
-                problems.push(failed(url, &error));
                 let newest = newest_root(&self.root, &memory, &error);
+                problems.push(failed(url, error)?);
                 *root_seen = root_seen.take().into_iter().chain(newest).max_by_key(|root| root.version);
                 return Ok((mirror, None));
             }
@@ -236,7 +236,7 @@ impl ServedCheck<'_> {
                     mirror.behind_caches = (fresh != versions).then_some(fresh);
                 }
                 Err(error) => {
-                    let problem = failed(url, &error);
+                    let problem = failed(url, error)?;
                     problems.push(Problem { text: format!("when caches are bypassed, {}", problem.text), ..problem });
                 }
             }
@@ -269,12 +269,15 @@ impl ServedCheck<'_> {
             Delegated::Read => look.session.list().map(drop).and_then(|()| delegated_files(&look)),
         };
         let is_complete = files.is_ok();
-        let files = files.unwrap_or_else(|error| {
-            problems.push(failed(&look.url, &error));
-            Vec::new()
-        });
-        // The folder does not exist and is never read, because the client has already fetched and verified every role
-        // that is needed.
+        let files = match files {
+            Ok(files) => files,
+            Err(error) => {
+                problems.push(failed(&look.url, error)?);
+                Vec::new()
+            }
+        };
+        // No file is read from this folder, because the client has already fetched and verified every role that is
+        // needed.
         let nowhere = Layout::new(std::path::Path::new("/nonexistent"));
         let overlay = Overlay::new(&nowhere, files.into_iter().collect());
         let mut published = Published::new(overlay, look.session.trusted(), self.root.clone(), look.memory)?;
@@ -395,16 +398,24 @@ fn changes(behind: &[(RoleName, u64, u64)]) -> Option<String> {
 }
 
 /// Returns the problem for a URL from which a client could not update.
-fn failed(url: &BaseUrl, error: &ClientError) -> Problem {
-    let reason = error.verdict().map_or_else(|| chain(error), |verdict| chain(verdict));
+///
+/// # Errors
+/// Returns an error that is about neither the repository nor its server, but about this machine.
+fn failed(url: &BaseUrl, error: ClientError) -> Result<Problem, Error> {
+    let reason = error.verdict().map_or_else(|| chain(&error), |verdict| chain(verdict));
     let (kind, text) = match error {
         ClientError::Network(_) => (ProblemKind::Unreachable, format!("{url} cannot be reached: {reason}")),
-        _ => (
+        ClientError::Refused(_) => (
             ProblemKind::Unverified,
             format!("the repository at {url} does not verify, so clients refuse it: {reason}"),
         ),
+        ClientError::Limit(_) => (
+            ProblemKind::Unverified,
+            format!("the repository at {url} exceeds a limit of this check, so it was not verified: {reason}"),
+        ),
+        error => return Err(simulated_client::from_client(error)),
     };
-    Problem::new(MonitorState::Critical, kind, text).at(url)
+    Ok(Problem::new(MonitorState::Critical, kind, text).at(url))
 }
 
 /// Returns the newest root that a client accepted before its refresh failed with `error`. The client stores only roots

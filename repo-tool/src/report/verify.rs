@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use chrono::{DateTime, Utc};
 use lastmile_client::text::printable_path;
-use lastmile_client::{Error as ClientError, MemoryStore, blocking};
+use lastmile_client::{Error as ClientError, FetchError, MemoryStore, blocking};
 use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, TargetNames, Version, format_time};
 use serde_json::{Value, json};
 
@@ -78,6 +78,12 @@ impl Verification {
         }
     }
 
+    /// Returns whether network errors are the only problems.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        !self.is_good() && self.problems().all(|problem| problem.rule == Rule::UnreachableFile)
+    }
+
     /// Returns the findings whose severity is [`Severity::Problem`].
     pub fn problems(&self) -> impl Iterator<Item = &Finding> {
         self.findings.iter().filter(|finding| finding.severity() == Severity::Problem)
@@ -88,13 +94,18 @@ impl Verification {
     }
 
     /// Records whether a client that was shipped with the root version `shipped` reaches the newest state. If not,
-    /// `failure` is the client's error.
-    fn add_client(&mut self, shipped: Version, failure: Option<String>) {
-        if let Some(failure) = &failure {
+    /// `failure` contains the rule that the failure violates, and the client's error.
+    fn add_client(&mut self, shipped: Version, failure: Option<(Rule, String)>) {
+        if let Some((rule, failure)) = &failure {
             let text = format!("a client shipped with root {shipped} fails: {failure}");
-            self.findings.push(Finding::about(Rule::ClientFails, &RoleName::ROOT, text));
+            self.findings.push(Finding::about(*rule, &RoleName::ROOT, text));
         }
-        self.roots.push((shipped, failure));
+        self.roots.push((shipped, failure.map(|(_, failure)| failure)));
+    }
+
+    /// Returns whether the check ended early because the network failed.
+    fn is_cut_short(&self) -> bool {
+        self.findings.iter().any(|finding| finding.rule == Rule::UnreachableFile)
     }
 
     /// Returns the result as JSON.
@@ -214,8 +225,9 @@ pub fn directory_from(
 /// Checks the repository at a URL. `root` is the root that clients were shipped with.
 ///
 /// # Errors
-/// Fails if the network fails while the first client updates or while a root file is fetched. Other network errors and
-/// the problems of the repository are part of the result.
+/// Fails if the network fails while the first client updates or while a root file is fetched, or if an operation fails
+/// on this machine. Other network errors and the problems of the repository are part of the result. A network error
+/// ends the check.
 #[cfg(feature = "http")]
 #[expect(clippy::disallowed_methods, reason = "targets are fetched into a temporary folder, which is then deleted")]
 pub fn url(
@@ -225,7 +237,7 @@ pub fn url(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Verification, Error> {
     use crate::NetworkError;
-    use lastmile_client::{Fetch as _, FetchByScheme, FetchError, HttpFetch, HttpSettings, Updater};
+    use lastmile_client::{Fetch as _, FetchByScheme, HttpFetch, HttpSettings, Updater};
 
     // Each client gets its own fetcher, because pooled connections belong to the runtime that opened them.
     let connect = || {
@@ -239,7 +251,7 @@ pub fn url(
         let builder = Updater::builder(shipped).mirror(metadata.as_str(), files.as_str()).fetch(connect()?);
         // This client only compares the files with their hashes and installs nothing, so it needs no evidence for them.
         let updater = builder.ignore_policies().build().map_err(|error| NetworkError::Setup(error.into()))?;
-        Ok(blocking::Updater::new(updater).map_err(|error| NetworkError::Client(error.into()))?)
+        Ok(blocking::Updater::new(updater).map_err(|error| NetworkError::Setup(error.into()))?)
     };
     let fetch = connect()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -268,7 +280,13 @@ pub fn url(
         let to = folder.path().join("target");
         match session.target(target.path.as_str()).and_then(|target| session.download(&target, &to)) {
             Ok(_) => found.bytes += target.length,
-            Err(error) => found.add(Rule::WrongTargetFile, format!("target {}: {}", target.path, chain(&error))),
+            Err(error) => {
+                let (rule, text) = fault(error, Rule::MissingTargetFile, Rule::WrongTargetFile)?;
+                found.add(rule, format!("target {}: {text}", target.path));
+                if found.is_cut_short() {
+                    break;
+                }
+            }
         }
         let _ = std::fs::remove_file(&to);
         progress(number + 1, targets.len());
@@ -295,7 +313,7 @@ fn clients(
         Ok(session) => session,
         Err(error @ ClientError::Network(_)) => return Err(from_client(error)),
         Err(error) => {
-            found.add_client(first, Some(chain(&error)));
+            found.add_client(first, Some(fault(error, Rule::ClientFails, Rule::ClientFails)?));
             return Ok(None);
         }
     };
@@ -314,7 +332,7 @@ fn clients(
     let mut next = first.next();
     while let Some(version) = next.filter(|version| *version <= last) {
         let failure = match read(version)? {
-            None => Some("the root file does not exist".to_string()),
+            None => Some((Rule::ClientFails, "the root file does not exist".to_string())),
             Some(shipped) => {
                 let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
                 let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
@@ -322,10 +340,13 @@ fn clients(
                 // update, so do not run it.
                 let stands_for = many && is_played && is_alike(&before, &root);
                 before = root;
-                if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp)) }
+                if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp))? }
             }
         };
         found.add_client(version, failure);
+        if found.is_cut_short() {
+            return Ok(None);
+        }
         next = version.next();
     }
     match session.list() {
@@ -337,21 +358,45 @@ fn clients(
             Ok(Some((session, targets)))
         }
         Err(error) => {
-            found.add(Rule::UnreadableFile, chain(&error));
+            let (rule, text) = fault(error, Rule::UnreadableFile, Rule::UnreadableFile)?;
+            found.add(rule, text);
             Ok(None)
         }
     }
 }
 
 /// Returns `None` if `client` updates to the root version `root`, and to at least the timestamp version `timestamp`.
-/// Otherwise, returns the reason for the failure.
-fn failure_of(client: &blocking::Updater, now: DateTime<Utc>, (root, timestamp): (Version, Version)) -> Option<String> {
-    match refresh(client, now) {
-        Ok(session) if session.trusted().root().version != root => Some("it does not reach the newest root".into()),
-        Ok(session) if session.trusted().timestamp().version < timestamp => Some("it reaches an older state".into()),
-        Ok(_) => None,
-        Err(error) => Some(chain(&error)),
-    }
+/// Otherwise, returns the rule that the failure violates, and the reason for the failure.
+fn failure_of(
+    client: &blocking::Updater,
+    now: DateTime<Utc>,
+    (root, timestamp): (Version, Version),
+) -> Result<Option<(Rule, String)>, Error> {
+    let failure = match refresh(client, now) {
+        Ok(session) if session.trusted().root().version != root => "it does not reach the newest root".into(),
+        Ok(session) if session.trusted().timestamp().version < timestamp => "it reaches an older state".into(),
+        Ok(_) => return Ok(None),
+        Err(error) => return fault(error, Rule::ClientFails, Rule::ClientFails).map(Some),
+    };
+    Ok(Some((Rule::ClientFails, failure)))
+}
+
+/// Returns the rule that a client's error violates, and describes the error. The rule is `missing` if a file does not
+/// exist, and `refused` if the client refused a file.
+///
+/// # Errors
+/// Returns an error that is about neither the repository nor its server, but about this machine.
+fn fault(error: ClientError, missing: Rule, refused: Rule) -> Result<(Rule, String), Error> {
+    let rule = match &error {
+        ClientError::Refused(_) | ClientError::Limit(_) => refused,
+        ClientError::Network(error) => match error.cause {
+            FetchError::NotFound => missing,
+            FetchError::Io(_) => Rule::UnreadableFile,
+            _ => Rule::UnreachableFile,
+        },
+        _ => return Err(from_client(error)),
+    };
+    Ok((rule, chain(&error)))
 }
 
 /// The result of checking one target.

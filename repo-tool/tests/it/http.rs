@@ -1,15 +1,18 @@
 //! Tests of the tool's HTTP server, and of checking a repository at a URL.
 
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use lastmile_client::BaseUrl;
 use lastmile_metadata::{RoleName, TargetNames};
 use lastmile_repo_tool::internal::server::{Answered, Server};
-use lastmile_repo_tool::internal::verify;
+use lastmile_repo_tool::internal::verify::{self, Verification};
+use lastmile_repo_tool::{Error, Severity};
 use tokio::runtime::Runtime;
 
+use crate::delegations::delegate;
+use crate::policies::Maintainer;
 use crate::world::World;
 
 fn serve(world: &World) -> (Runtime, SocketAddr) {
@@ -155,4 +158,93 @@ fn g_1_5_3_a_repository_is_checked_over_plain_http() {
     let found = verify::url(&base, root, world.now, &|_, _| {}).unwrap();
     assert_eq!(found.problems().count(), 1, "{found:?}");
     assert!(!verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().is_good());
+}
+
+/// Serves a repository until the test ends. Answers a request for a path with HTTP status 401 if `refuses` returns true
+/// for the path.
+fn serve_except(world: &World, mut refuses: impl FnMut(&str) -> bool + Send + 'static) -> BaseUrl {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = BaseUrl::new(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
+    let dir = world.dir();
+    std::thread::spawn(move || {
+        for mut connection in listener.incoming().map_while(Result::ok) {
+            let lines = BufReader::new(connection.try_clone().unwrap()).lines().map_while(Result::ok);
+            let head: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
+            let path = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or("/");
+            let (status, body) = match std::fs::read(dir.join(&path[1..])) {
+                _ if refuses(path) => (401, Vec::new()),
+                Ok(body) => (200, body),
+                Err(_) => (404, Vec::new()),
+            };
+            let length = body.len();
+            let head = format!("HTTP/1.1 {status} x\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
+            let _ = connection.write_all(&[head.as_bytes(), &body].concat());
+        }
+    });
+    base
+}
+
+fn check(world: &World, base: &BaseUrl) -> Result<Verification, Error> {
+    let root = std::fs::read(world.layout().metadata().join("1.root.json")).unwrap();
+    verify::url(base, root, world.now, &|_, _| {})
+}
+
+/// Returns the names of the rules whose findings are problems.
+fn problems(found: &Verification) -> Vec<&'static str> {
+    let problems = found.findings.iter().filter(|finding| finding.severity() == Severity::Problem);
+    problems.map(|finding| finding.rule.name()).collect()
+}
+
+#[test]
+fn a_network_error_is_not_reported_as_a_fault_of_the_repository() {
+    let world = World::new();
+    world.add("a", "content");
+    world.change(|edit| edit.sign_again(&RoleName::ROOT).unwrap()).unwrap();
+    let key = world.public("targets-1");
+    world.change(|edit| delegate(edit, "team", "team/*", &key)).unwrap();
+    let targets = serve_except(&world, |path| path.starts_with("/targets/"));
+    let listing = serve_except(&world, |path| path.ends_with(".team.json"));
+    // The first client reads the timestamp. The client that was shipped with root version 2 cannot.
+    let mut timestamps = 0;
+    let later_root = serve_except(&world, move |path| {
+        timestamps += u32::from(path.ends_with("/timestamp.json"));
+        path.ends_with("/timestamp.json") && timestamps > 1
+    });
+    for base in [targets, listing, later_root] {
+        let found = check(&world, &base).unwrap();
+        assert_eq!(problems(&found), ["unreachable-file"], "{found:?}");
+        assert!(found.findings.iter().any(|finding| finding.text.contains("401")), "{found:?}");
+    }
+    let complete = serve_except(&world, |_| false);
+    assert!(check(&world, &complete).unwrap().is_good());
+    // The server responds, but does not have the file.
+    std::fs::remove_file(world.layout().targets().join(&world.files("targets")[0])).unwrap();
+    assert_eq!(problems(&check(&world, &complete).unwrap()), ["missing-target-file"]);
+}
+
+#[test]
+fn a_network_error_during_verify_has_the_exit_status_for_network_errors() {
+    let world = World::new();
+    world.add("a", "content");
+    let base = serve_except(&world, |path| path.starts_with("/targets/"));
+    let root = world.layout().metadata().join("1.root.json");
+    let maintainer = Maintainer::new();
+    maintainer
+        .run(&["verify", base.as_str(), "--root", root.to_str().unwrap()])
+        .text(lastmile_cli_support::ExitStatus::Network);
+}
+
+#[test]
+fn an_exceeded_limit_is_not_reported_as_a_failed_verification() {
+    let maintainer = Maintainer::new();
+    let metadata = maintainer.path("repository/metadata");
+    let timestamp = metadata.join("timestamp.json");
+    let long = format!("{}{}", std::fs::read_to_string(&timestamp).unwrap(), " ".repeat(20_000));
+    std::fs::write(timestamp, long).unwrap();
+    let url = format!("file://{}/", metadata.display());
+    let root = metadata.join("1.root.json");
+    let ran = maintainer.run(&["status", &url, "--root", root.to_str().unwrap(), "--json"]);
+    let problem = &ran.json()["problems"][0];
+    let text = problem["text"].as_str().unwrap();
+    assert!(text.contains("exceeds a limit of this check") && !text.contains("does not verify"), "{ran:?}");
 }

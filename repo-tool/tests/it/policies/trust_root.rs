@@ -1,5 +1,6 @@
 //! Tests of `policy trust-root update`, with a TUF repository on a local server.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use lastmile_cli_support::ExitStatus;
@@ -141,4 +142,24 @@ fn a_target_that_is_no_trust_root_is_not_published() {
     assert!(
         TargetPath::new("other.json").is_ok() && !maintainer.path("home/.config/lastmile-repo/trust-roots").exists()
     );
+}
+
+#[test]
+fn a_problem_on_this_machine_or_an_exceeded_limit_is_not_a_network_error() {
+    let instance = Instance::new();
+    instance.publish("rekor");
+    let maintainer = Maintainer::new();
+    update(&maintainer, &instance, &["--first-root", &instance.root()]).text(ExitStatus::Done);
+    // Other users can change the stored metadata.
+    let pins = maintainer.path("home/.config/lastmile-repo/trust-roots");
+    let store = std::fs::read_dir(pins).unwrap().next().unwrap().unwrap().path().join("metadata");
+    std::fs::set_permissions(&store, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = update(&maintainer, &instance, &[]).text(ExitStatus::Failed);
+    assert!(refused.contains("trust-roots") && !refused.contains("the address is correct"), "{refused}");
+    std::fs::set_permissions(&store, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let timestamp = instance.maintainer.path("repository/metadata/timestamp.json");
+    let long = format!("{}{}", std::fs::read_to_string(&timestamp).unwrap(), " ".repeat(20_000));
+    std::fs::write(timestamp, long).unwrap();
+    let refused = update(&maintainer, &instance, &[]).text(ExitStatus::Failed);
+    assert!(refused.contains("a file exceeds a limit") && !refused.contains("the address is correct"), "{refused}");
 }
