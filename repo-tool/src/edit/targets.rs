@@ -1,5 +1,8 @@
 //! Adds and removes targets of a role (spec 6.3.1).
 
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
 use lastmile_metadata::{RoleName, TargetFile, TargetPath};
 
 use super::Edit;
@@ -38,19 +41,43 @@ impl Edit<'_> {
         Ok(holder)
     }
 
-    /// Returns a role of the draft that lists `path`. If the draft has no such role, returns the published role in
-    /// which clients currently find `path`. The draft may already have removed the target from that role.
+    /// Returns the role in which clients will find `path` after the draft is published. If there is none, returns the
+    /// role in which clients find `path` in the published state, even if the draft removes the target from that role.
     pub(super) fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
-        for (role, content) in &self.draft.targets {
-            if content.read()?.target(path).is_some() {
-                return Ok(Some(role.clone()));
-            }
+        if let Some(holder) = self.find(path)? {
+            return Ok(Some(holder));
         }
         Ok(self.published.find(path)?.and_then(|found| found.chain.into_iter().last()).map(|(role, _)| role))
     }
 
-    /// Returns the role that must list a target with this path. This is `role` itself or, if `role` has bins, the bin
-    /// for the path. A bin may itself have bins.
+    /// Searches for `path` in the draft in the order of priority (TUF specification 5.6.7).
+    fn find(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
+        let mut to_visit = vec![RoleName::TARGETS];
+        let mut visited = BTreeSet::new();
+        while let Some(role) = to_visit.pop() {
+            if !visited.insert(role.clone()) {
+                continue;
+            }
+            let view = match self.draft.targets.get(&role) {
+                Some(content) => content.read()?,
+                None => Cow::Borrowed(&**self.published.role(&role)?),
+            };
+            if view.target(path).is_some() {
+                return Ok(Some(role));
+            }
+            let covering = view.delegations.as_ref().map(|delegations| delegations.covering(path)).unwrap_or_default();
+            let last = covering.iter().position(|(_, terminating)| *terminating);
+            if last.is_some() {
+                to_visit.clear();
+            }
+            let count = last.map_or(covering.len(), |last| last + 1);
+            to_visit.extend(covering.into_iter().take(count).rev().map(|(role, _)| role));
+        }
+        Ok(None)
+    }
+
+    /// Returns the role in which a target with this path belongs: `role` itself or, if `role` has bins, the bin for the
+    /// path. A bin may itself have bins.
     pub(crate) fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
         let mut role = role.clone();
         while let Some(bin) = self.view(&role)?.delegations.as_ref().and_then(|delegations| delegations.bin_for(path)) {

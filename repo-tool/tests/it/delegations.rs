@@ -396,3 +396,22 @@ fn bins_and_unknown_roles_have_no_delegation_to_change() {
     let refused = repository.edit(Draft::default()).change_delegation(None, &a, &change);
     assert!(matches!(refused, Err(Error::NotFound(_))), "{refused:?}");
 }
+
+#[test]
+fn a_target_is_removed_from_the_role_in_which_clients_find_it() {
+    let world = World::new();
+    let key = world.public("targets-1");
+    let target = TargetFile::new(TargetPath::new("x").unwrap(), 1, Hashes::of(b"1", &[Algorithm::Sha256]).unwrap());
+    // The role with the higher priority has the name that is later in the alphabet.
+    let [first, second] = ["z", "a"].map(|name| RoleName::delegated(name).unwrap());
+    let mut repository = world.open();
+    let mut edit = repository.edit(Draft::default());
+    for role in [&first, &second] {
+        delegate(&mut edit, role.as_str(), "*", &key);
+        edit.add_target(role, target.clone()).unwrap();
+    }
+    for expected in [&first, &second] {
+        assert_eq!(edit.remove_target(None, &target.path).unwrap(), *expected);
+    }
+    assert!(matches!(edit.remove_target(None, &target.path), Err(Error::NotFound(_))));
+}
