@@ -295,7 +295,7 @@ fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewTargetFile>) 
 }
 
 /// Adds information to a draft that was read from `staged/`: which role delegates to each of its roles, and the paths
-/// of the new and changed targets.
+/// of the new, changed and removed targets.
 fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft, Error> {
     let roles: Vec<RoleName> = draft.targets.keys().filter(|role| !role.is_top_level()).cloned().collect();
     let mut edit = Edit::new(published, draft);
@@ -316,7 +316,9 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
             .targets()
             .filter(|target| before.as_ref().and_then(|before| before.target(&target.path)).as_ref() != Some(target));
         let changed: Vec<_> = changed.map(|target| target.path).collect();
-        edit.draft().touched.extend(changed);
+        let removed = before.iter().flat_map(|before| before.paths()).filter(|path| after.target(path).is_none());
+        let removed: Vec<_> = removed.collect();
+        edit.draft().touched.extend(changed.into_iter().chain(removed));
     }
     // A pending root may invalidate the published snapshot and timestamp. Mark them to be signed again, because
     // `staged/` does not contain new ones.

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::status::{Status, pending};
-use lastmile_repo_tool::{Error, Outcome, PendingError, Signing, Unobserved};
+use lastmile_repo_tool::{AddOptions, Draft, Error, Outcome, PendingError, Signing, Source, Unobserved};
 
+use crate::delegations::delegate;
 use crate::world::{World, is_published};
 
 /// Moves private keys out of the key folder. [`give_back`] undoes this.
@@ -234,4 +235,28 @@ fn r_x_1_a_tampered_pending_change_lacks_signatures() {
     assert!(matches!(repository.conclude(&plan, &mut Unobserved).unwrap(), Outcome::Staged(_)));
     drop(taken);
     assert!(!world.files("metadata").contains(&"2.root.json".to_string()));
+}
+
+#[test]
+fn a_target_whose_removal_is_pending_is_not_added_to_another_role_meanwhile() {
+    let world = World::new();
+    world.add("a", "1");
+    let (key, uri) = world.key("team-1");
+    world.change_with(&[uri], &mut Unobserved, |edit| delegate(edit, "team", "*", &key)).unwrap();
+    let _taken = take_away(&world, &["targets-1"]);
+    let path = TargetPath::new("a").unwrap();
+    let removed = world.change(|edit| drop(edit.remove_target(None, &path).unwrap())).unwrap();
+    assert!(matches!(removed, Outcome::Staged(_)), "{removed:?}");
+    let file = world.folder.path().join("file");
+    std::fs::write(&file, "2").unwrap();
+    let mut repository = world.open();
+    for (name, is_independent) in [("b", true), ("a", false)] {
+        let sources = [Source::new(file.clone(), TargetPath::new(name).unwrap())];
+        let role = RoleName::delegated("team").unwrap();
+        let options = AddOptions::default();
+        let draft = repository.add_files(Draft::default(), &role, &sources, &options, &|_| {}).unwrap();
+        let planned = repository.plan(draft, Signing::Now);
+        repository.forget_incoming().unwrap();
+        assert_eq!(!matches!(planned, Err(Error::Pending(PendingError::InTheWay))), is_independent, "{name}");
+    }
 }
