@@ -22,7 +22,7 @@ mod monitor;
 mod urls;
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -37,8 +37,8 @@ use crate::files::{access, lock};
 use crate::root_digest::RootDigest;
 use crate::{ConfigError, Error, PathError};
 
-/// The maximum length of the configuration file, in bytes.
-const LONGEST: u64 = 1 << 20;
+/// The maximum length of the configuration file, or of a file with the user's state, in bytes.
+const LONGEST: u64 = 16 << 20;
 
 /// A root that the user trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -250,8 +250,10 @@ impl UserConfig {
         change: impl FnOnce(&mut Table),
     ) -> Result<(), Error> {
         let Some(path) = &self.file else { return Ok(()) };
+        let _lock = lock(folder_of(path)?)?;
+        // The file may be a link, for example into a folder with version control. Replace the file, not the link.
+        let path = &real_file(path)?;
         let folder = folder_of(path)?;
-        let _lock = lock(folder)?;
         let mut document = self.read()?;
         let mut implicit = Table::new();
         implicit.set_implicit(true);
@@ -283,8 +285,19 @@ fn folder_of(path: &Path) -> Result<&Path, Error> {
     Ok(folder)
 }
 
-/// Describes a syntax error without quoting the faulty line. The line may contain a secret, such as the URL to which
-/// notifications are sent.
+/// Follows symbolic links. If the file does not exist, returns `path`.
+///
+/// # Errors
+/// [`Error::File`] if `path` is a link to a file that does not exist.
+fn real_file(path: &Path) -> Result<PathBuf, Error> {
+    match path.canonicalize() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(path.to_path_buf()),
+        found => found.map_err(|error| Error::file("follow the link", path, error)),
+    }
+}
+
+/// Describes a syntax error. The message of the parser is not used, because it also quotes the line, which may contain
+/// a secret, such as the URL to which notifications are sent.
 fn position_and_message(text: &str, error: &toml_edit::TomlError) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.split('\n').count();
@@ -335,14 +348,48 @@ pub(crate) fn read_own(path: &Path) -> Result<Option<String>, Error> {
         return Err(PathError::NoRegularFile { path: path.to_path_buf() }.into());
     }
     access::ensure_unwritable(&file, path)?;
-    let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).map_err(|error| Error::file("read", path, error))?;
-    Ok(Some(text))
+    let bytes = access::read_at_most(file, path, LONGEST)?;
+    let text = String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()));
+    text.map(Some).map_err(|error| Error::file("read", path, error))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn set_url(file: &Path) -> Result<(), Error> {
+        let url = BaseUrl::new("https://example.org/metadata/").unwrap();
+        UserConfig::at(file).set_metadata_url(RootDigest::of(b"root"), &url)
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_neither_read_nor_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config.toml");
+        let long = format!("# {}\n[folders.a]\n", "x".repeat(16 << 20));
+        std::fs::write(&file, &long).unwrap();
+        let refused = set_url(&file);
+        assert!(matches!(refused, Err(Error::Path(PathError::TooLong { .. }))), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), long);
+    }
+
+    #[test]
+    fn a_change_is_written_to_the_file_to_which_a_link_points() {
+        let folder = tempfile::tempdir().unwrap();
+        let dotfiles = folder.path().join("dotfiles");
+        std::fs::create_dir(&dotfiles).unwrap();
+        let real = dotfiles.join("lastmile.toml");
+        let link = folder.path().join("config.toml");
+        std::os::unix::fs::symlink("dotfiles/lastmile.toml", &link).unwrap();
+        // Nothing is written while the file to which the link points does not exist, such as on a drive that is not
+        // mounted.
+        assert!(matches!(set_url(&link), Err(Error::File { .. })));
+        std::fs::write(&real, "# comment\n").unwrap();
+        set_url(&link).unwrap();
+        assert!(link.is_symlink());
+        let text = std::fs::read_to_string(&real).unwrap();
+        assert!(text.contains("# comment\n") && text.contains("https://example.org/metadata/"), "{text}");
+    }
 
     #[test]
     fn a_syntax_error_does_not_quote_the_line() {
