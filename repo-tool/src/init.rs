@@ -169,7 +169,7 @@ impl NewRepository {
         let folder = self.keys.clone().unwrap_or_else(|| layout.keys());
         own_files::refuse_served(&layout, &folder)?;
         access::check_creatable(dir)?;
-        let above = folder.parent().unwrap_or(Path::new(""));
+        let above = parent_of(&folder);
         if !folder.exists() && !dir.starts_with(above) {
             access::check_writable(above)?;
         }
@@ -331,6 +331,11 @@ impl NewRepository {
     }
 }
 
+/// Returns the folder that contains `folder`.
+fn parent_of(folder: &Path) -> &Path {
+    folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Checks that the files of a new key `name` could be written to `folder`, without writing them.
 ///
 /// # Errors
@@ -340,8 +345,7 @@ pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
     key_store::check_name(name)?;
     // Only the last folder of the path would be created, so its parent folder must be writable.
     let is_there = folder.symlink_metadata().is_ok();
-    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    access::check_writable(if is_there { folder } else { parent })?;
+    access::check_writable(if is_there { folder } else { parent_of(folder) })?;
     for end in ["pem", "pub"] {
         let path = folder.join(format!("{name}.{end}"));
         if path.symlink_metadata().is_ok() {

@@ -283,3 +283,21 @@ fn c17_two_maintainers_with_separate_keys_share_a_repository_with_setgid_and_uma
         assert_eq!((found.uid(), found.mode() & 0o777), (owner.id, 0o600));
     }
 }
+
+#[test]
+fn a_dry_run_refuses_a_relative_key_folder_in_a_folder_that_is_not_writable() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("only root can act as another user");
+        return;
+    }
+    let place = Place::new();
+    fs::create_dir(place.path("repository")).unwrap();
+    chown(place.path("repository"), Some(ALICE.id), Some(ALICE.group)).unwrap();
+    let home = place.home(ALICE);
+    for (folder, succeeds) in [(home.clone(), true), (place.path(""), false)] {
+        let mut command = place.command(&home);
+        command.uid(ALICE.id).gid(ALICE.group).current_dir(folder);
+        let ran = command.args(["init", "--unencrypted-keys", "--keys", "new-keys", "--dry-run"]).output().unwrap();
+        assert_eq!(ran.status.success(), succeeds, "{}", text(&ran));
+    }
+}
