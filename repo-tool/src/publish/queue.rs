@@ -301,8 +301,11 @@ impl Queue {
             // again.
             let moved = disk::rename(folder.place(REQUEST), folder.place(TAKEN));
             if moved.is_ok() || folder.look(TAKEN)?.is_some() {
-                // Skip a request that cannot be read.
-                all.extend(read_request(&folder).ok().map(|change| Claimed { name, change, is_hashed: false }));
+                match read_request(&folder) {
+                    Ok(change) => all.push(Claimed { name, change, is_hashed: false }),
+                    // Leave a request that cannot be read to the process that made it.
+                    Err(_) => drop(disk::rename(folder.place(TAKEN), folder.place(REQUEST))),
+                }
             }
         }
         Ok(all)

@@ -171,3 +171,21 @@ fn when_the_publisher_dies_the_other_requests_are_published_once() {
         }
     }
 }
+
+#[test]
+fn a_request_that_cannot_be_read_can_still_be_withdrawn() {
+    let world = World::new();
+    let other = enter(&world, None, "1");
+    let request = world.files(".queue").into_iter().find(|name| name.ends_with("request.json")).unwrap();
+    let request = world.dir().join(".queue").join(request);
+    std::fs::write(&request, "{").unwrap();
+    let own = enter(&world, None, "2");
+    assert!(matches!(publish(&world, &own).unwrap(), Shared::ByUs(_)));
+    assert!(is_visible(&world, "2") && !is_visible(&world, "1"));
+    assert!(request.exists());
+    // While another process holds the lock, the process that made the request can give up.
+    let repository = world.open();
+    let busy = other.wait(std::time::Duration::ZERO, &|| {});
+    assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");
+    drop(repository);
+}
