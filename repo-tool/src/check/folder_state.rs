@@ -60,7 +60,9 @@ impl FolderState<'_> {
         };
         let name = name_of(&root, &RoleName::SNAPSHOT, timestamp.snapshot.version);
         let Some(snapshot) = self.read(&name, Some(&timestamp.snapshot)) else { return };
-        let Some(snapshot) = content::<Snapshot>(&RoleName::SNAPSHOT, snapshot) else { return };
+        let Some(snapshot) = content::<Snapshot>(&RoleName::SNAPSHOT, snapshot) else {
+            return self.add(name, Damage::Changed);
+        };
         for (role, listed) in snapshot.roles() {
             self.read(&name_of(&root, &role, listed.version), Some(&listed));
         }

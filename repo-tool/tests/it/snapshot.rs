@@ -9,7 +9,7 @@ use lastmile_metadata::{
 use lastmile_repo_tool::internal::diff;
 use lastmile_repo_tool::internal::key_store::{keyid_of, open_private_key};
 use lastmile_repo_tool::internal::links::Links;
-use lastmile_repo_tool::{Draft, Error, NewBins, NoPassPhrases, Signing, Trust, Unobserved};
+use lastmile_repo_tool::{Draft, Error, NewBins, NoPassPhrases, PublicationError, Signing, Trust, Unobserved};
 use serde_json::Value;
 
 use crate::delegations::delegate;
@@ -221,4 +221,16 @@ fn many_bins_of_an_earlier_version_stay_listed_by_version_with_a_warning() {
         listed(&world).into_iter().filter(|(name, _)| *name == "bin-0000.json").map(|(_, whole)| whole).collect();
     assert_eq!(bin, [true]);
     assert_eq!(world.fetch("x").unwrap().unwrap(), b"1");
+}
+
+#[test]
+fn a_damaged_snapshot_that_the_timestamp_lists_without_a_hash_is_named() {
+    let world = World::new();
+    let mut timestamp: Timestamp = read(&world, &RoleName::TIMESTAMP, "timestamp.json");
+    timestamp.snapshot = MetaFile::new(timestamp.snapshot.version);
+    forge(&world, "timestamp.json", &timestamp, "timestamp-1");
+    std::fs::write(world.layout().metadata().join("1.snapshot.json"), "{").unwrap();
+    let error = world.renew().unwrap_err();
+    let Error::Publication(PublicationError::Damaged { files, .. }) = &error else { panic!("{error:?}") };
+    assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["1.snapshot.json"]);
 }
