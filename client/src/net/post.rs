@@ -28,6 +28,14 @@ impl FromStr for PostUrl {
     }
 }
 
+impl PostUrl {
+    /// Returns the whole URL, which may contain a secret.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
 impl fmt::Display for PostUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}/…", self.0.scheme(), self.0.host_str().unwrap_or_default())

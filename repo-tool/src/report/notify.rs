@@ -63,7 +63,8 @@ fn identity(problem: &Problem) -> String {
     format!("{} {} {} {}", kind.name(), state_name(*state), part(role), part(url))
 }
 
-/// The state that was last reported to each receiver. There is one file for each repository.
+/// The state that was last reported to each receiver. There is one file for each repository. A receiver is identified
+/// by the hash of its URL or command, because a URL may contain a secret.
 struct Memory {
     file: Option<PathBuf>,
     known: BTreeMap<String, Known>,
@@ -96,24 +97,24 @@ pub(crate) fn notify(
     let mut memory = Memory::read(state_dir, &overview.repository)?;
     let now = Known::of(overview);
     let mut failures = Vec::new();
-    let mut deliver = |receiver: &str, send: &dyn Fn(String) -> Result<(), String>| {
-        let before = memory.known.get(receiver).cloned().unwrap_or_else(Known::good);
+    let mut deliver = |receiver: String, send: &dyn Fn(String) -> Result<(), String>| {
+        let before = memory.known.get(&receiver).cloned().unwrap_or_else(Known::good);
         if before == now {
             return;
         }
         match send(document(overview, &before, &now).to_string()) {
-            Ok(()) => drop(memory.known.insert(receiver.to_string(), now.clone())),
+            Ok(()) => drop(memory.known.insert(receiver, now.clone())),
             Err(reason) => failures.push(reason),
         }
     };
     if let Some(url) = &receivers.url {
-        deliver("url", &|body| {
+        deliver(format!("url {}", own::name_of(url.as_str())), &|body| {
             post(url, body, receivers.limit)
                 .map_err(|error| format!("the notification to {url} failed: {}", chain(&error)))
         });
     }
     if let Some((program, arguments)) = receivers.command.split_first() {
-        deliver("command", &|body| {
+        deliver(format!("command {}", own::name_of(&receivers.command.join("\0"))), &|body| {
             let ran = child::run(Path::new(program), arguments, body.as_bytes(), receivers.limit);
             ran.map_err(|reason| format!("the notification through `{program}` failed: {reason}"))
         });
@@ -163,6 +164,28 @@ mod tests {
 
     use super::*;
     use crate::report::overview::ProblemKind;
+
+    #[test]
+    fn a_new_receiver_gets_the_current_state() {
+        let folder = tempfile::tempdir().unwrap();
+        let problem = Problem::new(MonitorState::Warning, ProblemKind::Pending, "a change is pending");
+        let overview = Overview {
+            repository: "r".to_string(),
+            checked: DateTime::UNIX_EPOCH,
+            is_up: true,
+            roles: Vec::new(),
+            problems: vec![problem],
+        };
+        for name in ["one", "other", "one"] {
+            let file = folder.path().join(name);
+            let script = format!("cat >> '{}'", file.display());
+            let command = ["/bin/sh", "-c", &script].map(ToString::to_string).to_vec();
+            let receivers = Receivers { url: None, command, limit: Duration::from_secs(60) };
+            assert_eq!(notify(&overview, &receivers, Some(folder.path())).unwrap(), [""; 0]);
+            let sent = std::fs::read_to_string(&file).unwrap();
+            assert_eq!(sent.matches("previous_state").count(), 1, "{sent}");
+        }
+    }
 
     #[test]
     fn texts_contain_neither_unprintable_characters_nor_markup() {
