@@ -42,8 +42,7 @@ pub(crate) struct Bins {
     /// Keys of the bins [default: the keys of the role's earlier bins, or of the role if it has no bins]
     #[arg(long, num_args = 1.., value_name = "KEY")]
     pub(crate) key: Vec<String>,
-    /// Number of keys that must sign for a bin [default: 1 with --key; otherwise the threshold of the role's earlier
-    /// bins, or of the role if it has no bins]
+    /// Number of keys that must sign for a bin [default: the threshold of the role's earlier bins, or else of the role]
     #[arg(long)]
     pub(crate) threshold: Option<u32>,
 }
@@ -61,11 +60,8 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
         // If the role already has bins, the new bins keep the keys of the earlier bins.
         let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
         let (of_role, threshold) = edit.trust(&signs)?;
-        let trust = if named.is_empty() {
-            Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) }
-        } else {
-            Trust { keys: publics(&named), threshold: args.threshold.unwrap_or(1) }
-        };
+        let keys = if named.is_empty() { of_role } else { publics(&named) };
+        let trust = Trust { keys, threshold: args.threshold.unwrap_or(threshold) };
         let name_prefix = args.name_prefix.clone();
         let new = NewBins { bit_length, name_prefix, trust, succinct: !args.prefixes };
         let count = edit.count_targets(&role)?;
@@ -92,17 +88,13 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
 /// Recommends a number of bins and explains the recommendation. Changes nothing.
 fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
-    let keys = resolve_all(&mut repository, &args.key)?;
+    let named = resolve_all(&mut repository, &args.key)?;
     let root = repository.published.root.clone();
     let mut edit = repository.edit(Draft::default());
     let signs = edit.bins(role)?.map_or_else(|| role.clone(), |bins| bins.first());
     let (of_role, threshold) = edit.trust(&signs)?;
-    let trust = if keys.is_empty() {
-        Trust { keys: of_role, threshold: args.threshold.unwrap_or(threshold) }
-    } else {
-        Trust { keys: publics(&keys), threshold: args.threshold.unwrap_or(1) }
-    };
-    let by_version = snapshot::need_online_keys(&trust.keys, trust.threshold, &root);
+    let keys = if named.is_empty() { of_role } else { publics(&named) };
+    let by_version = snapshot::need_online_keys(&keys, args.threshold.unwrap_or(threshold), &root);
     let load = Workload { succinct: !args.prefixes, by_version, ..Workload::of(&mut edit, role)? };
     let proposal = load.proposal();
     let cost = |cost: Cost| json!({ "first": cost.first, "returning": cost.returning });

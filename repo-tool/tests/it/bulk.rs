@@ -1,5 +1,6 @@
 //! Changes to many targets at once: lists of targets, and changes to the number of bins.
 
+use lastmile_cli_support::ExitStatus;
 use lastmile_client::{MemoryStore, blocking};
 use lastmile_metadata::{RoleName, TargetPath};
 use lastmile_repo_tool::internal::intake::{Hidden, find};
@@ -9,6 +10,7 @@ use lastmile_repo_tool::{AddOptions, Draft, DraftError, EditError, Error, NewBin
 use sha2::{Digest as _, Sha256};
 
 use crate::delegations::{delegate, delegate_from};
+use crate::policies::Maintainer;
 use crate::world::{World, is_published, target_list};
 
 fn list(content: &str, names: impl IntoIterator<Item = String>) -> List {
@@ -233,4 +235,20 @@ fn many_files_are_listed_like_single_files() {
     std::fs::remove_file(&lost).unwrap();
     assert!(is_published(&add()));
     assert!(lost.exists());
+}
+
+#[test]
+fn new_keys_of_bins_do_not_lower_the_threshold() {
+    let maintainer = Maintainer::new();
+    maintainer.done(&["key", "generate", "second", "--unencrypted"]);
+    maintainer.done(&["rotate", "targets", "--add", "file:keys/second.pem"]);
+    maintainer.done(&["set-threshold", "targets", "2"]);
+    let [one, other] = ["file:keys/targets-1.pem", "file:keys/second.pem"];
+    let refused = maintainer.run(&["bins", "--bit-length", "1", "--key", one]).text(ExitStatus::Failed);
+    assert!(refused.contains("threshold"), "{refused}");
+    let threshold = || maintainer.signed("targets")["delegations"]["succinct_roles"]["threshold"].clone();
+    maintainer.done(&["bins", "--bit-length", "1", "--key", one, other]);
+    assert_eq!(threshold(), 2);
+    maintainer.done(&["bins", "--bit-length", "2", "--key", one, "--threshold", "1"]);
+    assert_eq!(threshold(), 1);
 }
