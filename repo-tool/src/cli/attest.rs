@@ -294,8 +294,8 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
     Ok((Artifact::new(name, hashes), bytes))
 }
 
-/// Opens the private key that `name` specifies. First looks for a key file, a key in the repository's key folder, or a
-/// signer of the invocation with this name. Opens the repository only if it finds none of them.
+/// Opens the private key that `name` specifies. Opens the repository only if `name` is neither a key file nor a key in
+/// the repository's key folder.
 fn signer(context: &Context<'_>, name: &str) -> Result<Arc<dyn Signer>, Error> {
     let layout = context.layout();
     let phrases = context.invocation.phrases.as_ref();
@@ -312,9 +312,6 @@ fn signer(context: &Context<'_>, name: &str) -> Result<Arc<dyn Signer>, Error> {
     let in_folder = layout.keys().join(format!("{name}.pem"));
     if in_folder.is_file() {
         return Ok(Arc::new(open_private_key(&in_folder, name, Links::Refuse, phrases)?));
-    }
-    if let Some(signer) = context.invocation.signers.iter().find(|signer| signer.name() == name) {
-        return Ok(Arc::new(signer.clone()));
     }
     let absent = |_| Error::Absent(format!("no key matches `{name}`; give a private key file"));
     let mut repository = Repository::open(&context.global.repository, &context.invocation).map_err(absent)?;
