@@ -90,7 +90,10 @@ fn root_file(layout: &Layout, version: Version) -> PathBuf {
 }
 
 /// Returns the content of the root file in the metadata folder whose digest is `digest`.
-fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
+///
+/// # Errors
+/// [`PinError::GivenRootMissing`] if there is no such file.
+pub(crate) fn find_root(layout: &Layout, digest: RootDigest) -> Result<Vec<u8>, Error> {
     for version in roots::root_versions(layout)? {
         let path = root_file(layout, version);
         if let Some(root) = access::read_if_there(&path)?.filter(|root| RootDigest::of(root) == digest) {

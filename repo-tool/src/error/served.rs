@@ -285,14 +285,6 @@ pub enum PinError {
         /// The SHA-256 of the root that the user gave.
         digest: RootDigest,
     },
-    /// The root that the user gave is not in the folder's chain of roots.
-    #[error("no root in {} has the SHA-256 {digest}", printable_path(folder))]
-    NotInChain {
-        /// The metadata folder.
-        folder: PathBuf,
-        /// The SHA-256 of the root that the user gave.
-        digest: RootDigest,
-    },
     /// The user trusts no root for a URL.
     #[error(
         "no trusted root is known for {url}: give the repository's root with `--root FILE` or `--root-sha256 DIGEST`, or set \

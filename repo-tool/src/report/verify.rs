@@ -23,12 +23,11 @@ use crate::error::chain;
 use crate::files::access::{self, LONGEST_METADATA};
 use crate::files::layout::Layout;
 use crate::files::roots;
-use crate::pin::Start;
+use crate::pin::{self, Start};
 use crate::publish::compress::Coding;
 use crate::published::Published;
 use crate::report::status::RolePolicy;
-use crate::root_digest::RootDigest;
-use crate::{Error, Invocation, PinError, parallel};
+use crate::{Error, Invocation, parallel};
 
 /// The result of a full check.
 #[derive(Clone, Debug, Default)]
@@ -148,20 +147,13 @@ pub fn directory(
 /// # Errors
 /// [`Error::Pin`] if the folder lacks the root that the user pinned or specified.
 pub fn first_root(layout: &Layout, invocation: &Invocation) -> Result<Vec<u8>, Error> {
-    let start = Start::find(layout, &invocation.user, invocation.given_root.as_ref())?;
-    let Some(given) = &invocation.given_root else { return roots::oldest_root(layout) };
-    if RootDigest::of(&start.root) == given.digest {
-        return Ok(start.root);
+    let given = invocation.given_root.as_ref();
+    // Check that the folder contains the pinned root.
+    Start::find(layout, &invocation.user, given)?;
+    match given {
+        Some(given) => pin::find_root(layout, given.digest),
+        None => roots::oldest_root(layout),
     }
-    // `Start::find` returned the pinned root, which is newer than the specified root. Find the specified root in the
-    // folder.
-    for version in roots::root_versions(layout)? {
-        let root = access::read_if_there(&layout.metadata().join(RoleName::ROOT.file_name(Some(version))))?;
-        if let Some(root) = root.filter(|root| RootDigest::of(root) == given.digest) {
-            return Ok(root);
-        }
-    }
-    Err(PinError::NotInChain { folder: layout.metadata(), digest: given.digest }.into())
 }
 
 /// Checks the repository in `layout` with clients that were shipped with the root `oldest` or a later root.
