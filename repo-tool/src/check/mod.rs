@@ -262,7 +262,7 @@ pub(crate) fn check_found(
 
 /// Explains why a client does not find a listed target, by repeating the search in the roles that the client has
 /// visited.
-fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundReason, Error> {
+pub(crate) fn hidden_by(path: &TargetPath, trusted: &TrustedMetadata) -> Result<NotFoundReason, Error> {
     let mut trusted = trusted.clone();
     let search = trusted.search(path.clone());
     let terminated_by = search.terminated_by().cloned();

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use chrono::{DateTime, Utc};
 use lastmile_client::text::printable_path;
 use lastmile_client::{Error as ClientError, FetchError, MemoryStore, blocking};
-use lastmile_metadata::{Envelope, Limits, RoleName, Root, TargetFile, TargetNames, Version, format_time};
+use lastmile_metadata::{
+    Envelope, Limits, RoleName, Root, TargetFile, TargetNames, TrustedMetadata, Version, format_time,
+};
 use serde_json::{Value, json};
 
 use crate::check::finding::{Finding, Rule, Severity};
@@ -17,7 +19,7 @@ use crate::check::folder_state;
 use crate::check::overlay::Overlay;
 use crate::check::practice;
 use crate::check::simulated_client::{client, from_client, refresh};
-use crate::check::{MANY_ROOTS, is_alike, lint};
+use crate::check::{MANY_ROOTS, hidden_by, is_alike, lint};
 use crate::edit::intake;
 use crate::error::chain;
 use crate::files::access::{self, LONGEST_METADATA};
@@ -206,7 +208,7 @@ pub fn directory_from(
     found.findings.extend(practice::target_names(targets.iter().map(|target| &target.path)));
     match read_published(layout) {
         Ok(published) => {
-            find_hidden(&mut found, &published, &targets);
+            find_hidden(&mut found, &published, &targets, session.trusted());
             found.findings.extend(lint::of_published(&published, now));
         }
         Err(error) => found.add(Rule::UnreadableFile, error.to_string()),
@@ -477,16 +479,15 @@ fn read_published(layout: &Layout) -> Result<Published, Error> {
     Ok(published)
 }
 
-/// Finds targets that a role lists but that clients do not find.
-fn find_hidden(found: &mut Verification, published: &Published, targets: &[TargetFile]) {
+/// Finds targets that a role lists but that clients do not find. `trusted` must contain all roles that clients visit.
+fn find_hidden(found: &mut Verification, published: &Published, targets: &[TargetFile], trusted: &TrustedMetadata) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
     for (role, targets) in published.read_roles() {
         for target in targets.targets().filter(|target| first.get(&target.path) != Some(&target)) {
-            let text = format!(
-                "clients do not find {} of {role}: a role with a higher priority hides it, or the delegations do not \
-                 cover its path",
-                target.path
-            );
+            let path = &target.path;
+            let reason = hidden_by(path, trusted)
+                .map_or_else(|error| format!("a search for it fails: {error}"), |reason| reason.to_string());
+            let text = format!("clients do not find {path} of {role}: {reason}");
             found.findings.push(Finding::about(Rule::HiddenTarget, role, text));
         }
     }

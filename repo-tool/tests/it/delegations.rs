@@ -277,7 +277,7 @@ fn a_target_that_a_terminating_role_hides_is_refused_with_the_name_of_that_role(
 
 /// Returns a repository with the delegations `a` and `b`. Role `a` lists the targets `shared/a` and `shared/x`, and
 /// role `b` lists `shared/b` and `shared/x`.
-fn two_delegations() -> World {
+pub(crate) fn two_delegations() -> World {
     let world = World::new();
     let key = world.public("targets-1");
     world
@@ -297,7 +297,7 @@ fn two_delegations() -> World {
     world
 }
 
-fn change_delegation(world: &World, change: &DelegationChange) -> Vec<HolderChange> {
+pub(crate) fn change_delegation(world: &World, change: &DelegationChange) -> Vec<HolderChange> {
     let mut moved = Vec::new();
     let a = RoleName::delegated("a").unwrap();
     world.change(|edit| moved = edit.change_delegation(None, &a, change).unwrap()).unwrap();

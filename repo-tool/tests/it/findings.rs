@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::Path;
 
-use lastmile_metadata::{RoleName, TargetNames};
+use lastmile_metadata::{PathPattern, Paths, RoleName, TargetNames};
 use lastmile_repo_tool::internal::finding::lines;
 use lastmile_repo_tool::internal::verify::{self, Verification};
-use lastmile_repo_tool::{Rule, Severity};
+use lastmile_repo_tool::{DelegationChange, Rule, Severity};
 
-use crate::delegations::delegate;
+use crate::delegations::{change_delegation, delegate, two_delegations};
 use crate::world::World;
 
 fn verify(world: &World) -> Verification {
@@ -82,6 +82,28 @@ fn a_long_expiry_is_reported_with_its_role() {
     assert_eq!(days(RoleName::TIMESTAMP, 32), 1);
     assert_eq!(days(RoleName::TARGETS, 731), 1);
     assert_eq!(days(RoleName::TARGETS, 3650), 2);
+}
+
+#[test]
+fn the_reason_why_clients_do_not_find_a_target_is_reported() {
+    let hidden = |change: &DelegationChange| {
+        let world = two_delegations();
+        change_delegation(&world, change);
+        let found = verify(&world);
+        of(&found, Rule::HiddenTarget).into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let shadowed = "clients do not find shared/x of b: it is hidden by a, which has a higher priority and lists a target \
+                    with that path";
+    assert_eq!(hidden(&DelegationChange::default()), [shadowed]);
+    let terminated = "clients do not find shared/b of b: it is hidden by a, which is terminating and covers that path: \
+                      clients search no further";
+    let terminating = DelegationChange { terminating: Some(true), ..DelegationChange::default() };
+    assert_eq!(hidden(&terminating), [terminated, shadowed]);
+    let not_covered = "clients do not find shared/a of a: the delegations that lead to that role do not cover this path";
+    let shadowed = "clients do not find shared/x of a: it is hidden by b, which has a higher priority and lists a target \
+                    with that path";
+    let paths = Some(Paths::Patterns(vec![PathPattern::new("other/*")]));
+    assert_eq!(hidden(&DelegationChange { paths, ..DelegationChange::default() }), [not_covered, shadowed]);
 }
 
 #[test]
