@@ -7,7 +7,7 @@ use crate::{KeyReason, cosign_key};
 
 /// How to convert a private key.
 enum Conversion {
-    /// A command that converts the key. The placeholders `{from}` and `{to}` stand for file names.
+    /// A command that converts the key. The placeholders `{from}`, `{between}` and `{to}` stand for file names.
     Command(&'static str),
     /// No command converts the key. The text explains what to do instead.
     None(&'static str),
@@ -16,6 +16,21 @@ enum Conversion {
 const OPENSSL: Conversion = Conversion::Command("openssl pkcs8 -topk8 -in {from} -out {to}");
 const RSA: Conversion =
     Conversion::None("lastmile-repo cannot sign with RSA keys; make a new key with `lastmile-repo key generate`");
+const UNSUPPORTED: Conversion = Conversion::None(
+    "lastmile-repo cannot sign with keys of this type; make a new key with `lastmile-repo key generate`",
+);
+/// The command that converts an Ed25519 key from PuTTY's format. PuTTY can write the key only in OpenSSH format.
+const PUTTY_ED25519: Conversion = Conversion::Command(
+    "puttygen {from} -O private-openssh --new-passphrase /dev/null -o {between} && \
+     python3 -c 'import sys; from cryptography.hazmat.primitives.serialization import *; \
+     print(load_ssh_private_key(open(sys.argv[1], \"rb\").read(), None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, \
+     NoEncryption()).decode())' {between} > {to} && rm {between}",
+);
+/// The command that converts an ECDSA key from PuTTY's format. PuTTY writes the key in SEC 1 format.
+const PUTTY_ECDSA: Conversion = Conversion::Command(
+    "puttygen {from} -O private-openssh --new-passphrase /dev/null -o {between} && openssl pkcs8 -topk8 -in {between} -out \
+     {to} && rm {between}",
+);
 /// The command that converts an Ed25519 key from OpenSSH format. It uses Python, because ssh-keygen up to version 9.5
 /// cannot write Ed25519 keys in PKCS#8.
 const OPEN_SSH_ED25519: Conversion = Conversion::Command(
@@ -37,10 +52,11 @@ pub(crate) fn foreign(bytes: &[u8], path: &Path) -> Option<KeyReason> {
     let advice = match conversion {
         Conversion::None(advice) => advice.to_string(),
         Conversion::Command(command) => {
-            let from = path.to_string_lossy();
-            let to = quoted(&path.with_extension("pkcs8.pem").to_string_lossy());
-            // The umask prevents other users from reading the new file.
-            let command = command.replace("{from}", &quoted(&from)).replace("{to}", &to);
+            let file = |path: &Path| quoted(&path.to_string_lossy());
+            let to = file(&path.with_extension("pkcs8.pem"));
+            let between = file(&path.with_extension("openssh"));
+            let command = command.replace("{to}", &to).replace("{between}", &between).replace("{from}", &file(path));
+            // The umask prevents other users from reading the new files.
             format!("convert it with `umask 077; {command}`, then import {to}")
         }
     };
@@ -68,8 +84,14 @@ fn recognized(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
         return Some(("a public key", Conversion::None("use the file with the private key instead")));
     }
     if text.starts_with("PuTTY-User-Key-File-") {
-        let command = "puttygen {from} -O private-openssh -o {to} && openssl pkcs8 -topk8 -in {to} -out {to}";
-        return Some(("a PuTTY private key", Conversion::Command(command)));
+        let kind = text.lines().next().and_then(|line| line.split_once(": ")).map(|(_, kind)| kind.trim_end());
+        return Some(match kind {
+            Some("ssh-ed25519") => ("an Ed25519 private key in PuTTY's format", PUTTY_ED25519),
+            Some("ecdsa-sha2-nistp256" | "ecdsa-sha2-nistp384") => {
+                ("an ECDSA private key in PuTTY's format", PUTTY_ECDSA)
+            }
+            _ => ("a PuTTY private key", UNSUPPORTED),
+        });
     }
     if text.matches("@@@@").count() >= 4 {
         let advice =
@@ -139,7 +161,7 @@ mod tests {
         let ec = format!("{}{}", block("EC PARAMETERS"), block("EC PRIVATE KEY"));
         let ed25519 = "-----BEGIN OPENSSH PRIVATE KEY-----\n\
                        b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\nQyNTUxOQAAACB\n";
-        let cases: [(&str, &str); 13] = [
+        let cases: [(&str, &str); 15] = [
             (
                 &ec,
                 "is a private key in SEC 1 format; convert it with `umask 077; openssl pkcs8 -topk8 -in k -out k.pkcs8.pem`",
@@ -148,7 +170,12 @@ mod tests {
             (&block("OPENSSH PRIVATE KEY"), "cp k k.pkcs8.pem && ssh-keygen -p -m PKCS8 -f k.pkcs8.pem"),
             (ed25519, "is an Ed25519 private key in OpenSSH format; convert it with `umask 077; python3 -c"),
             (&block("ENCRYPTED SIGSTORE PRIVATE KEY"), ""),
-            ("PuTTY-User-Key-File-3: ecdsa-sha2-nistp256\n", "puttygen k -O private-openssh -o k.pkcs8.pem"),
+            (
+                "PuTTY-User-Key-File-3: ecdsa-sha2-nistp256\r\n",
+                "-o k.openssh && openssl pkcs8 -topk8 -in k.openssh -out k.pkcs8.pem && rm k.openssh`",
+            ),
+            ("PuTTY-User-Key-File-3: ssh-ed25519\n", "puttygen k -O private-openssh"),
+            ("PuTTY-User-Key-File-3: ssh-rsa\n", "cannot sign with keys of this type"),
             ("1a@@@@100000@@@@1b@@@@1c@@@@1d", "an encrypted securesystemslib private key"),
             (r#"{"kty": "OKP", "d": "x"}"#, "step crypto key format"),
             (

@@ -80,7 +80,8 @@ fn programs(_: &Path) -> Result<String, Missing> {
     apt("faketime", "faketime")?;
     apt("valgrind", "valgrind")?;
     apt("rsync", "rsync")?;
-    Ok("openssl, curl, faketime, valgrind, rsync: found".into())
+    apt("puttygen", "putty-tools")?;
+    Ok("openssl, curl, faketime, valgrind, rsync, puttygen: found".into())
 }
 
 /// Finds or installs the web servers, which the tests start with the settings in docs/serving.md, and the SSH server.

@@ -99,7 +99,8 @@ fn the_reason_why_clients_do_not_find_a_target_is_reported() {
                       clients search no further";
     let terminating = DelegationChange { terminating: Some(true), ..DelegationChange::default() };
     assert_eq!(hidden(&terminating), [terminated, shadowed]);
-    let not_covered = "clients do not find shared/a of a: the delegations that lead to that role do not cover this path";
+    let not_covered =
+        "clients do not find shared/a of a: the delegations that lead to that role do not cover this path";
     let shadowed = "clients do not find shared/x of a: it is hidden by b, which has a higher priority and lists a target \
                     with that path";
     let paths = Some(Paths::Patterns(vec![PathPattern::new("other/*")]));

@@ -14,6 +14,7 @@ mod bulk;
 mod catch_up;
 mod clock;
 mod compressed;
+mod conversions;
 mod crash;
 mod custom_data;
 mod custom_signers;
