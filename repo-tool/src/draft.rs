@@ -31,7 +31,7 @@ pub struct Draft {
     pub(crate) root: Option<Root>,
     /// The content of each targets role that changes.
     pub(crate) targets: BTreeMap<RoleName, RoleContent>,
-    /// The roles that delegate to each changed delegated role.
+    /// The roles that delegate to each changed delegated role. The keys of each of these delegations must sign the role.
     pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
     /// The online roles (timestamp and snapshot) to sign again even if no file that they list changes.
     pub(crate) again: BTreeSet<RoleName>,

@@ -7,6 +7,7 @@ pub(crate) mod bulk;
 mod clashes;
 pub(crate) mod delegation_change;
 pub(crate) mod delegations;
+mod delegators;
 pub(crate) mod evidence;
 pub(crate) mod intake;
 pub(crate) mod keys;
@@ -182,6 +183,7 @@ impl<'a> Edit<'a> {
         for delegator in delegators {
             self.settle_delegations(&delegator)?;
         }
+        self.record_delegators();
         Ok(self.draft)
     }
 

@@ -320,6 +320,7 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
         let removed: Vec<_> = removed.collect();
         edit.draft().touched.extend(changed.into_iter().chain(removed));
     }
+    edit.record_delegators();
     // A pending root may invalidate the published snapshot and timestamp. Mark them to be signed again, because
     // `staged/` does not contain new ones.
     edit.settle_top_level()?;

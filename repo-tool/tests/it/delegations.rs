@@ -1,11 +1,11 @@
 //! Delegations (TUF specification 4.5) and bins (TAP 15).
 
 use lastmile_keys::PublicKey;
-use lastmile_metadata::{Algorithm, Hashes, PathPattern, Paths, RoleName, TargetFile, TargetPath};
+use lastmile_metadata::{Algorithm, DelegatedRoles, Hashes, Key, PathPattern, Paths, RoleName, TargetFile, TargetPath};
 use lastmile_repo_tool::internal::names;
 use lastmile_repo_tool::{
     DelegationChange, Draft, DraftError, Edit, EditError, Error, HolderChange, NewBins, NewDelegation, NotFoundReason,
-    Outcome, Position, PublicationError, RoleNameError, Trust, Unobserved,
+    Outcome, Position, PublicationError, RoleNameError, Signing, Trust, Unobserved,
 };
 
 use crate::world::World;
@@ -414,4 +414,42 @@ fn a_target_is_removed_from_the_role_in_which_clients_find_it() {
         assert_eq!(edit.remove_target(None, &target.path).unwrap(), *expected);
     }
     assert!(matches!(edit.remove_target(None, &target.path), Err(Error::NotFound(_))));
+}
+
+#[test]
+fn a_role_to_which_two_roles_delegate_is_signed_with_the_keys_of_both() {
+    let world = World::new();
+    let top = world.public("targets-1");
+    let [(one, one_uri), (other, other_uri)] = ["one", "other"].map(|name| world.key(name));
+    let [a, b, shared] = ["a", "b", "shared"].map(|name| RoleName::delegated(name).unwrap());
+    world
+        .change_with(&[one_uri, other_uri], &mut Unobserved, |edit| {
+            delegate(edit, "a", "*/*", &top);
+            delegate(edit, "b", "*/*", &top);
+            delegate_from(edit, &a, "shared", "one/*", &one);
+            // The tool does not delegate to a role twice, but other tools do.
+            let mut delegations = edit.view(&a).unwrap().delegations.clone().unwrap();
+            let key = Key::from_public(&other);
+            let DelegatedRoles::Listed(roles) = &mut delegations.roles else { panic!() };
+            roles[0].keyids = vec![key.keyid()];
+            roles[0].paths = Paths::Patterns(vec![PathPattern::new("other/*")]);
+            delegations.keys = [(key.keyid(), key)].into();
+            edit.targets(&b).unwrap().delegations = Some(delegations);
+        })
+        .unwrap();
+    for path in ["one/x", "other/x"] {
+        world.add_to(&shared, path, "1", &mut Unobserved).unwrap();
+        assert_eq!(world.fetch(path).unwrap().unwrap(), b"1");
+    }
+    for key in ["one", "other"] {
+        world.without_key(key, || {
+            assert!(matches!(world.add_to(&shared, "one/y", key, &mut Unobserved).unwrap(), Outcome::Staged(_)));
+            let mut repository = world.open();
+            let draft = repository.staged().unwrap();
+            let plan = repository.plan(draft, Signing::All).unwrap();
+            assert!(matches!(repository.conclude(&plan, &mut Unobserved).unwrap(), Outcome::Staged(_)), "{key}");
+        });
+        world.publish_pending();
+        assert_eq!(world.fetch("one/y").unwrap().unwrap(), key.as_bytes());
+    }
 }

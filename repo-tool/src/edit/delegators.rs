@@ -1,0 +1,67 @@
+//! Finds all roles that delegate to a changed role.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use lastmile_metadata::{DelegatedRoles, Delegations, Paths, RoleName};
+
+use super::Edit;
+
+/// The maximum number of roles that are read to find delegations. A change of one role must not read thousands of
+/// others.
+const MOST_ROLES: usize = 100;
+
+impl Edit<'_> {
+    /// Records all roles that delegate to a changed role. A client can reach the role through each of these
+    /// delegations, so the keys of each delegation must sign the role.
+    ///
+    /// This tool never delegates to a role twice, but other tools do. Therefore, other roles are read, but at most
+    /// [`MOST_ROLES`], and no bins. `verify` checks every delegation.
+    pub(crate) fn record_delegators(&mut self) {
+        if self.draft.targets.keys().all(RoleName::is_top_level) {
+            return;
+        }
+        let mut left = MOST_ROLES;
+        let mut seen = BTreeSet::from([RoleName::TARGETS]);
+        let mut waiting = VecDeque::from([RoleName::TARGETS]);
+        while let Some(delegator) = waiting.pop_front() {
+            for (child, is_bin) in children(self.known_delegations(&delegator)) {
+                let is_changed = self.draft.targets.contains_key(&child);
+                if is_changed {
+                    self.draft.delegators.entry(child.clone()).or_default().insert(delegator.clone());
+                }
+                if !is_changed && self.published.known(&child).is_none() {
+                    if is_bin || left == 0 {
+                        continue;
+                    }
+                    left -= 1;
+                    // A role that does not verify leads no client to other roles.
+                    if self.published.role(&child).is_err() {
+                        continue;
+                    }
+                }
+                if seen.insert(child.clone()) {
+                    waiting.push_back(child);
+                }
+            }
+        }
+    }
+
+    /// Returns the delegations of a role of the draft, or of a published role that has been read.
+    fn known_delegations(&self, role: &RoleName) -> Option<&Delegations> {
+        match self.draft.targets.get(role) {
+            Some(content) => content.delegations(),
+            None => self.published.known(role)?.delegations.as_ref(),
+        }
+    }
+}
+
+/// Returns the delegated roles, each with whether it is a bin.
+fn children(delegations: Option<&Delegations>) -> Vec<(RoleName, bool)> {
+    match delegations.map(|delegations| &delegations.roles) {
+        None => Vec::new(),
+        Some(DelegatedRoles::Listed(roles)) => {
+            roles.iter().map(|role| (role.name.clone(), matches!(role.paths, Paths::HashPrefixes(_)))).collect()
+        }
+        Some(DelegatedRoles::Succinct(bins)) => bins.names().map(|name| (name, true)).collect(),
+    }
+}
