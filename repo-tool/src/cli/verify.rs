@@ -80,8 +80,7 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
         found.allow_absent_files();
     }
     output.data_text(&found.json(), &text(&found))?;
-    findings::print(&found.findings, output);
-    Ok(match found.most_severe() {
+    let status = match found.most_severe() {
         Some(Severity::Problem) if found.is_unreachable() => ExitStatus::Network,
         Some(Severity::Problem) => ExitStatus::Refused,
         Some(Severity::Warning) if args.strict => ExitStatus::Findings,
