@@ -3,7 +3,6 @@
 //! because of such files.
 
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -36,9 +35,8 @@ const ROLES: [&str; 3] = ["timestamp.json", "snapshot.json", "targets.json"];
 const KINDS: [&str; 11] =
     ["missing", "empty", "corrupt", "truncated", "huge", "link", "dangling link", "device", "fifo", "socket", "folder"];
 
-/// Prints a message even if the test passes.
 fn say(line: &str) {
-    std::io::stderr().write_all(format!("cached: {line}\n").as_bytes()).unwrap();
+    lastmile_tests::say(&format!("cached: {line}"));
 }
 
 /// Replaces the file `path` with `kind`, one of [`KINDS`]. Returns `false` if this system does not allow creating the

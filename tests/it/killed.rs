@@ -4,7 +4,7 @@
 //! the speed of the machine, so the same seed may not reproduce a failure.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -180,9 +180,8 @@ impl Dice {
     }
 }
 
-/// Prints a message even if the test passes.
 fn say(line: &str) {
-    std::io::stderr().write_all(format!("killed: {line}\n").as_bytes()).unwrap();
+    lastmile_tests::say(&format!("killed: {line}"));
 }
 
 /// Starts the command and kills its process after a random time of less than `at_most`. Returns `true` if the command

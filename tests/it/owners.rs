@@ -54,7 +54,7 @@ impl Store {
 fn c7_another_users_store_is_named_and_root_leaves_it_to_its_user() {
     let mut repository = Repository::new();
     let Some(Store { folder, state, _server }) = Store::of_user(&repository) else {
-        eprintln!("owners: NOT CHECKED: this test requires root");
+        lastmile_tests::say("owners: NOT CHECKED: this test requires root");
         return;
     };
     assert!(run(&state, USER, &["refresh"]).status.success());
@@ -94,7 +94,7 @@ fn c7_a_target_that_belongs_to_root_is_fetched_again_and_then_belongs_to_its_use
     repository.add_target("targets", "tool", b"the tool");
     repository.publish(&["targets"]);
     let Some(Store { folder, state, _server }) = Store::of_user(&repository) else {
-        eprintln!("owners: NOT CHECKED: this test requires root");
+        lastmile_tests::say("owners: NOT CHECKED: this test requires root");
         return;
     };
     let tool = folder.path().join("tool");

@@ -232,15 +232,17 @@ fn check_verdicts(folder: &Path, cases: Cases) {
 /// Checks the bundles in a folder that `cargo xtask setup` installs. The bundles in the folder may change with the
 /// version of the package. Prints `NOT CHECKED` if the folder is missing, and for each bundle that `cases` does not
 /// list.
-#[expect(clippy::print_stderr, reason = "the message must be visible in the output of the tests")]
 fn check_installed(folder: &str, cases: Cases) {
     let folder = project("target/interop").join(folder);
     if !folder.exists() {
-        eprintln!("{}: NOT CHECKED: `cargo xtask setup` did not install it on this machine", folder.display());
+        lastmile_tests::say(&format!(
+            "{}: NOT CHECKED: `cargo xtask setup` did not install it on this machine",
+            folder.display()
+        ));
         return;
     }
     for path in bundles_in(&folder).iter().filter(|path| !cases.iter().any(|(listed, ..)| listed == path)) {
-        eprintln!("{path}: NOT CHECKED: the bundle is not listed in published_bundles.rs");
+        lastmile_tests::say(&format!("{path}: NOT CHECKED: the bundle is not listed in published_bundles.rs"));
     }
     check_verdicts(&folder, cases);
 }

@@ -100,7 +100,7 @@ fn play_in_folder(
 
 #[test]
 fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release() {
-    eprintln!("{}", play_in_folder(&tempfile::tempdir().unwrap(), "", Vec::new(), 5, 15));
+    lastmile_tests::say(&play_in_folder(&tempfile::tempdir().unwrap(), "", Vec::new(), 5, 15));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_over_ssh(
     let folder = tempfile::tempdir().unwrap();
     let server = Server::new(&folder.path().join("server"), "");
     let environment = vec![("LASTMILE_SSH", server.program().into())];
-    eprintln!("{}", play_in_folder(&folder, "ssh://www", environment, 2, 8));
+    lastmile_tests::say(&play_in_folder(&folder, "ssh://www", environment, 2, 8));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_in_s3() {
         publishers: 3,
         killing: Duration::from_secs(10),
     };
-    eprintln!("{}", play(&tempfile::tempdir().unwrap(), &scene));
+    lastmile_tests::say(&play(&tempfile::tempdir().unwrap(), &scene));
 }
 
 /// Runs all publishers of `scene`, and checks that no release is lost and that no served snapshot changes. Returns a

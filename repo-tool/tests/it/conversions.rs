@@ -9,6 +9,8 @@ use lastmile_repo_tool::internal::key_store::open_private_key;
 use lastmile_repo_tool::internal::links::Links;
 use tempfile::TempDir;
 
+use crate::world::say;
+
 /// Runs a shell command in `folder`. Returns whether the command succeeded.
 fn shell(folder: &Path, command: &str) -> bool {
     let mut shell = Command::new("sh");
@@ -17,10 +19,9 @@ fn shell(folder: &Path, command: &str) -> bool {
 
 /// Creates a key file with `command` and converts it with the command in the error about it. Returns the path of the
 /// converted key, or `None` if `command` fails because a tool is not installed.
-#[expect(clippy::print_stderr, reason = "the message must be visible in the output of the tests")]
 fn convert(folder: &TempDir, name: &str, command: &str) -> Option<PathBuf> {
     if !shell(folder.path(), &command.replace("{}", name)) {
-        eprintln!("not checked, because a tool is missing: {command}");
+        say(&format!("NOT CHECKED, because a tool is missing: {command}"));
         return None;
     }
     let path = folder.path().join(name);

@@ -9,6 +9,8 @@ use std::process::{Command, Output};
 use lastmile_repo_tool::RootDigest;
 use tempfile::TempDir;
 
+use crate::world::say;
+
 /// A folder that every user may enter, with a copy of the program.
 struct Place {
     folder: TempDir,
@@ -81,7 +83,7 @@ fn share(folder: &Path, group: u32) {
 #[test]
 fn two_users_of_a_group_publish_into_one_repository() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT CHECKED: only the superuser can run programs as other users");
+        say("NOT CHECKED: only the superuser can run programs as other users");
         return;
     }
     let place = Place::new();
@@ -166,7 +168,7 @@ fn a_key_outside_the_folder_is_allowed_for_one_command() {
 #[test]
 fn b5_secrets_that_everyone_can_read_are_refused_but_secrets_that_a_service_group_can_read_are_used() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT CHECKED: only the superuser can run programs as other users");
+        say("NOT CHECKED: only the superuser can run programs as other users");
         return;
     }
     let place = Place::new();
@@ -217,7 +219,7 @@ fn run_as_member(place: &Place, user: u32, group: u32, program: &Path, args: &[&
 #[test]
 fn c17_two_maintainers_with_separate_keys_share_a_repository_with_setgid_and_umask_002() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("NOT CHECKED: only the superuser can run programs as other users");
+        say("NOT CHECKED: only the superuser can run programs as other users");
         return;
     }
     const GROUP: u32 = 64_000;
@@ -287,7 +289,7 @@ fn c17_two_maintainers_with_separate_keys_share_a_repository_with_setgid_and_uma
 #[test]
 fn a_dry_run_refuses_a_relative_key_folder_in_a_folder_that_is_not_writable() {
     if !rustix::process::geteuid().is_root() {
-        eprintln!("only root can act as another user");
+        say("only root can act as another user");
         return;
     }
     let place = Place::new();

@@ -260,3 +260,10 @@ pub(crate) fn is_published(outcome: &Outcome) -> bool {
 pub(crate) fn target_list(text: &str) -> List {
     List::read_from(text.as_bytes(), Path::new("list"), &tempfile::env::temp_dir(), &|_| {}).unwrap()
 }
+
+/// Writes a line to standard error. In contrast to the output of `eprintln!`, the line is visible even if the test
+/// passes.
+pub(crate) fn say(line: &str) {
+    use std::io::Write as _;
+    std::io::stderr().write_all(format!("{line}\n").as_bytes()).unwrap();
+}

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use lastmile_repo_tool::internal::cli::ExitStatus;
 use lastmile_testkit::{Delegation, METADATA, Repository, Server};
+use lastmile_tests::say;
 use serde_json::{Value, json};
 
 use super::site::{Ran, Site};
@@ -214,12 +215,6 @@ fn reports_are_replaced_atomically_and_a_dry_run_writes_none() {
 
 fn inode(file: &str) -> u64 {
     std::os::unix::fs::MetadataExt::ino(&fs::metadata(file).unwrap())
-}
-
-/// Prints a message to standard error.
-#[expect(clippy::print_stderr, reason = "the message must be visible in the output of the tests")]
-fn say(text: &str) {
-    eprintln!("{text}");
 }
 
 /// Returns the browser, or prints `NOT CHECKED`.

@@ -107,7 +107,9 @@ fn the_container_renews_and_pushes_with_a_read_only_file_system_and_stops_on_req
     let probe =
         Command::new("unshare").args(["--mount", "--pid", "--fork", "setpriv", "--no-new-privs", "true"]).output();
     if !probe.is_ok_and(|probe| probe.status.success()) {
-        eprintln!("NOT CHECKED: this test requires root, the permission to make mount namespaces, and util-linux");
+        lastmile_tests::say(
+            "NOT CHECKED: this test requires root, the permission to make mount namespaces, and util-linux",
+        );
         return;
     }
 

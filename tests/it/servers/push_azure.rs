@@ -89,7 +89,7 @@ fn add(site: &Site, machine: &str, name: &str) {
 fn a_repository_is_pushed_to_azure_by_two_machines() {
     let mut site = Site::empty(&[]);
     site.release(&[("large", &vec![7; 9_000_000]), ("small", b"1")]);
-    let Some(container) = Container::new(&site) else { return eprintln!("{NOT_CHECKED}") };
+    let Some(container) = Container::new(&site) else { return lastmile_tests::say(NOT_CHECKED) };
     fs::copy(site.path("config.toml"), site.path("packages.toml")).unwrap();
     let endpoint = container.endpoint();
     let to = ["push", "--to", "az://packages/it", "--endpoint", &endpoint];
@@ -122,7 +122,7 @@ fn a_repository_is_pushed_to_azure_by_two_machines() {
 #[test]
 fn a_lock_in_azure_is_respected() {
     let site = Site::empty(&[]);
-    let Some(container) = Container::new(&site) else { return eprintln!("{NOT_CHECKED}") };
+    let Some(container) = Container::new(&site) else { return lastmile_tests::say(NOT_CHECKED) };
     fs::copy(site.path("config.toml"), site.path("packages.toml")).unwrap();
     let to = ["push", "--to", "az://packages/it", "--endpoint", &container.endpoint()];
     run(&site, "packages", &to).done();

@@ -19,7 +19,7 @@ fn shorten_lease(site: &Site) {
         let Ok(text) = fs::read_to_string(site.path(name)) else { continue };
         let url = "url = \"ssh://";
         assert!(text.contains(url), "{text}");
-        fs::write(site.path(name), text.replace(url, &format!("lease-seconds = 2\n{url}"))).unwrap();
+        fs::write(site.path(name), text.replace(url, &format!("lease-seconds = 5\n{url}"))).unwrap();
     }
 }
 

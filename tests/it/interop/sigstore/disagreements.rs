@@ -1,9 +1,10 @@
 //! Tests of evidence that cosign 3.1 signs or verifies incorrectly. `lastmile-attest` must verify this evidence
 //! correctly. If a later version of cosign behaves differently, the test prints a message.
 
+use lastmile_tests::say;
 use serde_json::json;
 
-use super::workshop::{REVIEW, SIGN, Verdict, Workshop, debian, say};
+use super::workshop::{REVIEW, SIGN, Verdict, Workshop, debian};
 
 fn note(what: &str, cosign: &Verdict) {
     if cosign.is_err() {

@@ -10,7 +10,7 @@ use chrono::Utc;
 use lastmile_keys::PublicKey;
 use lastmile_metadata::{Algorithm, Hashes};
 use lastmile_repo_tool::internal::cli::{self, ExitStatus, World};
-use lastmile_tests::{BundleCheck, ExpectedSigner};
+use lastmile_tests::{BundleCheck, ExpectedSigner, say};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -37,12 +37,6 @@ pub(crate) fn debian(program: &str) -> Option<PathBuf> {
         return None;
     }
     Some(path)
-}
-
-/// Prints a message to standard error.
-#[expect(clippy::print_stderr, reason = "the message must be visible in the output of the tests")]
-pub(crate) fn say(text: &str) {
-    eprintln!("{text}");
 }
 
 /// A folder with the package `app`.
