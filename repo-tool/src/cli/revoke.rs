@@ -200,8 +200,10 @@ fn replacement(repository: &mut Repository, text: &str) -> Result<Replacement, E
 /// Returns whether snapshot and timestamp can be signed without a pass-phrase, for example by cron.
 fn is_unattended(repository: &Repository) -> bool {
     RoleName::ONLINE.iter().all(|role| {
-        let ring = repository.published.root.key_ring(role);
-        ring.is_ok_and(|ring| ring.keys().any(|(_, key)| repository.keys.is_encrypted(key) == Some(false)))
+        repository.published.root.key_ring(role).is_ok_and(|ring| {
+            let unencrypted = ring.keys().filter(|(_, key)| repository.keys.is_encrypted(key) == Some(false));
+            unencrypted.count() >= ring.threshold().get() as usize
+        })
     })
 }
 
