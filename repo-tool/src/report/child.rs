@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lastmile_client::text::printable;
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 /// The environment variables of the program. The program gets no other variables.
 const ENVIRONMENT: [(&str, &str); 2] =
@@ -62,10 +62,11 @@ fn run_with(
     // Do not wait for these threads to end, because a process that has left the process group can keep the pipes open.
     thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
     thread::spawn(move || stderr.map(|stderr| first_bytes(stderr, &sender)));
-    let ended = wait(&mut child, limit);
+    let has_ended = wait(&child, limit);
+    // The program is reaped only afterwards, so no other process group can have its ID yet.
     end_group(child.id());
     running.store(0, Ordering::SeqCst);
-    match ended {
+    match has_ended.then(|| child.wait()) {
         Some(Ok(status)) if status.success() => Ok(()),
         Some(Ok(status)) => Err(format!("it ended with {status}{}", said(&receiver))),
         Some(Err(error)) => Err(format!("waiting for it failed: {error}")),
@@ -78,17 +79,19 @@ fn run_with(
     }
 }
 
-/// Waits until the program has ended. Returns `None` if the program is still running at the time limit.
-fn wait(child: &mut Child, limit: Duration) -> Option<std::io::Result<std::process::ExitStatus>> {
+/// Waits until the program has ended, but does not reap it. Returns `false` if the program is still running at the time
+/// limit.
+fn wait(child: &Child, limit: Duration) -> bool {
     let start = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(Some(status)) => return Some(Ok(status)),
-            Ok(None) if start.elapsed() >= limit => return None,
-            Ok(None) => thread::sleep(PAUSE),
-            Err(error) => return Some(Err(error)),
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    // An error means that there is nothing to wait for.
+    while matches!(waitid(WaitId::Pid(Pid::from_child(child)), options), Ok(None)) {
+        if start.elapsed() >= limit {
+            return false;
         }
+        thread::sleep(PAUSE);
     }
+    true
 }
 
 /// Kills all processes of a process group. Does nothing if `id` is zero.
