@@ -92,6 +92,8 @@ struct State {
     /// Whether the lock must be renewed immediately, without waiting for the current pause to end.
     is_due: bool,
     is_ending: bool,
+    /// The error of the last attempt to renew the lock, if the server did not respond to this attempt.
+    failure: Option<Error>,
 }
 
 /// The time for which a lock is valid.
@@ -164,7 +166,7 @@ impl StoreLease {
             std::thread::sleep((duration / 10).clamp(Duration::from_millis(20), Duration::from_secs(1)));
         };
         let validity = Arc::new(Validity::new(clock, duration, renewed));
-        let state = Mutex::new(State { content, object: Some(object), is_due: false, is_ending: false });
+        let state = Mutex::new(State { content, object: Some(object), is_due: false, is_ending: false, failure: None });
         let shared = Arc::new(Shared { lock, validity, state, changed: Condvar::new() });
         let renewing = Arc::clone(&shared);
         let renewer = std::thread::Builder::new().spawn(move || renewing.renew_until_end());
@@ -176,7 +178,8 @@ impl StoreLease {
     /// that no other process has taken the lock.
     ///
     /// # Errors
-    /// [`PushError::LeaseLost`] if another process has taken the lock, or if the server does not respond in time.
+    /// [`PushError::LeaseLost`] if another process has taken the lock; the error of the connection if the lock could not
+    /// be renewed in time because of this error.
     #[cfg(feature = "ssh")]
     pub(crate) fn confirm(&self) -> Result<(), Error> {
         let validity = &self.shared.validity;
@@ -191,7 +194,7 @@ impl StoreLease {
             let waited = self.shared.changed.wait_timeout(state, left);
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        Err(self.shared.lost())
+        Err(state.failure.take().unwrap_or_else(|| self.shared.lost()))
     }
 
     /// Returns the time for which the lock is valid.
@@ -278,6 +281,7 @@ impl Shared {
             let attempt = self.renew(&content, &object);
             let mut state = self.state();
             pause = if matches!(attempt, Attempt::Renewed(_)) { regular } else { retry };
+            state.failure = None;
             match attempt {
                 Attempt::Renewed(object) => {
                     state.object = Some(object);
@@ -289,7 +293,7 @@ impl Shared {
                     *self.validity.renewed() = None;
                 }
                 // The lease expires if no attempt succeeds in time.
-                Attempt::Unknown => {}
+                Attempt::Unknown(error) => state.failure = Some(error),
             }
             self.changed.notify_all();
         }
@@ -304,7 +308,7 @@ impl Shared {
             Ok(Some((there, found))) if there == *content => Attempt::Renewed(found),
             Ok(Some((there, found))) if there.holder == content.holder => Attempt::Held(found),
             Ok(_) => Attempt::Lost,
-            Err(_) => Attempt::Unknown,
+            Err(error) => Attempt::Unknown(error),
         }
     }
 }
@@ -319,7 +323,7 @@ enum Attempt {
     /// Another process has taken the lock.
     Lost,
     /// The server did not respond, so it is not known whether the object was replaced.
-    Unknown,
+    Unknown(Error),
 }
 
 impl Lease for StoreLease {
