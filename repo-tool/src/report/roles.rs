@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, Version, format_time};
 use serde_json::{Value, json};
 
-use crate::config::{Config, RoleConfig};
+use crate::config::Config;
 use crate::key_store::KeyStore;
 use crate::published::Published;
 use crate::trusting::{Odd, odd_ids, odd_in_root};
@@ -111,7 +111,9 @@ impl Schedule<'_> {
         match self {
             Self::Config(config) => config.role(role).renew_from(expires),
             #[cfg(feature = "cli")]
-            Self::Within(time) => (expires - time).min(RoleConfig::default_for(role).renew_from(expires)),
+            Self::Within(time) => {
+                (expires - time).min(crate::config::RoleConfig::default_for(role).renew_from(expires))
+            }
         }
     }
 }
