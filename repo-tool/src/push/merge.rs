@@ -143,10 +143,7 @@ impl Merge<'_> {
         staged::clear_if_published(&repository.layout, &repository.published)?;
         let published = &mut repository.published;
         let lost = || PushError::NoBase { url: self.destination.url().clone() };
-        let base = base::find_snapshot(published, &unpushed.base)?.ok_or_else(lost)?;
-        let ours = base::find_snapshot(published, &unpushed.ours)?.ok_or_else(lost)?;
-        let difference = difference(published, &base, &ours)?;
-        let difference = difference.on_top_of(|path| Ok(published.find(path)?.map(|found| found.target)))?;
+        let (difference, ours) = difference_to_published(published, unpushed)?.ok_or_else(lost)?;
         if !difference.conflicts.is_empty() {
             let url = self.destination.url().clone();
             return Err(PushError::Unmerged { url, changes: difference.unpublished() }.into());
@@ -239,10 +236,7 @@ pub(crate) fn give_up(
         let stored = stored.filter(|stored| stored.url.folder("metadata") == *metadata_url);
         let Some(unpushed) = stored.and_then(|stored| stored.unpushed) else { continue };
         let published = &mut Repository::open(dir, invocation)?.published;
-        let base = base::find_snapshot(published, &unpushed.base)?;
-        if let (Some(base), Some(ours)) = (base, base::find_snapshot(published, &unpushed.ours)?) {
-            let difference = difference(published, &base, &ours)?;
-            let difference = difference.on_top_of(|path| Ok(published.find(path)?.map(|found| found.target)))?;
+        if let Some((difference, _)) = difference_to_published(published, &unpushed)? {
             given_up.extend(difference.changes.into_iter().map(|change| match change.after {
                 Some(_) => GivenUp::Listed(change.path),
                 None => GivenUp::Removed(change.path),
@@ -251,6 +245,19 @@ pub(crate) fn give_up(
         user.set_unpushed(repository, &name, None)?;
     }
     Ok(given_up)
+}
+
+/// Returns the changes of an interrupted merge that the published state does not contain yet, and the snapshot of this
+/// folder before the merge. Returns `None` if a snapshot is missing from the folder.
+fn difference_to_published(
+    published: &mut Published,
+    unpushed: &Unpushed,
+) -> Result<Option<(Difference, Verified<Snapshot>)>, Error> {
+    let Some(base) = base::find_snapshot(published, &unpushed.base)? else { return Ok(None) };
+    let Some(ours) = base::find_snapshot(published, &unpushed.ours)? else { return Ok(None) };
+    let difference = difference(published, &base, &ours)?;
+    let difference = difference.on_top_of(|path| Ok(published.find(path)?.map(|found| found.target)))?;
+    Ok(Some((difference, ours)))
 }
 
 /// Returns the changes of targets from the state `base` to the state `ours`.

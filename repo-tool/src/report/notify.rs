@@ -165,17 +165,16 @@ mod tests {
     use super::*;
     use crate::report::overview::ProblemKind;
 
+    fn overview(is_up: bool, problem: Problem) -> Overview {
+        let repository = "r".to_string();
+        Overview { repository, checked: DateTime::UNIX_EPOCH, is_up, roles: Vec::new(), problems: vec![problem] }
+    }
+
     #[test]
     fn a_new_receiver_gets_the_current_state() {
         let folder = tempfile::tempdir().unwrap();
         let problem = Problem::new(MonitorState::Warning, ProblemKind::Pending, "a change is pending");
-        let overview = Overview {
-            repository: "r".to_string(),
-            checked: DateTime::UNIX_EPOCH,
-            is_up: true,
-            roles: Vec::new(),
-            problems: vec![problem],
-        };
+        let overview = overview(true, problem);
         for name in ["one", "other", "one"] {
             let file = folder.path().join(name);
             let script = format!("cat >> '{}'", file.display());
@@ -191,13 +190,7 @@ mod tests {
     fn texts_contain_neither_unprintable_characters_nor_markup() {
         let problem =
             Problem::new(MonitorState::Critical, ProblemKind::Unverified, "bad\u{202e}\u{1b}<!channel> [a](https://b)");
-        let overview = Overview {
-            repository: "r".to_string(),
-            checked: DateTime::UNIX_EPOCH,
-            is_up: false,
-            roles: Vec::new(),
-            problems: vec![problem],
-        };
+        let overview = overview(false, problem);
         let before = Known { problems: vec!["old\u{202e}".to_string()], ..Known::good() };
         let sent = document(&overview, &before, &Known::of(&overview));
         assert_eq!(sent["text"], "r: CRITICAL: bad\\u{202e}\\u{1b}?!channel? [a] (https://b)");

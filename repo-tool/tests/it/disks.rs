@@ -1,7 +1,6 @@
 //! Injects a crash and disk errors at every system call of a command. After each fault, clients must find a valid
 //! state, the next command must finish or discard the interrupted change, and no temporary files may be left.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use crate::revocation::generated;
@@ -23,7 +22,7 @@ use lastmile_repo_tool::{
 use sha2::{Digest as _, Sha256};
 
 use crate::compressed::set_codings;
-use crate::world::World;
+use crate::world::{World, say};
 
 type Run<'a> = &'a dyn Fn(&World) -> Result<(), Error>;
 
@@ -135,10 +134,9 @@ pub(crate) fn timestamp_version(world: &World) -> u64 {
 }
 
 /// Prints the number of system calls and the number of runs, and checks that docs/crashes.md contains both numbers.
-/// Writes to standard error directly, because the test runner hides printed output of tests that pass.
 pub(crate) fn print_count(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
-    std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
+    say(&format!("crash matrix: {line}"));
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crashes.md");
     let page = std::fs::read_to_string(page).unwrap();
     assert!(page.contains(&line), "docs/crashes.md must contain the row: {line}");
