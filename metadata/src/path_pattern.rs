@@ -82,7 +82,7 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
     let mut characters = text.chars();
     for expected in piece.chars() {
         let found = characters.next()?;
-        // Spec 4.5: `?` matches one character. POUF D1: every other character matches itself.
+        // Spec 4.5: `?` matches one character. POUF D1: all other characters match themselves.
         if expected != '?' && expected != found {
             return None;
         }

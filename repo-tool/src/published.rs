@@ -217,7 +217,7 @@ impl Published {
         top_level.into_iter().chain(self.roles.iter().map(|(role, known)| (role, known.targets.signed())))
     }
 
-    /// Returns the bytes of the file of a targets role that has been read.
+    /// Returns the file of a targets role as bytes, or `None` if the role has not been read.
     #[cfg(feature = "http")]
     pub(crate) fn file(&self, role: &RoleName) -> Option<&[u8]> {
         self.roles.get(role).map(|role| &**role.targets.bytes())

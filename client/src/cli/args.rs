@@ -146,7 +146,7 @@ pub(super) struct Limit {
     value: u64,
 }
 
-/// Gives access to one limit: a function that returns a reference to its field in [`Limits`] or [`AllLimits`].
+/// A function that returns a reference to one limit, which is a field of [`Limits`] or [`AllLimits`].
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Set {
     Bytes(fn(&mut Limits) -> &mut u64),

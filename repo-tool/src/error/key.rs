@@ -95,7 +95,7 @@ pub enum RevokeError {
         /// The first digits of the replacement's key ID.
         key: String,
     },
-    /// The roles that lose a key already trust the replacement.
+    /// The replacement is already a key of every role that loses a key.
     #[error("the roles that lose a key already trust the replacement {key}")]
     ReplacementIsTrusted {
         /// The first digits of the replacement's key ID.

@@ -182,7 +182,7 @@ impl Runner {
         self.client(&trust, ExitStatus::Done, "")
     }
 
-    /// Switches to a copy of the client, and sets the clock of the copy ahead by `days`.
+    /// Switches to a copy of the client, and moves the clock of the copy `days` forward.
     pub(super) fn use_client_after(&mut self, days: i64) -> Result<(), Error> {
         super::copies::copy_folder(&self.path(self.client), &self.path("client-later"))?;
         self.client = "client-later";

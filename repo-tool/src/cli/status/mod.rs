@@ -235,7 +235,7 @@ fn show_folder(folder: &FolderCheck, output: &Output) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the name that outputs show for a folder: its absolute path if it exists, or else the given path.
+/// Returns the path that messages show for a folder: its absolute path if the folder exists, or else the given path.
 fn name_of(folder: &Path) -> String {
     printable_path(&folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()))
 }
