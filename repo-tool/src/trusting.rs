@@ -1,5 +1,5 @@
-//! Finds the roles that list a given key, in any encoding. Also finds odd key IDs in the key lists of roles: key IDs
-//! that have no usable key, and key IDs that are listed more than once.
+//! Finds the roles that list a given key, whatever the encoding of the key. Also finds odd key IDs in the key lists of
+//! roles: key IDs without a usable key, and key IDs that are listed more than once.
 //!
 //! Lastmile ignores invalid keys and keys of unknown types. Other clients may accept such keys, so this tool finds,
 //! shows and removes them like all other keys.
@@ -11,7 +11,7 @@ use lastmile_client::text::printable;
 use lastmile_keys::KeyMaterial;
 use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, RoleName, Root};
 
-/// A key ID in a role's key list that has no usable key, or that is listed more than once.
+/// A key ID in a role's key list that is listed more than once, or for which there is no usable key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Odd {
     /// The odd key ID.
@@ -57,7 +57,6 @@ pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd>
     counts.into_iter().filter_map(|(id, count)| Some(Odd { id: id.clone(), kind: kind(id, count)? })).collect()
 }
 
-/// Returns the [odd](Odd) key IDs in a root, each with the role that lists the key ID.
 pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     let odd = root
         .roles
@@ -66,8 +65,8 @@ pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     odd.collect()
 }
 
-/// Returns the [odd](Odd) key IDs in delegations, each with the delegated role that lists the key ID. Succinct bins
-/// share one key list, so the odd key IDs in that list are returned only for the first bin.
+/// Returns the [odd](Odd) key IDs in delegations, each with the delegated role that lists it. Succinct bins share one
+/// key list, so their odd key IDs are returned only once, with the first bin.
 pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, Odd)> {
     let of_role = |name: &RoleName, keyids: &[KeyId]| -> Vec<(RoleName, Odd)> {
         odd_ids(&delegations.keys, keyids).into_iter().map(|odd| (name.clone(), odd)).collect()
@@ -78,7 +77,7 @@ pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, Od
     }
 }
 
-/// Returns the roles of a root that list the key `material`.
+/// Returns the roles of a root whose key lists contain the key `material`.
 pub(crate) fn roles_of_root(root: &Root, material: &KeyMaterial) -> Vec<RoleName> {
     let ids = ids_of(&root.keys, material);
     let listing = root.roles.iter().filter(|(_, role)| role.keyids.iter().any(|id| ids.contains(id)));
@@ -88,7 +87,7 @@ pub(crate) fn roles_of_root(root: &Root, material: &KeyMaterial) -> Vec<RoleName
     known.chain(others).cloned().collect()
 }
 
-/// Returns the delegated roles that list the key `material`.
+/// Returns the delegated roles whose key lists contain the key `material`.
 pub(crate) fn delegated_roles(delegations: &Delegations, material: &KeyMaterial) -> BTreeSet<RoleName> {
     let ids = ids_of(&delegations.keys, material);
     let lists = |keyids: &[KeyId]| !ids.is_empty() && keyids.iter().any(|id| ids.contains(id));
@@ -101,7 +100,6 @@ pub(crate) fn delegated_roles(delegations: &Delegations, material: &KeyMaterial)
     }
 }
 
-/// Returns the key IDs under which `keys` contains the key `material`.
 fn ids_of(keys: &BTreeMap<KeyId, Key>, material: &KeyMaterial) -> BTreeSet<KeyId> {
     keys.iter().filter(|(_, key)| key.material() == *material).map(|(id, _)| id.clone()).collect()
 }

@@ -37,7 +37,7 @@ use crate::files::{access, lock};
 use crate::root_digest::RootDigest;
 use crate::{ConfigError, Error, PathError};
 
-/// The maximum length of the configuration file, or of a file with the user's state, in bytes.
+/// The maximum length in bytes of the configuration file, and of each file in which the tool stores state of the user.
 const LONGEST: u64 = 16 << 20;
 
 /// A root that the user trusts.
@@ -62,7 +62,8 @@ impl UserConfig {
         Self { file: Some(file.to_path_buf()) }
     }
 
-    /// Returns an empty configuration without a file. No root is pinned, and changes to settings are ignored.
+    /// Returns an empty configuration that is not stored in a file. No root is pinned, and every change to a setting is
+    /// ignored.
     #[must_use]
     pub fn none() -> Self {
         Self { file: None }
@@ -74,7 +75,7 @@ impl UserConfig {
         self.file.as_deref()
     }
 
-    /// Returns the pinned root of the repository whose oldest root has the digest `repository`.
+    /// Returns the pinned root of a repository. `repository` is the digest of the oldest root of that repository.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read, can be written by other users, or is invalid.
@@ -92,7 +93,7 @@ impl UserConfig {
         }
     }
 
-    /// Pins a root of the repository whose oldest root has the digest `repository`.
+    /// Pins a root of a repository. `repository` is the digest of the oldest root of that repository.
     ///
     /// # Errors
     /// Returns an error if the file cannot be read or written.
@@ -176,8 +177,7 @@ impl UserConfig {
         })
     }
 
-    /// Returns the private key files that the user has allowed for the repository although they are outside the
-    /// repository's folder.
+    /// Returns the private key files outside the repository's folder that the user has allowed for this repository.
     ///
     /// # Errors
     /// Returns the errors of [`UserConfig::pinned_root`].
@@ -278,7 +278,7 @@ impl UserConfig {
     }
 }
 
-/// Returns the folder of the configuration file. Creates the folder if it does not exist.
+/// Creates the folder of the configuration file if it does not exist.
 fn folder_of(path: &Path) -> Result<&Path, Error> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     disk::make_folders(folder, 0o700).map_err(|error| Error::file("create", folder, error))?;
@@ -296,8 +296,8 @@ fn real_file(path: &Path) -> Result<PathBuf, Error> {
     }
 }
 
-/// Describes a syntax error. The message of the parser is not used, because it also quotes the line, which may contain
-/// a secret, such as the URL to which notifications are sent.
+/// Leaves out the line that the parser's own error message quotes, because the line may contain a secret, such as the
+/// URL to which notifications are sent.
 fn position_and_message(text: &str, error: &toml_edit::TomlError) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     let line = before.split('\n').count();
@@ -327,7 +327,7 @@ pub(crate) fn entry(document: &DocumentMut, repository: RootDigest) -> Option<&d
     document.get("repositories")?.as_table_like()?.get(&repository.to_string())?.as_table_like()
 }
 
-/// Locks the configuration. If another command of this user holds the lock, waits until that command releases it.
+/// If another command of this user holds the lock, waits until that command releases it.
 fn lock(folder: &Path) -> Result<File, Error> {
     lock::lock(&folder.join(".lastmile-repo.lock"))
 }
@@ -381,8 +381,7 @@ mod tests {
         let real = dotfiles.join("lastmile.toml");
         let link = folder.path().join("config.toml");
         std::os::unix::fs::symlink("dotfiles/lastmile.toml", &link).unwrap();
-        // Nothing is written while the file to which the link points does not exist, such as on a drive that is not
-        // mounted.
+        // If the link points to a missing file, for example on a drive that is not mounted, the change fails.
         assert!(matches!(set_url(&link), Err(Error::File { .. })));
         std::fs::write(&real, "# comment\n").unwrap();
         set_url(&link).unwrap();

@@ -1,7 +1,7 @@
 //! Tests that run `lastmile-repo` as a separate process, and check its output and its changes to the configuration.
 //!
-//! These tests are not in the same program as the library's tests. Each new process briefly inherits all locks that
-//! other tests in the same program hold.
+//! A new process briefly inherits the locks of the program that starts it. Other tests in that program would therefore
+//! find their repositories locked, so the tests of the library are in another program.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]
@@ -27,7 +27,6 @@ fn output(folder: &TempDir, args: &[&str]) -> Output {
     command.env("LASTMILE_PASS_PHRASE", "pass").arg("-C").arg(folder.path()).args(args).output().unwrap()
 }
 
-/// Runs the command and returns its exit code.
 fn run(folder: &TempDir, args: &[&str]) -> i32 {
     output(folder, args).status.code().unwrap()
 }
@@ -100,7 +99,8 @@ fn the_config_keeps_a_role_that_is_still_trusted() {
     assert_eq!(run(&folder, &["discard", "--yes"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team"), ["file:keys/team.pem"]);
 
-    // Remove the delegation to `team`. The bins `team-*` have similar names, but keep their keys in the configuration.
+    // Remove the delegation to `team`. This must not remove the keys of the bins `team-*` from the configuration,
+    // although the names are similar.
     std::fs::rename(&elsewhere, &targets).unwrap();
     assert_eq!(run(&folder, &["undelegate", "team"]), ExitStatus::Done as i32);
     assert_eq!(keys_of(&folder, "team-*"), ["file:keys/bins.pem"]);
@@ -342,7 +342,6 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     let above = folder.path().join("metadata/..");
     let paths = [inside, above.to_str().unwrap(), key.to_str().unwrap(), copy.to_str().unwrap()];
     for path in paths.into_iter().chain(["keys", ".", "..", "keys/.."]) {
-        // Run the command with the repository as the current folder.
         let output = program(&folder).current_dir(folder.path()).args(["add", path]).output().unwrap();
         assert_eq!(output.status.code(), Some(ExitStatus::Refused as i32), "{path}: {output:?}");
         let said = String::from_utf8(output.stderr).unwrap();
@@ -383,7 +382,7 @@ fn revoke_generates_no_key_for_another_holder_by_default() {
     assert_eq!(run(&folder, &args), ExitStatus::Done as i32);
     let public = colleague.path().join("root-9.pub");
     said(&folder, &["rotate", "root", "--add", public.to_str().unwrap()]);
-    // A key that the role already trusts is not a replacement.
+    // A key that is already listed for the role is not a replacement.
     let with = format!("root={}", public.display());
     assert_eq!(run(&folder, &["revoke", "root-1", "--replace-with", &with]), ExitStatus::Failed as i32);
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Done as i32);

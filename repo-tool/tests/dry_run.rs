@@ -22,7 +22,7 @@ fn done(folder: &Path, args: &[&str]) -> String {
     text
 }
 
-/// Returns all folders and files below a folder, with the content of each file.
+/// Maps each path below `folder` to the content of the file, or to `None` for a folder.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let mut all = BTreeMap::new();
     let mut folders = vec![folder.to_path_buf()];
@@ -49,7 +49,7 @@ fn repository() -> (TempDir, PathBuf) {
     (folder, packages)
 }
 
-/// Creates the files that an interrupted publication leaves behind. If `has_journal` is true, they include a journal,
+/// Creates the files that an interrupted publication leaves behind. If `has_journal` is true, also creates a journal,
 /// which lists the files that the publication still has to move.
 fn cut_short(packages: &Path, has_journal: bool) {
     let publishing = packages.join(".publishing");
@@ -163,7 +163,8 @@ fn a_key_is_used_only_if_its_private_key_file_confirms_it() {
         all.into_iter().filter(|(path, _)| path.starts_with(packages.join("metadata"))).collect()
     };
     assert!(metadata(contents(&packages)) == metadata(before));
-    // If a key exists only as an untrusted `.pub` file, commands do not accept its key ID.
+    // Without its private key, a key that no role lists cannot be given by its key ID, because `.pub` files are not
+    // trusted.
     std::fs::remove_file(packages.join("keys/stranger.pem")).unwrap();
     std::fs::remove_file(packages.join("keys/new.pub")).unwrap();
     let shown: serde_json::Value = serde_json::from_str(&done(

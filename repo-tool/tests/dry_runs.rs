@@ -45,8 +45,8 @@ impl Place {
     fn output_in(&self, repository: &str, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lastmile-repo"));
         command.env("LASTMILE_REPO_CONFIG", self.at("config.toml")).current_dir(self.folder.path());
-        // Set the repository with an environment variable, because commands that use no repository refuse the option
-        // `--repository`.
+        // Commands that need no repository do not accept the option `--repository`, so set the repository with an
+        // environment variable.
         command.env("LASTMILE_REPOSITORY", repository);
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.args(args).output().unwrap()
@@ -103,7 +103,7 @@ fn text(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Returns all folders and files below a folder, with the content of each file.
+/// Maps each path below `folder` to the content of the file, or to `None` for a folder.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
     let entries = walkdir::WalkDir::new(folder).into_iter().map(Result::unwrap);
     entries.map(|entry| (entry.path().to_path_buf(), std::fs::read(entry.path()).ok())).collect()
@@ -259,7 +259,7 @@ fn a_dry_run_predicts_catching_up() {
     copy("packages", "served");
     let url = format!("file://{}/metadata/", place.at("served").display());
     place.same(&["catch-up", "--metadata-url", &url], Done);
-    // On the server, publish changes that this folder does not have.
+    // Publish changes on the server only.
     place.done_in("served", &["add", "file", "--name", "b"]);
     place.done_in("served", &["remove", "a"]);
     place.same(&["catch-up"], Failed);

@@ -16,7 +16,6 @@ fn output(folder: &TempDir, args: &[&str]) -> Output {
     command.env("LASTMILE_PASS_PHRASE", "pass").arg("-C").arg(folder.path()).args(args).output().unwrap()
 }
 
-/// Runs the command and returns its exit code.
 fn run(folder: &TempDir, args: &[&str]) -> i32 {
     output(folder, args).status.code().unwrap()
 }
@@ -44,7 +43,6 @@ fn verify_refuses_a_folder_without_the_pinned_root() {
     };
     assert_eq!(clients(&second), [2]);
     assert_eq!(clients(&first), [1, 2]);
-    // Pass a root of a different repository.
     let other = repository();
     let foreign = other.path().join("metadata/1.root.json");
     let refused = output(&folder, &["verify", dir, "--root", foreign.to_str().unwrap()]);

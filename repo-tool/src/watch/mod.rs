@@ -21,8 +21,7 @@ pub(crate) use crate::watch::remote::Remote;
 use crate::watch::schedule::Jitter;
 use crate::{Error, Invocation, Renewal, Repository, Signing};
 
-/// The maximum time between two calls of [`Watch::step`]. This maximum ensures that changes by other processes are
-/// noticed.
+/// The maximum time between two calls of [`Watch::step`]. Each call also notices changes by other processes.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
 
 /// The delay before the first retry of a failed attempt. The delay doubles with each failure, up to [`LONGEST_RETRY`].
@@ -34,30 +33,28 @@ const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
 pub(crate) struct Watch<'a> {
     dir: PathBuf,
     invocation: Invocation,
-    /// The names of roles to renew besides timestamp and snapshot. `PREFIX*` means all delegated roles whose names
+    /// The names of the roles to renew besides timestamp and snapshot. `PREFIX*` means all delegated roles whose names
     /// begin with `PREFIX`.
     names: Vec<String>,
     jitter: Jitter,
-    /// The destination to which the repository is pushed, if there is one.
     remote: Option<Remote<'a>>,
     /// The version of the timestamp at the destination, if it is known.
     pushed: Option<Version>,
     clock: &'a dyn Fn() -> DateTime<Utc>,
-    /// Maps each role that could not be renewed to its failed attempts. The key `None` stands for errors that ended a
-    /// whole step, for example because the repository could not be opened.
+    /// The failed attempts of each role that could not be renewed. The key `None` stands for errors that ended a whole
+    /// step, for example because the repository could not be opened.
     failed: BTreeMap<Option<RoleName>, Retry>,
     reported: BTreeMap<RoleName, Reported>,
 }
 
-/// The result of [`Watch::step`].
 pub(crate) struct Step {
     pub(crate) events: Vec<Event>,
-    /// The time of the next step.
     pub(crate) next: DateTime<Utc>,
 }
 
-/// An event that the user should know about. A step repeats [`Event::Planned`] or [`Event::NotRenewed`] for a role only
-/// if the event has changed.
+/// An event that the user should know about. After an event of a role, a step adds another [`Event::Planned`] only for
+/// a new version of the role, and another [`Event::NotRenewed`] only for a new version or if the renewal has become
+/// more urgent.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A role will be renewed at this time.
@@ -68,8 +65,8 @@ pub(crate) enum Event {
     Renewed { role: RoleName, version: Version, expires: DateTime<Utc> },
     /// A role is due, but this process does not renew it.
     NotRenewed { role: RoleName, expires: DateTime<Utc>, renewal: Renewal, reason: Reason },
-    /// An attempt failed. `roles` lists the roles that could not be renewed. It is empty if the whole step failed, or
-    /// if a role could not be found or read.
+    /// An attempt failed. `roles` lists the roles that could not be renewed. The list is empty if the whole step
+    /// failed, or if a role could not be found or read.
     Failed { roles: Vec<RoleName>, error: Error, again: DateTime<Utc> },
 }
 
@@ -82,21 +79,19 @@ pub(crate) enum Reason {
     KeysMissing,
 }
 
-/// The last report about a role. It is stored so that the same report is not repeated.
+/// Stored so that the same report about a role is not repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reported {
     Planned(Version),
     NotRenewed(Version, Renewal),
 }
 
-/// When to repeat a failed attempt.
 #[derive(Clone, Copy)]
 struct Retry {
     failures: u32,
     at: DateTime<Utc>,
 }
 
-/// The published version of a role, and when to renew it.
 struct Schedule {
     role: RoleName,
     version: Version,
@@ -105,8 +100,6 @@ struct Schedule {
 }
 
 impl<'a> Watch<'a> {
-    /// Creates a watch that renews timestamp, snapshot and the roles in `names` of the repository in `dir`. The watch
-    /// also pushes the repository to `remote`, if there is one.
     pub(crate) fn new(
         dir: &Path,
         invocation: Invocation,
@@ -283,8 +276,8 @@ impl<'a> Watch<'a> {
         retry.at
     }
 
-    /// Adds an event for each role whose planned renewal was not reported yet, and for each role that is due but that
-    /// this process does not renew.
+    /// Adds an event for each planned renewal that has not been reported yet. Also adds an event for each role that is
+    /// due but is not renewed by this process.
     fn report(&mut self, repository: &Repository, schedules: &[Schedule], now: DateTime<Utc>, events: &mut Vec<Event>) {
         for Schedule { role, version, expires, at } in schedules {
             if self.is_new(role, Reported::Planned(*version)) {
@@ -321,13 +314,14 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// Returns whether the destination may lack the published state. Another process may have published this state.
+    /// Returns whether the published state may be newer than the state at the destination. Other processes may have
+    /// published since the last push of this process.
     fn needs_push(&self, repository: &Repository) -> bool {
         self.remote.is_some() && self.pushed != Some(repository.published.timestamp.version)
     }
 
-    /// Returns whether the folder can be compared with a destination, or with a server whose URL is in the user's
-    /// configuration.
+    /// Returns whether there is a destination, or a server with which the folder is to be compared. The URL of such a
+    /// server is in the user's configuration.
     fn has_server(&self, repository: &Repository) -> Result<bool, Error> {
         if self.remote.is_some() {
             return Ok(true);
@@ -368,7 +362,8 @@ fn read(repository: &mut Repository, role: &RoleName) -> Result<(), Error> {
     if role.is_top_level() { Ok(()) } else { repository.published.role(role).map(drop) }
 }
 
-/// Returns the published version and the expiry date of a role, or `None` if the role has not been read yet.
+/// Returns the published version of a role and the date at which it expires, or `None` if the role has not been read
+/// yet.
 fn version_of(repository: &Repository, role: &RoleName) -> Option<(Version, DateTime<Utc>)> {
     let published = &repository.published;
     let expires = match role.as_str() {

@@ -21,19 +21,17 @@ pub(crate) struct Remote<'a> {
 }
 
 impl<'a> Remote<'a> {
-    /// Returns the destination `name` of a repository.
     pub(crate) fn new(name: String, repository: RootDigest, variables: Variables<'a>) -> Self {
         Self { name, repository, variables }
     }
 
-    /// Reads the settings of the destination from the user's configuration.
     fn settings(&self, invocation: &Invocation) -> Result<DestinationSettings, Error> {
         let settings = invocation.user.destination(self.repository, &self.name)?;
         settings.ok_or_else(|| NotFound::Destination { name: self.name.clone() }.into())
     }
 
-    /// Adopts the files that another host has pushed, and then publishes this folder's own changes again. Does nothing
-    /// if no command of this user has used the destination yet.
+    /// Adopts the files that another host has pushed, and then publishes the changes of this folder on top of them.
+    /// Does nothing if no command of this user has used the destination yet.
     pub(crate) fn catch_up(&self, dir: &Path, invocation: &Invocation) -> Result<(), Error> {
         let settings = self.settings(invocation)?;
         if settings.served.is_none() && settings.intended.is_empty() {
@@ -54,8 +52,8 @@ impl<'a> Remote<'a> {
         merge.run().map(drop)
     }
 
-    /// Uploads the published state. Returns the URL of the destination and the version of the timestamp, or `None` if
-    /// the destination already had this state.
+    /// Returns the URL of the destination and the version of the timestamp, or `None` if the destination already had
+    /// the published state.
     pub(crate) fn push(&self, repository: &mut Repository) -> Result<Option<(String, Version)>, Error> {
         let settings = self.settings(&repository.invocation)?;
         let destination = push::open(&settings, self.variables)?;

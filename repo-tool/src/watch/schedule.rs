@@ -8,7 +8,8 @@ use lastmile_metadata::{RoleName, Version};
 use crate::config::RoleConfig;
 
 /// The number of equal parts into which the renewal period of a role is divided. The role is renewed at a random time
-/// in the first part. `status` warns only after half of the renewal period, so it does not warn before that time.
+/// in the first part. `status` first warns when half of the period is over, so it does not warn if this renewal
+/// succeeds.
 const QUARTERS: i32 = 4;
 
 /// Chooses random times, so that several hosts that run `renew --watch` for the same repository rarely renew it at the
@@ -17,7 +18,6 @@ const QUARTERS: i32 = 4;
 pub(crate) struct Jitter(RandomState);
 
 impl Jitter {
-    /// Returns the time at which to renew `version` of `role`.
     pub(crate) fn renewal_time(
         &self,
         role: &RoleName,

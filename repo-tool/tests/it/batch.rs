@@ -34,7 +34,6 @@ fn is_visible(world: &World, name: &str) -> bool {
     world.fetch(&format!("a/{name}")).unwrap().is_some_and(|content| content == name.as_bytes())
 }
 
-/// Returns the number of publications since the repository was created.
 fn publications(world: &World) -> u64 {
     let version = world.metadata("timestamp.json").pointer("/signed/version").and_then(Value::as_u64);
     version.unwrap() - 1
@@ -183,7 +182,7 @@ fn a_request_that_cannot_be_read_can_still_be_withdrawn() {
     assert!(matches!(publish(&world, &own).unwrap(), Shared::ByUs(_)));
     assert!(is_visible(&world, "2") && !is_visible(&world, "1"));
     assert!(request.exists());
-    // While another process holds the lock, the process that made the request can give up.
+    // The process that made the request can give up waiting while another process holds the lock.
     let repository = world.open();
     let busy = other.wait(std::time::Duration::ZERO, &|| {});
     assert!(matches!(busy, Err(Error::Busy { .. })), "{busy:?}");

@@ -39,7 +39,6 @@ fn fill(world: &World, role: &RoleName, list: &List) -> Result<usize, Error> {
     changed
 }
 
-/// Returns the length that a client finds for a target.
 fn length(session: &mut blocking::Session, name: &str) -> Option<u64> {
     session.find(&TargetPath::new(name).unwrap()).unwrap().map(|target| target.length)
 }
@@ -123,8 +122,8 @@ fn nested_bins_are_filled_too() {
     assert!(repository.published.role(&bin).unwrap().is_empty());
 }
 
-/// Clients find all targets, whether they start their update before or after a change to the bins. The test changes the
-/// number of bins, and whether the bins are succinct.
+/// Clients find all targets, whether they start their update before or after a change to the number of bins, or a
+/// change between succinct and listed bins.
 #[test]
 fn bins_are_replaced_while_clients_update() {
     let shapes = [None, Some((3, true)), Some((6, true)), Some((5, false)), Some((2, false)), Some((4, true))];

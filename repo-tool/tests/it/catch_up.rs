@@ -19,8 +19,8 @@ use crate::disks::{check_error, faults, is_leftover, print_count};
 use crate::served::{digest, reaches_clients_of, run, serve, url, version};
 use crate::world::World;
 
-/// Creates a repository with the target `old`, and a copy of it. Then both repositories publish independently: the copy
-/// adds `b`, and the original, which is served, adds `a`.
+/// Creates a repository with the target `old`, and a copy of it. Then both publish independently: the copy adds `b`,
+/// and the original adds `a`. The tests use the original as the server.
 fn fork() -> (World, World) {
     let world = World::new();
     world.add("old", "1");
@@ -30,8 +30,6 @@ fn fork() -> (World, World) {
     (copy, world)
 }
 
-/// Runs `catch-up --adopt` in a folder whose state differs from the server's state, and injects a fault at every system
-/// call.
 #[test]
 fn an_interrupted_adoption_loses_nothing_and_can_be_repeated() {
     let (base, server) = fork();
@@ -104,8 +102,8 @@ fn an_interrupted_adoption_is_finished_by_the_next_publication() {
     assert!(was_interrupted);
 }
 
-/// Plants a journal with one step, which replaces the metadata file `to`. The name of this file contains a version, so
-/// only the journal of `catch-up --adopt` may replace it.
+/// Plants a journal with one step: replace the metadata file `to`. Only the journal of `catch-up --adopt` may replace a
+/// file that has a version in its name.
 fn plant_adoption(world: &World, rank: &str, to: &str) {
     let bytes = b"planted";
     fs::write(world.layout().publishing().join("new-0"), bytes).unwrap();
@@ -199,7 +197,7 @@ fn a_new_root_is_adopted_only_if_given_or_pinned() {
     assert!(refused.contains("version 1 in this folder, 2 on the server") && refused.contains("--adopt"), "{refused}");
     assert!(!root.exists() && pin(&copy) == Version::ONE);
     assert_eq!(version(&copy, "timestamp"), 1);
-    // Without `--adopt`, a new root is adopted if the user gives its digest.
+    // If the user gives the digest of the new root, `catch-up` adopts it even without `--adopt`.
     let given = fs::read(world.layout().metadata().join("2.root.json")).unwrap();
     let given = GivenRoot { digest: RootDigest::of(&given), remember: false };
     let other = copy.copy();

@@ -1,5 +1,5 @@
-//! Private keys in the formats of other tools. The error about such a key contains a command that converts the key. These
-//! tests run the commands, if the other tools are installed.
+//! Private keys in the formats of other tools. The error about such a key contains a command that converts the key.
+//! These tests run the commands, if the other tools are installed.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,14 +11,14 @@ use tempfile::TempDir;
 
 use crate::world::say;
 
-/// Runs a shell command in `folder`. Returns whether the command succeeded.
 fn shell(folder: &Path, command: &str) -> bool {
     let mut shell = Command::new("sh");
     shell.args(["-c", command]).current_dir(folder).stdin(Stdio::null()).output().unwrap().status.success()
 }
 
-/// Creates a key file with `command` and converts it with the command in the error about it. Returns the path of the
-/// converted key, or `None` if `command` fails because a tool is not installed.
+/// Creates a key file with `command`. The error about this file advises a command that converts the key, and this
+/// function runs it. Returns the path of the converted key, or `None` if `command` fails because a tool is not
+/// installed.
 fn convert(folder: &TempDir, name: &str, command: &str) -> Option<PathBuf> {
     if !shell(folder.path(), &command.replace("{}", name)) {
         say(&format!("NOT CHECKED, because a tool is missing: {command}"));
@@ -27,7 +27,7 @@ fn convert(folder: &TempDir, name: &str, command: &str) -> Option<PathBuf> {
     let path = folder.path().join(name);
     let error = open_private_key(&path, name, Links::Refuse, &NoPassPhrases).unwrap_err().to_string();
     let advice = error.split('`').nth(1).unwrap_or_else(|| panic!("{name}: {error}"));
-    // Nobody can enter a pass-phrase here.
+    // These commands ask for a pass-phrase, which the test cannot enter.
     let advice = advice.replace("-topk8", "-topk8 -nocrypt").replace("ssh-keygen -p", "ssh-keygen -p -N ''");
     assert!(shell(folder.path(), &advice), "{name}: {advice}");
     let converted = path.with_extension("pkcs8.pem");

@@ -13,7 +13,7 @@ fn custom(members: &[&str]) -> AddOptions {
     AddOptions::default().with_custom(Custom::parse(&members).unwrap())
 }
 
-/// Adds files directly, without the queue, and returns the changes as text.
+/// Adds files directly, without the queue.
 fn add(world: &World, names: &[String], content: &str, options: &AddOptions) -> String {
     let file = world.folder.path().join("file");
     std::fs::write(&file, content).unwrap();
@@ -26,7 +26,6 @@ fn add(world: &World, names: &[String], content: &str, options: &AddOptions) -> 
     diff::text(&plan.diff)
 }
 
-/// Adds a file through the queue, as the command `add` does.
 fn enqueue(world: &World, name: &str, options: &AddOptions) {
     let file = world.folder.path().join("file");
     std::fs::write(&file, "queued").unwrap();

@@ -138,7 +138,7 @@ fn the_key_store_treats_a_token_as_a_signer_and_not_as_a_file() {
     assert_eq!(keys.confirmed_uris_of(public), [""; 0]);
     assert_eq!(keys.is_encrypted(public), None);
     assert_eq!(keys.publics().into_iter().collect::<Vec<_>>(), [(public.clone(), "file:keys/x.pem".to_string())]);
-    // A signer whose name looks like a key URI does not allow the use of the key file at that URI.
+    // The name of this signer looks like a key URI. The key store must still not use the key file at that URI.
     let uri = "file:keys/x.pem".parse().unwrap();
     assert!(!keys.contains(&uri));
     assert!(!keys.restricted_to(dir, &[uri]).has(public));
@@ -164,7 +164,7 @@ fn a_token_signs_in_place_of_the_file_of_the_same_key() {
     let repository = Repository::open(&world.dir(), &setting_with(&world, &token)).unwrap();
     let public = token.public_key();
     assert_eq!(repository.keys.name_of(public), Some("token:1"));
-    // The key store still knows the key file, which `repo.toml` names.
+    // The key store still has the URI of the key file, which `repo.toml` names.
     assert_eq!(repository.keys.confirmed_uris_of(public), ["file:keys/timestamp-1.pem"]);
     assert_eq!(repository.keys.is_encrypted(public), Some(false));
 }

@@ -402,7 +402,7 @@ fn a_target_is_removed_from_the_role_in_which_clients_find_it() {
     let world = World::new();
     let key = world.public("targets-1");
     let target = TargetFile::new(TargetPath::new("x").unwrap(), 1, Hashes::of(b"1", &[Algorithm::Sha256]).unwrap());
-    // The role with the higher priority has the name that is later in the alphabet.
+    // The order of the names must not matter, so the role with the higher priority has the name that sorts last.
     let [first, second] = ["z", "a"].map(|name| RoleName::delegated(name).unwrap());
     let mut repository = world.open();
     let mut edit = repository.edit(Draft::default());

@@ -116,10 +116,10 @@ pub(crate) fn check_error(ended: &Result<(), Error>, fault: Fault, case: &str) {
             assert_eq!(error.raw_os_error(), Some(number), "{case}: {error:?}");
         }
         // A command may succeed in spite of a disk error, for example if the error occurs during cleanup. After a
-        // simulated crash, the command returns `Error::File` with any error number.
+        // simulated crash, the error number does not matter.
         (Ok(()) | Err(Error::File { .. }), _) => {}
-        // A simulated power failure also empties temporary files that were not flushed. A real program would not run any
-        // further. Here it does, and may fail in any way when it reads such a file.
+        // After a simulated power failure, files that were not flushed are empty. A real process would have ended, but
+        // this one continues, and may fail in any way when it reads such a file.
         (Err(_), Fault::Power) => {}
         (Err(error), _) => panic!("{case}: {error:?}"),
     }

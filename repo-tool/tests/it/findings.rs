@@ -15,7 +15,6 @@ fn verify(world: &World) -> Verification {
     verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap()
 }
 
-/// Returns the text of each finding of the given rule.
 fn of(found: &Verification, rule: Rule) -> Vec<&str> {
     found.findings.iter().filter(|finding| finding.rule == rule).map(|finding| finding.text.as_str()).collect()
 }

@@ -11,7 +11,7 @@ use crate::world::World;
 fn f_4_2_1_2_key_ids_are_written_as_the_hash_of_the_key() {
     let root = World::new().metadata("1.root.json");
     for (id, key) in root["signed"]["keys"].as_object().unwrap() {
-        // These keys contain only strings without special characters, for which serde_json writes canonical JSON.
+        // The strings in these keys contain no special characters, so serde_json writes the keys as canonical JSON.
         assert_eq!(*id, hex::encode(Sha256::digest(key.to_string())));
     }
 }

@@ -152,7 +152,6 @@ fn g_1_5_3_a_repository_is_checked_over_plain_http() {
     let found = verify::url(&base, root.clone(), world.now, &|_, _| {}).unwrap();
     assert!(found.is_good(), "{found:?}");
     assert_eq!((found.targets, found.bytes, found.roots.len()), (1, 7, 2));
-    // Change one byte of the target.
     let file = world.layout().targets().join(&world.files("targets")[0]);
     std::fs::write(file, "Content").unwrap();
     let found = verify::url(&base, root, world.now, &|_, _| {}).unwrap();
@@ -160,8 +159,8 @@ fn g_1_5_3_a_repository_is_checked_over_plain_http() {
     assert!(!verify::directory(&world.dir(), world.now, TargetNames::HashPrefixed, &|_, _| {}).unwrap().is_good());
 }
 
-/// Serves a repository until the test ends. Answers a request for a path with HTTP status 401 if `refuses` returns true
-/// for the path.
+/// Serves a repository until the test ends. Answers with HTTP status 401 if `refuses` returns true for the requested
+/// path.
 fn serve_except(world: &World, mut refuses: impl FnMut(&str) -> bool + Send + 'static) -> BaseUrl {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = BaseUrl::new(&format!("http://{}/", listener.local_addr().unwrap())).unwrap();
@@ -189,7 +188,7 @@ fn check(world: &World, base: &BaseUrl) -> Result<Verification, Error> {
     verify::url(base, root, world.now, &|_, _| {})
 }
 
-/// Returns the names of the rules whose findings are problems.
+/// Returns the rule of each finding that is a problem.
 fn problems(found: &Verification) -> Vec<&'static str> {
     let problems = found.findings.iter().filter(|finding| finding.severity() == Severity::Problem);
     problems.map(|finding| finding.rule.name()).collect()
@@ -204,7 +203,8 @@ fn a_network_error_is_not_reported_as_a_fault_of_the_repository() {
     world.change(|edit| delegate(edit, "team", "team/*", &key)).unwrap();
     let targets = serve_except(&world, |path| path.starts_with("/targets/"));
     let listing = serve_except(&world, |path| path.ends_with(".team.json"));
-    // The first client reads the timestamp. The client that was shipped with root version 2 cannot.
+    // Refuse the timestamp after the first request. The check with the first root then succeeds, but the check for
+    // clients that were shipped with root version 2 cannot read the timestamp.
     let mut timestamps = 0;
     let later_root = serve_except(&world, move |path| {
         timestamps += u32::from(path.ends_with("/timestamp.json"));

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use crate::delegations::{delegate, make_bins};
 use crate::world::{World, is_published, target_list};
 
-/// Returns a repository with the default setting, in which all target names are immutable.
+/// By default, all target names are immutable.
 fn immutable_world() -> World {
     World::with(&NewRepository::new(Protection::None))
 }
@@ -24,7 +24,6 @@ fn world_with(patterns: &[&str]) -> World {
     World::with(&NewRepository { immutable, ..NewRepository::new(Protection::None) })
 }
 
-/// Adds several files with the same content.
 fn add_all(world: &World, names: &[String], content: &str, options: &AddOptions) -> Result<Outcome, Error> {
     let file = world.folder.path().join("file");
     std::fs::write(&file, content).unwrap();
@@ -36,7 +35,6 @@ fn add_all(world: &World, names: &[String], content: &str, options: &AddOptions)
     repository.conclude(&plan, &mut Unobserved)
 }
 
-/// Returns the paths of the targets that were not replaced because they are immutable.
 fn refused(result: Result<Outcome, Error>) -> Vec<String> {
     match result {
         Err(Error::Edit(EditError::Immutable { paths })) => {

@@ -15,7 +15,6 @@ use tempfile::TempDir;
 
 use crate::world::folder;
 
-/// Creates a repository in a new folder.
 fn repository() -> TempDir {
     let folder = folder();
     let invocation = Invocation::new(Utc::now(), UserConfig::at(&folder.path().join("config.toml")));
@@ -31,7 +30,7 @@ fn start(folder: &Path, args: &[&str]) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Waits until the server of the process is ready, and returns the address of the server.
+/// Waits until the server of the process is ready.
 fn address(child: &mut Child) -> SocketAddr {
     let mut line = String::new();
     BufReader::new(child.stderr.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -46,7 +45,6 @@ fn stop(mut child: Child, signal: Signal) -> (ExitStatus, Duration) {
     (child.wait().unwrap(), start.elapsed())
 }
 
-/// Sends a raw request, and returns the response.
 fn ask(address: SocketAddr, request: &str) -> String {
     ask_host(address, request, &address.to_string())
 }

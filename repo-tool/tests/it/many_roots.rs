@@ -10,7 +10,6 @@ use crate::revocation::revoke_and_prove;
 use crate::snapshot::{forge_with, read};
 use crate::world::{World, is_published};
 
-/// Creates a repository whose newest root has the given version.
 fn with_roots(count: u64) -> World {
     let mut new = NewRepository::new(Protection::None);
     new.thresholds.insert("root".into(), 1);
@@ -49,8 +48,7 @@ fn a_revocation_after_many_roots_is_proved() {
     let world = with_roots(257);
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert!(!is_refuted(&rows), "{rows:?}");
-    // The proof of a revocation has only one row for consecutive roots with the same keys. It tests only the first of
-    // these roots.
+    // If consecutive roots have the same keys, the proof has one row for all of them, and tests only the first one.
     let played: Vec<_> = rows.iter().map(|row| (row.root.get(), row.until.get())).collect();
     assert_eq!(played, [(1, 257), (258, 258)]);
     assert_eq!(refreshes(&world, 258), 2);

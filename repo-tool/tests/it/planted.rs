@@ -65,7 +65,6 @@ fn hash(bytes: impl AsRef<[u8]>) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
-/// Writes a journal, as an interrupted publication would leave it behind.
 fn plant_journal(world: &World, journal: &Value) {
     fs::write(world.layout().publishing().join("journal.json"), journal.to_string()).unwrap();
 }
@@ -212,8 +211,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
     for kind in KINDS {
         plant(kind, &source, &precious.join("file"));
         let mut lie = step("Timestamp", ".publishing/new-0", to);
-        // Journals of version 0.1.0 have no digests, so without a digest, any regular file is accepted. For a regular
-        // file, add a digest that does not match.
+        // Journals of version 0.1.0 have no digests. A journal without a digest may therefore move any regular file, so
+        // add a digest that does not match.
         if kind == "file" {
             lie["content"] = json!({ "length": 1, "sha256": hash("y") });
         }
@@ -222,8 +221,8 @@ fn a_journal_moves_only_regular_files_with_the_recorded_content() {
         assert_eq!(fs::read(world.dir().join(to)).unwrap(), before, "{kind}");
         fs::remove_file(&source).unwrap();
     }
-    // Plant a journal with a move whose source file is missing, as if the move had been completed. The file at the
-    // destination does not have the content that the journal lists.
+    // Plant a journal with a move that seems to be complete: the source file is missing. But the content of the file at
+    // the destination is not the content that the journal lists.
     let mut lie = step("Timestamp", ".publishing/new-0", to);
     lie["content"] = json!({ "length": 1, "sha256": hash("y") });
     plant_journal(&world, &journal(&[lie]));
@@ -279,7 +278,7 @@ fn a_journal_of_version_0_1_0_is_finished() {
         assert_eq!(fs::read(world.dir().join(folder).join(&name)).unwrap(), b"2", "{folder}");
     }
     assert!(!world.layout().staged().exists());
-    // Plant a journal that moves a target file to a name with the hash of different content.
+    // Plant a journal that moves a target file. The hash in the new name is the hash of different content.
     fs::write(world.layout().publishing().join("in-0"), "other").unwrap();
     plant_journal(&world, &journal(&[step("TargetFile", ".publishing/in-0", &format!("targets/{}.d", hash("4")))]));
     assert!(refusal(world.try_add("e", "5", &mut Unobserved)).contains("its hash differs from the hash in the name"));
@@ -416,7 +415,6 @@ fn the_lock_is_a_regular_file_of_this_user() {
     }
 }
 
-/// Returns an invocation in which the repository is shared with a group.
 fn in_group(world: &World) -> Invocation {
     Invocation { sharing: Sharing::Group(rustix::process::getegid().as_raw()), ..world.invocation() }
 }

@@ -37,12 +37,10 @@ pub(crate) fn id_of(key: &Value) -> String {
     hex::encode(Sha256::digest(Json::parse(&key.to_string()).unwrap().canonical()))
 }
 
-/// Returns the list of key IDs of a role in a root.
 pub(crate) fn keyids<'s>(signed: &'s mut Value, role: &str) -> &'s mut Vec<Value> {
     signed.pointer_mut(&format!("/roles/{role}/keyids")).unwrap().as_array_mut().unwrap()
 }
 
-/// Adds a key to a role of a root.
 pub(crate) fn list_in_root(signed: &mut Value, role: &str, (id, key): &(String, Value)) {
     signed.get_mut("keys").unwrap().as_object_mut().unwrap().insert(id.clone(), key.clone());
     keyids(signed, role).push(id.as_str().into());
@@ -74,14 +72,13 @@ impl World {
         Invocation { accepted, ..self.invocation() }
     }
 
-    /// Returns the description of the pending change that a signer sees.
+    /// Returns what signers see of the pending change.
     pub(crate) fn shown(&self) -> String {
         let mut repository = self.open();
         let draft = repository.staged().unwrap();
         diff::full_text(&repository.plan(draft, Signing::Never).unwrap().diff)
     }
 
-    /// Signs the pending change as the command `sign` does.
     pub(crate) fn sign(&self, accepted: &[&str]) -> Result<(), Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.accepting(accepted))?;
         let draft = repository.staged()?;
@@ -89,7 +86,6 @@ impl World {
         repository.sign_staged(&draft, &keys, &[].into()).map(drop)
     }
 
-    /// Publishes the pending change as the command `publish` does.
     pub(crate) fn publish(&self, accepted: &[&str]) -> Result<Outcome, Error> {
         let mut repository = Repository::open_for_change(&self.dir(), &self.accepting(accepted))?;
         let draft = repository.staged()?;
@@ -125,7 +121,6 @@ impl World {
     }
 }
 
-/// Returns the arguments of `--accept` that the error message recommends.
 pub(crate) fn names_to_accept(refused: &Error) -> Vec<String> {
     let text = refused.to_string();
     text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()

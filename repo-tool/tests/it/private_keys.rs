@@ -23,7 +23,6 @@ fn pem() -> String {
     PrivateKey::generate(Scheme::Ed25519).unwrap().to_pem().unwrap().to_string()
 }
 
-/// Returns the DER content of a PEM text.
 fn der(pem: &str) -> Vec<u8> {
     let body: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
     let mut bits = 0_u32;
@@ -75,7 +74,6 @@ fn outside(world: &World, name: &str, content: &[u8]) -> PathBuf {
     path
 }
 
-/// Returns the reason why a file is refused, or `None` if it is accepted.
 fn refused(world: &World, path: &Path) -> Option<String> {
     match publish(world, &Source::new(path.to_path_buf(), target_path("name").unwrap())) {
         Ok(()) => None,

@@ -25,7 +25,6 @@ fn spoil_bins_but(world: &World, spared: &[String]) -> usize {
     bins.map(|name| std::fs::write(world.layout().metadata().join(name), "not metadata").unwrap()).count()
 }
 
-/// Returns the files in a folder, with their contents.
 fn contents(world: &World, folder: &str) -> BTreeMap<String, Vec<u8>> {
     let read = |name: String| {
         let bytes = std::fs::read(world.dir().join(folder).join(&name)).unwrap();

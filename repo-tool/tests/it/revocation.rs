@@ -18,8 +18,8 @@ pub(crate) fn generated(protection: &Protection) -> Replacements {
     Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
 }
 
-/// Returns the replacements for a revocation. Each role in `given` gets the public key next to it. If the role is
-/// `None`, each role that needs a new key gets that public key. New keys are generated only for online roles.
+/// Each public key in `given` is for the role next to it. A public key without a role is for every role that needs a
+/// new key. Other keys are generated only for online roles.
 fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     let given = given.iter().map(|(role, key)| Replacement {
         role: role.map(ToString::to_string),
@@ -61,7 +61,6 @@ fn r_6_1_6_clients_recover_from_a_fast_forward_attack() {
     assert_eq!(scenes(&rows[0]), ["new state", "after a fast-forward attack", "forged timestamp"]);
     let Verdict::Good(said) = &rows[0].scenes[1].1 else { panic!() };
     assert!(said.starts_with("recovers from timestamp 1000002"), "{said}");
-    // Both online keys were replaced.
     for role in ["timestamp", "snapshot"] {
         let keyids = |file: &str| world.metadata(file)["signed"]["roles"][role]["keyids"].clone();
         assert_ne!(keyids("2.root.json"), keyids("3.root.json"), "{role}");

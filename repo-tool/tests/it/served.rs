@@ -1,5 +1,5 @@
-//! Tests of repository folders that were restored from a backup, or that are copies from which different users publish.
-//! The tool must never publish two different files with the same version.
+//! Tests of repository folders that were restored from a backup, and of several copies of one repository, from
+//! which different users publish. The tool must never publish two different files with the same version.
 
 use std::fs;
 
@@ -264,7 +264,8 @@ fn a_forged_file_on_the_server_does_not_stop_a_revocation() {
         drop(repository);
         let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
         assert!(!is_refuted(&rows), "{rows:?}");
-        // The snapshot now lists the hash of the genuine file, so a client that has the forged file replaces it.
+        // The snapshot now lists the hash of the genuine file, so a client that has the forged file downloads the
+        // genuine one.
         assert_eq!(world.fetch_with(&store, "x").unwrap().unwrap(), b"good");
     }
 }

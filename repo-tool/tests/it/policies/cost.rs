@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Maintainer, policy, signature};
 
-/// The number of packages in the repository.
 const PACKAGES: usize = 24;
 
 /// Creates a repository with a policy, and with packages and their evidence.
@@ -30,8 +29,8 @@ fn spoil_targets(maintainer: &Maintainer) -> usize {
     files.map(|file| fs::write(file, "changed").unwrap()).count()
 }
 
-/// Overwrites all bins except those of the targets in `paths`. The number of a target's bin is the first hexadecimal
-/// digit of the SHA-256 of the target's path. Returns how many bins were overwritten.
+/// Overwrites all bins except those of the targets in `paths`. There are 16 bins, so the first hexadecimal digit of the
+/// SHA-256 of a path is the number of its bin. Returns how many bins were overwritten.
 fn spoil_bins_but(maintainer: &Maintainer, paths: &[&str]) -> usize {
     let digit = |path: &&str| hex::encode(Sha256::digest(path))[..1].to_string();
     let spared: Vec<String> = paths.iter().map(digit).map(|digit| format!(".bin-{digit}.json")).collect();

@@ -4,7 +4,6 @@ use lastmile_attest::LocalPolicy;
 use lastmile_attest::Policy;
 use lastmile_attest::policy::from_toml;
 
-/// Returns the example policies on a page of the documentation.
 fn examples(page: &str) -> Vec<String> {
     let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(page);
     let text = std::fs::read_to_string(path).unwrap();

@@ -31,7 +31,6 @@ pub(crate) struct Maintainer {
     pub(crate) folder: TempDir,
 }
 
-/// The exit status and the output of a command.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) status: ExitStatus,
@@ -52,7 +51,6 @@ impl Ran {
 }
 
 impl Maintainer {
-    /// Creates a repository.
     pub(crate) fn new() -> Self {
         let maintainer = Self { folder: folder() };
         maintainer.run(&["init", "--unencrypted-keys"]).text(ExitStatus::Done);
@@ -63,7 +61,7 @@ impl Maintainer {
         self.folder.path().join(name)
     }
 
-    /// Writes a file next to the repository, and returns the path of the file.
+    /// Writes a file next to the repository.
     pub(crate) fn file(&self, name: &str, content: &str) -> String {
         let path = self.path(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -91,7 +89,6 @@ impl Maintainer {
         self.run(args).text(ExitStatus::Done)
     }
 
-    /// Publishes the package `name` with its content and evidence.
     pub(crate) fn add(&self, name: &str, content: &str, evidence: &[&str]) -> Ran {
         self.add_to("targets", name, content, evidence)
     }
@@ -110,7 +107,6 @@ impl Maintainer {
         self.run(&args)
     }
 
-    /// Sets the policy of a role.
     pub(crate) fn set(&self, role: &str, policy: &str) -> Ran {
         let file = self.file("policy.toml", policy);
         self.run(&["policy", "set", &file, "--role", role])
@@ -135,7 +131,7 @@ impl Maintainer {
         serde_json::from_slice::<Value>(&text).unwrap().get("signed").unwrap().clone()
     }
 
-    /// Returns the paths of the evidence that the entry of a package lists.
+    /// Returns the paths of all evidence that is listed for a package.
     pub(crate) fn listed_evidence(&self, package: &str) -> Vec<String> {
         let signed = self.signed("targets");
         let custom = signed.pointer(&format!("/targets/{}/custom/lastmile/evidence", package.replace('/', "~1")));
@@ -144,7 +140,6 @@ impl Maintainer {
     }
 }
 
-/// Returns the private key that is derived from `seed`.
 pub(crate) fn key(seed: u8) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &[seed; 32]).unwrap()
 }
@@ -172,7 +167,7 @@ pub(crate) fn policy(rule: &str, paths: &str, seeds: &[u8], threshold: u32) -> S
     )
 }
 
-/// Returns a DSSE envelope that is a signature of `content` by the key that is derived from `seed`.
+/// Returns a statement about `content` in a DSSE envelope, signed with the key that is derived from `seed`.
 pub(crate) fn signature(seed: u8, content: &str) -> String {
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1",

@@ -8,8 +8,9 @@ use super::machine::{Machine, copy_tree, tree};
 use crate::disks::{faults, print_count};
 use crate::world::folder;
 
-/// Interrupts a push at every system call in the destination. The target `old` was published before the last push, and
-/// the target `new` after it. If `stays_valid` is true, clients must be able to update at every moment.
+/// Interrupts a push to a copy of `served` at every system call. The folder `served` must have the target `old`, and
+/// `machine` must have published the target `new`, which is not in `served`. If `stays_valid` is true, clients must be
+/// able to update at every moment.
 fn interrupt_everywhere(name: &str, machine: &Machine, served: &std::path::Path, stays_valid: bool) {
     let clean = folder();
     copy_tree(served, clean.path());
@@ -67,9 +68,9 @@ fn an_interrupted_push_of_a_new_root_can_be_repeated() {
     seamless.add("new", "2");
     rotate(&seamless);
     interrupt_everywhere("repository: push of a rotation", &seamless, site.path(), true);
-    // The newest timestamp is signed only with the new key. If the push is interrupted after the upload of the new
-    // root, clients cannot update until the timestamp has been uploaded as well. A repeated push cannot verify the
-    // files at the destination as clients do.
+    // Publish twice, so that the newest timestamp is signed only with the key `timestamp-2`. If the push is interrupted
+    // after the upload of the new root, clients cannot update until the timestamp has been uploaded as well. Until
+    // then, a repeated push cannot verify the destination as a client does.
     rotate(&machine);
     machine.add("new", "2");
     interrupt_everywhere("repository: push of a rotation and a release", &machine, site.path(), false);

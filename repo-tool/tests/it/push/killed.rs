@@ -1,5 +1,5 @@
-//! After a command was killed, `push --catch-up` publishes the changes of its folder exactly once. It loses no change.
-//! It does not publish a change again that another machine has undone.
+//! If a command is killed, `push --catch-up` then publishes the changes of its folder exactly once. No change is lost.
+//! If another machine has undone a change, that change is not published again.
 
 use std::path::Path;
 
@@ -9,7 +9,6 @@ use lastmile_fs::faults::{Fault, arm};
 use super::machine::{Machine, restore, tree};
 use super::merge::{all_are_served, push, two};
 
-/// The folder of a machine's configuration.
 const HOME: &str = "home";
 
 /// Runs a command repeatedly, each time on a new copy of `machine`. Kills the command before or after one of its

@@ -21,7 +21,6 @@ pub(super) struct Machine {
     pub(super) now: DateTime<Utc>,
 }
 
-/// The result of a command.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) status: ExitStatus,
@@ -63,14 +62,13 @@ impl Machine {
         Self { folder: folder(), now: DateTime::from_timestamp(1_900_000_000, 0).unwrap() }
     }
 
-    /// Creates a machine with a new repository. `init` contains additional arguments for the command `init`.
+    /// `init` contains additional arguments for the command `init`.
     pub(super) fn new(init: &[&str]) -> Self {
         let machine = Self::empty();
         machine.run(&[&["init", "--unencrypted-keys", "--immutable", "!*"], init].concat()).done();
         machine
     }
 
-    /// Copies the machine with its repository and its configuration.
     pub(super) fn copy(&self) -> Self {
         let copy = Self { folder: folder(), now: self.now };
         copy_tree(self.folder.path(), copy.folder.path());
@@ -85,7 +83,6 @@ impl Machine {
         self.run_with(&|_| None, args)
     }
 
-    /// Runs a command with environment variables.
     pub(super) fn run_with(&self, env: &dyn Fn(&str) -> Option<String>, args: &[&str]) -> Ran {
         let stdout = Captured::default();
         let stderr = Captured::default();
@@ -108,7 +105,6 @@ impl Machine {
         Ran { status, json, stderr: stderr.take_text() }
     }
 
-    /// Publishes a package.
     pub(super) fn add(&self, name: &str, content: &str) {
         self.try_add(name, content).done();
     }
@@ -121,7 +117,6 @@ impl Machine {
         self.run(&["add", dist.path().to_str().unwrap()])
     }
 
-    /// Pushes to the folder `site`.
     pub(super) fn push(&self, site: &Path) -> Ran {
         self.run(&["push", "--to", site.to_str().unwrap()])
     }

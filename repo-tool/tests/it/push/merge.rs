@@ -72,8 +72,8 @@ fn replaced_and_removed_targets_and_custom_data_are_published_again() {
     let expected = [("x", "changed by the other"), ("z", "changed by one"), ("w", "with custom data")];
     all_are_served(&one, site.path(), &expected);
     assert!(one.fetch(site.path(), "y").is_none());
-    // The custom data must be in exactly one metadata file at the destination, because only the publication after the
-    // adoption was pushed.
+    // The push must upload only the metadata that was published after the merge. Otherwise, the custom data would also
+    // be in a metadata file from before the merge.
     let is_there = |(name, bytes): (&String, &Vec<u8>)| {
         name.starts_with("metadata/") && String::from_utf8_lossy(bytes).contains(r#""beta""#)
     };
@@ -165,7 +165,8 @@ fn a_push_that_the_destination_has_undone_is_published_again() {
     let before = tree(site.path());
     other.add("b", "2");
     other.run(&["push"]).done();
-    // Reset the destination, as if it were a Git checkout whose commit the server has refused.
+    // Undo the push at the destination. This happens, for example, if the destination is a Git checkout and the server
+    // refuses its commit.
     restore(site.path(), &before);
     one.add("a", "1");
     push(&one).done();
@@ -186,7 +187,7 @@ fn an_interrupted_merge_loses_nothing_and_is_finished_by_the_next_push() {
     let calls = watched.calls().len();
     drop(watched);
     let mut unfinished = 0;
-    // Interrupt the push only at every third call, because each run takes long: it publishes twice.
+    // Each run publishes twice and takes long, so interrupt the push only at every third call.
     for number in (0..calls).step_by(3) {
         restore(site.path(), &served);
         let machine = other.copy();
@@ -231,8 +232,8 @@ fn a_machine_that_publishes_cannot_catch_up_without_knowing_the_destination() {
     machine.run(&add).failed("usage", "--catch-up needs a destination: run `lastmile-repo push --to DESTINATION` once");
 }
 
-/// Interrupts the `push --catch-up` of a copy of `machine` after it has adopted the state of the destination, and before
-/// it has published the changes of the folder again.
+/// Returns a copy of `machine` whose `push --catch-up` was interrupted. The copy has adopted the state of the
+/// destination, but has not yet published its own changes again.
 fn interrupted(machine: &Machine) -> Machine {
     for number in 0.. {
         let copy = machine.copy();

@@ -29,7 +29,7 @@ fn a_destination_that_hides_old_snapshots_cannot_bring_a_removed_target_back() {
     assert!(one.fetch(site.path(), "new").is_some());
 }
 
-/// Returns the content of the metadata file with the highest version, among the files whose names end with `ending`.
+/// Returns the content of the newest metadata file whose name ends with `ending`.
 fn newest(machine: &Machine, ending: &str) -> Vec<u8> {
     let files = tree(&machine.dir().join("metadata"));
     let version = |name: &str| name.split('.').next().unwrap().parse::<u64>().ok();
