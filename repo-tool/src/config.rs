@@ -38,7 +38,7 @@ pub struct RoleConfig {
     /// The number of days before expiry at which renewal becomes due, less than `expires_days`. If this value is 0,
     /// renewal becomes due when a third of `expires_days` is left.
     pub renew_days: u32,
-    /// The locations of this role's private keys. A key that exists only on another machine has no entry.
+    /// The locations of the private keys. A key that exists only on another machine has no entry.
     pub keys: Vec<KeyUri>,
 }
 
@@ -256,13 +256,11 @@ impl Config {
         })
     }
 
-    /// Turns off consistent snapshots, so that the names of snapshot and targets metadata files contain no version.
     pub(crate) fn disable_consistent_snapshot(&mut self) {
         self.document.insert("consistent_snapshot", value(false));
         self.consistent_snapshot = false;
     }
 
-    /// Turns off hash prefixes, so that the names of target files contain no hash.
     pub(crate) fn disable_hash_prefixes(&mut self) {
         self.document.insert("hash_prefixed_targets", value(false));
         self.hash_prefixed_targets = false;
@@ -383,8 +381,7 @@ impl Config {
     }
 }
 
-/// Sets the value of `key`. If `key` already has a value, keeps the comment that follows the old value on the same
-/// line.
+/// If `key` already has a value, keeps the comment that follows the old value on the same line.
 fn put(table: &mut dyn toml_edit::TableLike, key: &str, mut new: Value) {
     if let Some(old) = table.get(key).and_then(Item::as_value) {
         if old.to_string().trim() == new.to_string().trim() {

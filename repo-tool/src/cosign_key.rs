@@ -9,7 +9,6 @@ use serde::Deserialize;
 /// The label of the PEM block, and the label that cosign used before version 2.
 const LABELS: [&str; 2] = ["ENCRYPTED SIGSTORE PRIVATE KEY", "ENCRYPTED COSIGN PRIVATE KEY"];
 
-/// Returns whether the text contains a cosign private key.
 pub(crate) fn is_cosign(pem: &str) -> bool {
     LABELS.iter().any(|label| pem.contains(&format!("-----BEGIN {label}-----")))
 }

@@ -32,7 +32,7 @@ pub struct Prior {
 pub struct Rings {
     /// The key rings that must all reach their threshold.
     pub required: Vec<KeyRing>,
-    /// If the root changes, the key ring that the previous root lists for the role. If this key ring also reaches its
+    /// The role's key ring in the previous root; `None` if the root does not change. If this key ring also reaches its
     /// threshold, clients that still trust the previous root accept the file.
     pub wanted: Option<KeyRing>,
 }
@@ -81,7 +81,8 @@ enum SignedText {
     Spooled(SpooledText),
 }
 
-/// The file of a document. The file is either in memory, or is assembled each time that it is read.
+/// A complete metadata file, with signatures. It is either in memory, or its text is on disk and is joined with the
+/// signatures whenever the file is read.
 #[derive(Clone, Debug)]
 pub(crate) enum DocumentFile {
     Held(Bytes),
@@ -89,10 +90,7 @@ pub(crate) enum DocumentFile {
 }
 
 impl DocumentFile {
-    /// Returns the content of the file.
-    ///
-    /// # Errors
-    /// [`Error::File`] if the text is on disk and cannot be read.
+    /// Returns [`Error::File`] if the text is on disk and cannot be read.
     pub(crate) fn read(&self) -> Result<Bytes, Error> {
         match self {
             Self::Held(file) => Ok(file.clone()),
@@ -126,7 +124,7 @@ pub struct Document {
     identity: u64,
     signatures: Vec<Signature>,
     signed: SignedText,
-    /// The assembled file, computed on first use if the text is in memory.
+    /// The complete file with signatures, computed on first use. Empty if the text is on disk.
     file: OnceLock<Bytes>,
     /// The faults in the text, computed on first use.
     faults: OnceLock<BTreeSet<Finding>>,
@@ -203,7 +201,7 @@ impl Document {
         self.document_file().read()
     }
 
-    /// Returns the file that will be published. If the text is on disk, it is read only when the returned file is read.
+    /// Returns the file that will be published. Does not read a text that is on disk; [`DocumentFile::read`] does.
     pub(crate) fn document_file(&self) -> DocumentFile {
         match &self.signed {
             SignedText::Held(text) => {
@@ -275,8 +273,8 @@ impl Document {
         let missing = lacking.filter(|(_, count)| *count > 0);
         let mut missing: Vec<_> =
             missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
-        // The key rings of the old and the new root usually lack the same signatures. Report these signatures only
-        // once.
+        // Usually, the key rings in the old and the new root need the same further signatures. Report these signatures
+        // only once.
         missing.dedup();
         missing
     }
@@ -293,7 +291,6 @@ impl Document {
         self.signed_in(ring).any(|signer| signer == key)
     }
 
-    /// Returns the keys of `ring` that have made valid signatures.
     fn signed_in<'s>(&'s self, ring: &'s KeyRing) -> impl Iterator<Item = &'s PublicKey> {
         let signs =
             |id: &KeyId, key: &PublicKey| self.signers.iter().any(|(other, signer)| other == id && signer == key);

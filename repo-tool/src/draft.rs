@@ -13,21 +13,18 @@ use crate::published::Published;
 use crate::role_content::RoleContent;
 use crate::{DraftError, Error};
 
-/// A new target file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct NewTargetFile {
     /// The current absolute path of the file, which is inside the repository.
     pub(crate) from: PathBuf,
     /// The final path of the file, relative to `targets/`.
     pub(crate) to: PathBuf,
-    /// The length and hash of the file, if they are known.
     pub(crate) content: Option<FileDigest>,
 }
 
 /// A change to a repository, before it is signed.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
-    /// The new root, if it changes.
     pub(crate) root: Option<Root>,
     /// The content of each targets role that changes.
     pub(crate) targets: BTreeMap<RoleName, RoleContent>,
@@ -35,7 +32,6 @@ pub struct Draft {
     pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
     /// The online roles (timestamp and snapshot) to sign again even if no file that they list changes.
     pub(crate) again: BTreeSet<RoleName>,
-    /// The new target files.
     pub(crate) files: Vec<NewTargetFile>,
     /// The targets that were added, changed or removed. Before publication, [`crate::check`] checks that clients find
     /// the added and changed targets.
@@ -43,18 +39,16 @@ pub struct Draft {
     /// The roles to which many targets were added at once. These targets are not in `touched`. Before publication,
     /// [`crate::check`] checks that clients find every new target of these roles.
     pub(crate) bulk_filled: BTreeSet<RoleName>,
-    /// Partly signed documents from the pending change, or from a change that was made on another machine. This draft
-    /// does not change these documents.
+    /// The partly signed documents from the pending change, or from a change that was made on another machine. A new
+    /// edit of a role removes its document from this map.
     pub(crate) prior: BTreeMap<RoleName, Prior>,
     /// Whether this draft continues the pending change in `staged/`.
     pub(crate) from_staged: bool,
-    /// The configuration, if it changes.
     pub(crate) config: Option<Config>,
     /// The names of the requests in the queue (`publish/queue.rs`) whose changes are published with this draft.
     pub(crate) requests: Vec<String>,
-    /// If the pending change is not part of this draft: the key rings that roles get from the pending change. Keys of
-    /// these key rings must also sign the documents of this draft. Otherwise, the pending change could no longer be
-    /// published.
+    /// The key rings that the pending change gives to roles, if this draft is published before the pending change.
+    /// Their keys must also sign the documents of this draft, so that the pending change can still be published.
     pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 
@@ -77,7 +71,6 @@ impl Draft {
         self.root.is_none() && self.targets.is_empty() && self.again.is_empty()
     }
 
-    /// Returns whether the draft only signs online roles again.
     pub(crate) fn renews_only_online_roles(&self) -> bool {
         self.root.is_none() && self.targets.is_empty() && !self.again.is_empty()
     }
@@ -87,7 +80,7 @@ impl Draft {
         self.config = Some(config);
     }
 
-    /// Returns the new configuration, if it changes.
+    /// Returns the new configuration, or `None` if the configuration does not change.
     #[must_use]
     pub fn config(&self) -> Option<&Config> {
         self.config.as_ref()

@@ -23,7 +23,7 @@ use crate::{Error, PushError, Repository, UserConfig};
 /// The name under which a destination is stored if the user gives no name.
 pub(super) const DEFAULT: &str = "default";
 
-/// The default of `--public-wait`.
+/// The default of `--public-wait`, in seconds.
 const PUBLIC_WAIT: u64 = 60;
 
 /// `push`
@@ -84,7 +84,6 @@ pub(crate) struct Push {
 }
 
 impl Push {
-    /// Returns the options of `push --catch-up`.
     pub(super) fn with_catch_up() -> Self {
         Self {
             destination: None,
@@ -162,8 +161,8 @@ fn merge(context: &Context<'_>, args: &Push, output: &Output) -> Result<Option<E
 
 fn push_once(context: &Context<'_>, args: &Push, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
-    // A long upload must not block other commands. The lock is no longer needed, because all metadata except roots is
-    // in memory, and published roots and target files do not change.
+    // Unlock the repository, because a long upload must not block other commands. This is safe: published roots and
+    // target files do not change, and all other metadata is already in memory.
     repository.unlock();
     let name = name(&repository, args.destination.as_deref())?;
     let settings = settings(&repository, &name, args)?;
@@ -202,7 +201,7 @@ fn push_once(context: &Context<'_>, args: &Push, output: &Output) -> Result<Exit
     report(context, (&name, &settings.url), &pushed, public.as_ref(), output)
 }
 
-/// Checks the URL of an API, and returns it without slashes at the end.
+/// Checks the base URL of an object store's API, and removes slashes from its end.
 pub(super) fn endpoint_url(text: &str) -> Result<String, Error> {
     base_url(text)?;
     Ok(text.trim_end_matches('/').to_string())
@@ -265,8 +264,7 @@ fn settings(repository: &Repository, name: &str, args: &Push) -> Result<Destinat
     Ok(settings)
 }
 
-/// Returns a function that looks up environment variables. If `HOME` is not set, the function returns the user's home
-/// folder as its value.
+/// Returns a function that reads an environment variable. If `HOME` is not set, its value is the user's home folder.
 pub(super) fn variables<'c>(context: &'c Context<'_>) -> impl Fn(&str) -> Option<String> + 'c {
     |name| match (context.env)(name) {
         None if name == "HOME" => context.home.as_ref().map(|home| home.to_string_lossy().into_owned()),
@@ -274,7 +272,7 @@ pub(super) fn variables<'c>(context: &'c Context<'_>) -> impl Fn(&str) -> Option
     }
 }
 
-/// Parses the URL of a repository or of its metadata, and returns the URL of the metadata.
+/// Returns the metadata URL of a repository. `text` is this URL, or the URL of the folder that contains metadata/.
 pub(super) fn metadata_url(text: &str) -> Result<BaseUrl, Error> {
     let url = base_url(text)?;
     Ok(if url.as_str().ends_with("/metadata/") { url } else { url.folder("metadata") })
@@ -349,7 +347,6 @@ fn public_json(url: &BaseUrl, state: &PublicState) -> Value {
     }
 }
 
-/// A progress bar that counts files.
 pub(super) struct Bar(pub(super) ProgressBar);
 
 impl Progress for Bar {
@@ -362,10 +359,7 @@ impl Progress for Bar {
     }
 }
 
-/// Returns the stored destination of a repository and its name. Returns `None` if no destination is stored.
-///
-/// # Errors
-/// [`Error::Usage`] if several destinations are stored, but none has the name `default`.
+/// Returns the name and the settings of the destination to use if the user gives no name. See [`stored_name`].
 pub(super) fn stored(
     context: &Context<'_>,
     repository: RootDigest,
@@ -375,8 +369,8 @@ pub(super) fn stored(
     Ok(user.destination(repository, &name)?.map(|settings| (name, settings)))
 }
 
-/// Returns the name of the repository's stored destination, its settings, and the digest of the repository's oldest
-/// root. The error message names `option`, the option that needs the destination.
+/// Returns the name and the settings of the stored destination, and the digest of the repository's oldest root. If no
+/// destination is stored, the error message says that `option` needs one.
 ///
 /// # Errors
 /// [`Error::Usage`] if no destination is stored, or if several are stored, but none has the name `default`.

@@ -57,8 +57,8 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     }
     let now = repository.now();
     let config = repository.config.clone();
-    // Start from an empty draft, because a renewal is published separately from the pending change. A renewal cannot
-    // include roles that the pending change changes.
+    // Start from an empty draft, because a renewal is published separately from the pending change. Roles in the
+    // pending change cannot be renewed.
     let mut edit = repository.edit(Draft::default());
     let mut renewed = BTreeSet::new();
     for role in RoleName::ONLINE.iter().chain(&further) {
@@ -79,7 +79,6 @@ pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Res
     Ok(status)
 }
 
-/// A role that was not renewed.
 struct NotRenewed {
     role: RoleName,
     expires: DateTime<Utc>,
@@ -87,8 +86,8 @@ struct NotRenewed {
     ring: KeyRing,
 }
 
-/// Returns the roles that are not in `renewed`. If the snapshot lists more than [`MOST_READ`] roles, leaves out the
-/// roles that have not been read.
+/// Returns the roles that are not in `renewed`. If the snapshot lists more than [`MOST_READ`] roles, returns only those
+/// whose metadata has already been read.
 fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Result<Vec<NotRenewed>, Error> {
     if repository.published.snapshot.len() <= MOST_READ {
         repository.published.read_all()?;
@@ -102,7 +101,6 @@ fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Res
     left.collect()
 }
 
-/// Tells the user which roles were not renewed, when they expire, and who can renew the roles that are due.
 fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
     let names = KeyNames::of(repository);
     let mut later = Vec::new();

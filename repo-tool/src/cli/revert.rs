@@ -59,7 +59,7 @@ pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Res
     conclude(context, &mut repository, draft, output)
 }
 
-/// The delegated roles with their keys and thresholds, and the sets of bins to which some of these roles belong.
+/// All delegated roles, before or after the revert.
 struct Delegated {
     rings: BTreeMap<RoleName, KeyRing>,
     bins: Vec<Bins>,
@@ -80,7 +80,7 @@ impl Delegated {
         Ok(Self { rings, bins })
     }
 
-    /// Returns whether an entry of the configuration belongs to one of the delegated roles.
+    /// Returns whether an entry of the configuration (`ROLE` or `PREFIX*`) applies to a delegated role.
     fn has(&self, entry: &str) -> bool {
         let fits = |role: &RoleName| match entry.strip_suffix('*') {
             Some(start) => role.as_str().starts_with(start),
@@ -89,7 +89,7 @@ impl Delegated {
         self.rings.keys().any(fits)
     }
 
-    /// Returns the name of a role's entry in the configuration. All bins of a set share one entry.
+    /// Returns the name for a role's entry in the configuration. Bins share one entry, `PREFIX-*`.
     fn entry(&self, role: &RoleName) -> String {
         let bins = self.bins.iter().find(|bins| bins.contains(role));
         bins.map_or_else(|| role.as_str().to_string(), |bins| format!("{}-*", bins.name_prefix))

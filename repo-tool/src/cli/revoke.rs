@@ -31,11 +31,11 @@ const NAMED: usize = 20;
 /// `revoke`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Finds every role that trusts the key, at any depth of delegation, removes the key, and signs again.
+Removes the key from every role, at any depth of delegation, and signs the changed roles again.
 Then tests, for each root version, that clients shipped with it reach the new state. If the revoked
 private key is on this machine, also tests that these clients refuse files forged with the key.
 
-If snapshot or timestamp trusts the key, the command generates new keys for both roles. For other
+If snapshot or timestamp loses the key, the command generates new keys for both roles. For other
 roles, the key holder generates the new key and sends you the public key (--replace-with). Without a
 new key, a role keeps its remaining keys; they must reach the threshold.
 
@@ -59,17 +59,16 @@ pub(crate) struct Revoke {
     pub(super) unencrypted_online_keys: bool,
 }
 
-/// The key to revoke.
 struct Target {
     /// The key material, which is the same in every encoding of the key.
     material: KeyMaterial,
-    /// The public key, if lastmile can use it.
+    /// `None` if lastmile cannot use the key.
     public: Option<PublicKey>,
     /// The name of the key in messages.
     name: String,
 }
 
-/// Looks up the key to revoke. `name` can also be the ID of a key that lastmile cannot use.
+/// Finds the key to revoke. `name` may be the ID of a key that lastmile cannot use.
 fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
     let draft = repository.staged()?;
     let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
@@ -162,12 +161,11 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     Ok(ExitStatus::Done)
 }
 
-/// Warns that a simulated client did not behave as the revocation requires.
 pub(super) fn warn_of_refutation(rows: &[ProofRow], output: &Output) {
     output.despite_quiet().warning_lines([vec!["the proof failed:".to_string()], refutations(rows)].concat());
 }
 
-/// Stores in `replacements` how to protect new keys. Asks for a pass-phrase if encrypted keys may be generated.
+/// Decides whether new keys will be encrypted. Asks for a pass-phrase if encrypted keys may be generated.
 fn protect_new_keys(
     context: &Context<'_>,
     args: &Revoke,
@@ -232,7 +230,6 @@ fn report_revocation(revocation: &Revocation, key: &str, run: Run, output: &Outp
     }
 }
 
-/// Tells the user how many keys of a role are on this machine. Called if the command has generated some of these keys.
 fn note_keys_here(count: &KeyCount, run: Run, output: &Output) {
     let KeyCount { role, keys, here, threshold, .. } = count;
     let verb = match (run, *here) {
@@ -243,7 +240,7 @@ fn note_keys_here(count: &KeyCount, run: Run, output: &Output) {
     output.note(&format!("{here} of {keys} {role} keys {verb} on this machine, and {threshold} must sign."));
 }
 
-/// Tells the user that a role has fewer keys than before, and warns if the role has no spare key.
+/// Prints a note if a role has fewer keys than before, or a warning if it also has no spare key.
 fn note_fewer_keys(count: &KeyCount, run: Run, output: &Output) {
     let KeyCount { role, keys, threshold, is_fewer, .. } = count;
     let left = counted(*keys, "key");

@@ -53,8 +53,8 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
         edit.rotate_all(&roles, &publics(&added), &removed)?;
         let mut unused = Vec::new();
         for key in &removed {
-            // Keep the location of a key that another role still trusts if both roles share an entry in the
-            // configuration, as bins do.
+            // Several roles, such as bins, can share one entry in the configuration. Keep the location of a key in the
+            // entry while the key is trusted for any of these roles.
             let shared = entry.ends_with('*') && {
                 let trusting = edit.roles_trusting(key)?;
                 trusting.iter().any(|(role, _)| config.entry_name(role) == Some(entry.as_str()))

@@ -45,7 +45,6 @@ pub(super) const UNUSED: &Unused<'_> = &[
     ("man", OF_REPOSITORY),
 ];
 
-/// Returns the definition of the command line.
 pub(super) fn command() -> Command {
     hide_unused(Cli::command(), UNUSED)
 }

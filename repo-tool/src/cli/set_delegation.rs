@@ -100,7 +100,6 @@ fn paths(args: &Args) -> Result<Option<Paths>, Error> {
     Ok(None)
 }
 
-/// Warns about targets that clients will find in another role or not at all.
 fn warn_of(moved: &[HolderChange], output: &Output) {
     for HolderChange { path, before, after } in moved.iter().take(NAMED) {
         let path = printable(path.as_str());

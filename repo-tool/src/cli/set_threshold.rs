@@ -34,7 +34,6 @@ pub(super) fn set_threshold(context: &Context<'_>, args: &SetThreshold, output: 
     conclude(context, &mut repository, draft, output)
 }
 
-/// Writes a new threshold to the configuration of a role.
 pub(super) fn record_threshold(config: &mut Config, role: &RoleName, threshold: u32) {
     let entry = config.entry_name(role).unwrap_or(role.as_str()).to_string();
     config.set_role(&entry, RoleConfig { threshold, ..config.role(role) });

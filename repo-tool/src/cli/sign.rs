@@ -69,7 +69,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     let signed = repository.signed_documents(&plan.draft, &keys, &wanted)?;
     if signed.iter().all(|(_, by)| by.is_empty()) {
         return Err(Error::Failed(
-            "these keys cannot add a signature: they have already signed, or the roles do not trust them".into(),
+            "these keys cannot add a signature: they have already signed, or are not trusted for the roles".into(),
         ));
     }
     if !run.is_dry() {
@@ -99,7 +99,7 @@ pub(super) fn sign(context: &Context<'_>, args: &Sign, output: &Output) -> Resul
     Ok(ExitStatus::Done)
 }
 
-/// Opens the repository for signing. A dry run makes the same checks, but opens the repository only for reading.
+/// A dry run makes the same checks as a real run, but opens the repository only for reading.
 fn open(context: &Context<'_>, run: Run) -> Result<Repository, Error> {
     let dir = &context.global.repository;
     if !run.is_dry() {

@@ -11,7 +11,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::report::child;
 
-/// Receives the signals that stop a program.
 struct Signals {
     runtime: Runtime,
     interrupt: Signal,

@@ -12,7 +12,6 @@ use crate::files::links::Links;
 use crate::key_store::read_public_key;
 use crate::{Error, Repository};
 
-/// Runs `key show --signer`.
 pub(super) fn show(context: &Context<'_>, name: &str, signer: &str, output: &Output) -> Result<ExitStatus, Error> {
     let signer = Name::new(signer).ok_or_else(|| {
         Error::Usage(format!("`{signer}` is not the name of a signer: use lower-case letters, digits and hyphens"))

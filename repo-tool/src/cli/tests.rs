@@ -1,4 +1,4 @@
-//! Tests that call the command as a function and pass its whole environment as a value.
+//! Tests that call the command as a function, with a simulated clock, terminal and environment.
 
 use std::path::Path;
 
@@ -215,7 +215,6 @@ fn discard_asks_for_confirmation() {
     assert_eq!(home.run(&["discard"]).status, ExitStatus::NoSuchName);
 }
 
-/// Runs commands, and checks that each one ends with the given status.
 fn run_all(home: &Home, commands: &[(&[&str], ExitStatus)]) {
     for (args, status) in commands {
         let ran = home.run(args);

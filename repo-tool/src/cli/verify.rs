@@ -86,7 +86,8 @@ pub(super) fn verify(context: &Context<'_>, args: &Verify, output: &Output) -> R
         Some(Severity::Warning) if args.strict => ExitStatus::Findings,
         _ => ExitStatus::Done,
     };
-    // The problems are part of the data. With `--strict`, the warnings are the reason for the exit status.
+    // Standard output has already shown the problems, so print only warnings and notes here. With `--strict`, warnings
+    // determine the exit status, so print them even with `--quiet`.
     let reason = if status == ExitStatus::Findings { output.despite_quiet() } else { output.clone() };
     findings::print_warnings(&found.findings, &reason);
     findings::print_notes(&found.findings, output);

@@ -39,7 +39,7 @@ pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Res
         output.note("Nothing was changed (--dry-run).");
         return Ok(ExitStatus::Done);
     }
-    // The first wait installs signal handlers. From then on, a signal cannot end the process while it publishes.
+    // Wait once, only to install the signal handlers. With them, a signal cannot end the process while it publishes.
     let mut waited = (context.wait)(Duration::ZERO);
     while waited.is_continue() {
         let step = watch.step();
@@ -58,7 +58,7 @@ fn remote<'v>(context: &Context<'_>, variables: Variables<'v>) -> Result<Remote<
     Ok(Remote::new(name, repository, variables))
 }
 
-/// Waits until `time`. Returns early if the clock is set back, because the renewal times may have to be computed again.
+/// Returns early if the clock is set back, because the renewal times may have to be computed again.
 /// Waits at least once, even if `time` has passed, because a signal stops the command only during a wait.
 fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
     let mut before = (context.clock)();
@@ -73,8 +73,8 @@ fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
     }
 }
 
-/// Reports an event. Prints plans, renewals and pushes on standard output, and everything else as a warning. With
-/// `--json`, writes every event to standard output as JSON.
+/// Prints plans, renewals and pushes on standard output, and everything else as a warning. With `--json`, writes every
+/// event to standard output as JSON.
 fn report(event: &Event, output: &Output) -> Result<(), Error> {
     let line = line(event);
     match event {
@@ -85,7 +85,7 @@ fn report(event: &Event, output: &Output) -> Result<(), Error> {
             output.warning(&line);
             output.event(&json(event), None)?;
         }
-        // This is an error of a command that continues, so `--quiet` does not suppress it.
+        // The command continues, so no exit status reports this error. Print it even with `--quiet`.
         Event::Failed { .. } => {
             output.despite_quiet().warning(&line);
             output.event(&json(event), None)?;

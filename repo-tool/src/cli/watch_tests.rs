@@ -15,7 +15,6 @@ use super::*;
 
 const DAY: TimeDelta = TimeDelta::days(1);
 
-/// A folder with a repository, and a simulated clock.
 struct Host {
     folder: TempDir,
     now: Arc<Mutex<DateTime<Utc>>>,
@@ -48,7 +47,8 @@ impl Host {
         self.run_while(args, |_| ControlFlow::Break(()))
     }
 
-    /// Runs a command. Whenever the command waits, calls `waits` with the time at which the wait ends.
+    /// Runs a command with the simulated clock. A wait sets the clock forward, and passes the new time to `waits`,
+    /// which decides whether the command continues.
     fn run_while(&self, args: &[&str], waits: impl Fn(DateTime<Utc>) -> ControlFlow<()> + 'static) -> ExitStatus {
         let repository = self.repository().into_os_string();
         let clock = Arc::clone(&self.now);
@@ -69,7 +69,6 @@ impl Host {
         run(["lastmile-repo"].iter().chain(args).map(OsString::from), world)
     }
 
-    /// Runs a command until the simulated clock reaches `end`.
     fn run_until(&self, args: &[&str], end: DateTime<Utc>) -> ExitStatus {
         self.run_while(args, move |now| if now < end { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
     }
@@ -96,7 +95,6 @@ impl Host {
     }
 }
 
-/// Returns the events that a command wrote as JSON lines.
 fn events(stdout: &Captured) -> Vec<Value> {
     stdout.take_text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -410,8 +408,8 @@ fn a_signal_stops_the_watch_although_each_step_takes_longer_than_the_pause_after
     let (reads, waits) = (Arc::new(Mutex::new(0)), Mutex::new(0));
     let start = host.now();
     let world = World {
-        // Each time that the clock is read, two more hours have passed. The longest pause after a failed attempt is one
-        // hour.
+        // Each reading of the clock is two hours later than the previous one. The longest pause after a failed attempt
+        // is only one hour.
         now: Box::new(move || {
             let mut reads = reads.lock().unwrap();
             *reads += 1;
@@ -434,7 +432,7 @@ fn a_signal_stops_the_watch_although_each_step_takes_longer_than_the_pause_after
     assert_eq!(run(args.into_iter(), world), ExitStatus::Done);
     let failed: Vec<_> = events(&host.stdout).into_iter().filter(|event| event["event"] == "failed").collect();
     assert_eq!(failed.len(), 4);
-    // Each pause begins at the end of the attempt, which is at least two hours after its start.
+    // The pause begins when the attempt ends, not when it starts. An attempt takes at least two hours.
     let again: Vec<DateTime<Utc>> =
         failed.iter().map(|event| event["again"].as_str().unwrap().parse().unwrap()).collect();
     assert_eq!(again[0], start + TimeDelta::hours(2) * 4 + TimeDelta::minutes(1));

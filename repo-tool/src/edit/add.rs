@@ -60,13 +60,12 @@ impl AddOptions {
         Self { evidence: Some(evidence), ..self }
     }
 
-    /// Returns whether a target is an evidence file for another target. Evidence files do not get the custom data that
-    /// the user specifies for the package.
+    /// Evidence files do not get the custom data that the user specifies for the package.
     pub(crate) fn is_evidence(&self, path: &TargetPath) -> bool {
         self.evidence.as_ref().is_some_and(|evidence| evidence.files.contains(path))
     }
 
-    /// Sets the custom data of `target`. `before` is the listed target that `target` replaces, if any.
+    /// `before` is the target that `target` replaces, if any.
     fn set_custom(&self, target: &mut TargetFile, before: Option<TargetFile>) -> Result<(), Error> {
         if self.is_evidence(&target.path) {
             Custom::Keep.set(target, before);
@@ -137,7 +136,7 @@ impl Custom {
         Ok(Self::Replace(Json::parse(&object).map_err(whole)?))
     }
 
-    /// Sets the custom data of `target`. `before` is the listed target that `target` replaces, if any.
+    /// `before` is the target that `target` replaces, if any.
     fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
         match self {
             // The targets in a queued request of another process already have their custom data.
@@ -205,18 +204,16 @@ impl Edit<'_> {
     }
 }
 
-/// Refuses to replace the content of immutable targets that are already published.
 pub(super) fn refuse_replacing(paths: Vec<TargetPath>) -> Result<(), Error> {
     if paths.is_empty() { Ok(()) } else { Err(EditError::Immutable { paths }.into()) }
 }
 
-/// If `role` delegates `path` to another role, returns that role and the path.
+/// If `role` delegates `path` to another role, describes how a target of `role` would hide the other role's target.
 pub(super) fn hidden_by(role: &RoleName, view: &Targets, path: &TargetPath) -> Option<Hidden> {
     let covering = view.delegations.as_ref()?.covering(path).into_iter().next()?;
     Some(Hidden { path: path.clone(), role: role.clone(), delegated: covering.0 })
 }
 
-/// Refuses targets that would hide targets of delegated roles.
 pub(super) fn refuse_hiding(hidden: Vec<Hidden>) -> Result<(), Error> {
     if hidden.is_empty() { Ok(()) } else { Err(EditError::HidesDelegated { hidden }.into()) }
 }

@@ -61,8 +61,8 @@ pub struct Proposal {
 }
 
 impl Workload {
-    /// Measures the targets that `role` and its bins currently list. In the result, `succinct` and `by_version` are
-    /// false.
+    /// Measures the targets that `role` and its bins currently list. `succinct` and `by_version` are set to false; the
+    /// caller changes them to the planned format of the bins.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the role does not exist. Also returns an error if a bin does not verify.
@@ -205,7 +205,6 @@ impl Proposal {
     }
 }
 
-/// Formats a number of bytes with a unit, for messages.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} bytes"),

@@ -78,7 +78,7 @@ impl Bins {
         self.shape.contains(role)
     }
 
-    /// Returns whether both sets of bins have the same size, name prefix and format.
+    /// Compares the number of bins, the name prefix and the format.
     #[must_use]
     pub(crate) fn is_the_same_set_as(&self, other: &Self) -> bool {
         let shape = |bins: &Self| (bins.bit_length, bins.succinct, bins.name_prefix.clone());
@@ -186,7 +186,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Removes bins, and the delegations to these bins, from a role. Adds the targets of the bins to `moving`.
+    /// Removes the bins of a role, and adds their targets to `moving`.
     fn take_bins(&mut self, role: &RoleName, bins: &Bins, moving: &mut Moving) -> Result<(), Error> {
         let names: Vec<RoleName> = bins.names().collect();
         self.published.read_children(role, &names)?;
@@ -218,7 +218,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Returns the succinct bins of `role`, if `name` is the name of one of them or their name prefix.
+    /// Returns the succinct bins of `role`, if `name` is the name of one bin or the name prefix of all bins.
     pub(super) fn succinct_bins(&mut self, role: &RoleName, name: &RoleName) -> Result<Option<Bins>, Error> {
         let bins = self.bins(role)?.filter(|bins| bins.succinct);
         Ok(bins.filter(|bins| bins.contains(name) || bins.name_prefix == name.as_str()))

@@ -23,7 +23,6 @@ pub(super) struct Moving {
 }
 
 impl Moving {
-    /// Adds the targets of a role.
     pub(super) fn take(&mut self, role: &Targets) {
         #[expect(clippy::expect_used, reason = "2^32 roles do not fit into memory")]
         let number = u32::try_from(self.roles.len()).expect("fewer than 2^32 roles");
@@ -65,7 +64,7 @@ impl TargetSource for Moving {
     }
 }
 
-/// A role, and the numbers that identify its new targets in the [`TargetSource`].
+/// A role, and the numbers of its new targets in the [`TargetSource`].
 type Share = (RoleName, Vec<u32>);
 
 impl Edit<'_> {
@@ -104,7 +103,7 @@ impl Edit<'_> {
         for ((role, ..), bulk_filled) in shares.into_iter().zip(bulk_filled) {
             let Some((content, count)) = bulk_filled else { continue };
             changed += count;
-            // `targets` records the delegator and drops earlier signatures. The role that it returns is not needed.
+            // Call `targets` only because it also records the delegator and drops earlier signatures.
             self.targets(&role)?;
             self.draft.targets.insert(role.clone(), content);
             self.draft.bulk_filled.insert(role);
@@ -113,15 +112,11 @@ impl Edit<'_> {
     }
 
     /// Reads, on all cores, the roles that will list the targets of `source`.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Edit::fill`].
     pub(super) fn read_roles_for(&mut self, role: &RoleName, source: &dyn TargetSource) -> Result<(), Error> {
         self.shares(role, source).map(drop)
     }
 
-    /// Follows the delegations of `role` to its bins. Returns each role that will list targets, with the numbers that
-    /// identify these targets in `source`.
+    /// Follows the delegations of `role` to its bins. Returns each role that will list targets of `source`.
     fn shares(&mut self, role: &RoleName, source: &dyn TargetSource) -> Result<Vec<Share>, Error> {
         let count = u32::try_from(source.len()).map_err(|_| EditError::TooManyTargets)?;
         let mut waiting = VecDeque::from([(role.clone(), (0..count).collect::<Vec<u32>>())]);
@@ -204,7 +199,8 @@ fn bulk_filled(
     Ok((changed > 0).then_some((after, changed)))
 }
 
-/// Returns the target to add for the entries in `same`, which all have the same path.
+/// `same` contains targets with the same path. If these targets differ, returns the first one, or the error of
+/// [`TargetSource::clash`].
 fn one_of(same: &[NamedTarget], source: &dyn TargetSource) -> Result<TargetFile, Error> {
     let [first, others @ ..] = same else { return Err(lost()) };
     let target = first.target(source)?;

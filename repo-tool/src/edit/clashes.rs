@@ -13,7 +13,8 @@ use crate::{EditError, Error};
 
 impl Edit<'_> {
     /// Refuses new targets that clash with each other or with listed targets. `folder` is the `targets/` folder of the
-    /// repository. Its files show whether there may be targets below a path, so that not all roles have to be read.
+    /// repository. To find targets below a path, looks at the files in this folder, which is faster than reading all
+    /// roles.
     ///
     /// # Errors
     /// Returns [`EditError::FileAndFolder`], which lists all clashes, if there are any.

@@ -44,9 +44,9 @@ pub struct HolderChange {
 }
 
 impl Edit<'_> {
-    /// Changes the delegation from `from` to `name`. If `from` is `None`, changes the delegation of the first role that
-    /// delegates to `name`. Returns the targets that clients will find in a different role or no longer find. Considers
-    /// only the targets of roles to which the delegator delegates directly.
+    /// Changes a delegation to the role `name`. The delegating role is `from`; if `from` is `None`, it is the first
+    /// role that delegates to `name`. Returns the targets that clients will find in a different role or no longer find.
+    /// Considers only the targets of roles to which the delegating role delegates directly.
     ///
     /// # Errors
     /// [`Error::NotFound`] if there is no such delegation; [`Error::InvalidInput`] if the threshold is 0;
@@ -107,7 +107,7 @@ impl Edit<'_> {
         Ok(moved)
     }
 
-    /// Returns the first delegated role that lists `path`, in the order of a client's search.
+    /// Searches the delegated roles as a client does, and returns the first one that lists `path`.
     fn holder_below(&mut self, delegations: &Delegations, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         for (role, terminating) in delegations.covering(path) {
             if self.view(&role)?.target(path).is_some() {

@@ -6,16 +6,16 @@ use lastmile_metadata::{DelegatedRoles, Delegations, Paths, RoleName};
 
 use super::Edit;
 
-/// The maximum number of roles that are read to find delegations. A change of one role must not read thousands of
-/// others.
+/// The maximum number of roles that are read to find delegations. To change one role, a command should not have to read
+/// thousands of others.
 const MOST_ROLES: usize = 100;
 
 impl Edit<'_> {
     /// Records all roles that delegate to a changed role. A client can reach the role through each of these
     /// delegations, so the keys of each delegation must sign the role.
     ///
-    /// This tool never delegates to a role twice, but other tools do. Therefore, other roles are read, but at most
-    /// [`MOST_ROLES`], and no bins. `verify` checks every delegation.
+    /// In repositories that other tools made, several roles may delegate to the same role. To find these delegations,
+    /// reads at most [`MOST_ROLES`] further roles, and no further bins. `verify` checks every delegation.
     pub(crate) fn record_delegators(&mut self) {
         if self.draft.targets.keys().all(RoleName::is_top_level) {
             return;
@@ -34,7 +34,7 @@ impl Edit<'_> {
                         continue;
                     }
                     left -= 1;
-                    // A role that does not verify leads no client to other roles.
+                    // Skip a role that does not verify, because clients do not follow its delegations either.
                     if self.published.role(&child).is_err() {
                         continue;
                     }
@@ -46,7 +46,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Returns the delegations of a role of the draft, or of a published role that has been read.
+    /// Returns `None` if the role has no delegations, or if it is neither in the draft nor has been read.
     fn known_delegations(&self, role: &RoleName) -> Option<&Delegations> {
         match self.draft.targets.get(role) {
             Some(content) => content.delegations(),
@@ -55,7 +55,7 @@ impl Edit<'_> {
     }
 }
 
-/// Returns the delegated roles, each with whether it is a bin.
+/// Returns the names of the delegated roles. The flag is true if the role is a bin.
 fn children(delegations: Option<&Delegations>) -> Vec<(RoleName, bool)> {
     match delegations.map(|delegations| &delegations.roles) {
         None => Vec::new(),

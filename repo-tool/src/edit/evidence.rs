@@ -15,7 +15,7 @@ use crate::{Error, NotFound, PolicyError};
 pub struct PackageEvidence {
     /// The package.
     pub package: TargetPath,
-    /// The targets that contain the evidence.
+    /// The target paths of the evidence files.
     pub files: Vec<TargetPath>,
 }
 
@@ -44,8 +44,8 @@ impl Edit<'_> {
         }
         for path in evidence {
             match self.remove_target(role, &path) {
-                // An evidence file that another role lists is not removed. If no role lists it, nothing has to be
-                // removed.
+                // If the file is not found, no role lists it, or only another role does. Files of other roles must
+                // stay.
                 Ok(_) | Err(Error::NotFound(NotFound::Target { .. })) => {}
                 Err(error) => return Err(error),
             }

@@ -42,8 +42,8 @@ pub(super) fn listen(
         output.note("Not serving (--dry-run).");
         return Ok(ExitStatus::Done);
     }
-    // The first wait installs signal handlers. From then on, a signal does not end the process immediately, so the
-    // process can finish writing a file.
+    // Wait once, only to install the signal handlers. With them, a signal does not end the process in the middle of
+    // writing a file.
     if (context.wait)(Duration::ZERO).is_break() {
         return Ok(ExitStatus::Done);
     }
@@ -63,7 +63,6 @@ pub(super) fn listen(
     Ok(ExitStatus::Done)
 }
 
-/// The repeated checks of `status --listen`.
 struct Checks<'a> {
     args: &'a Args,
     output: &'a Output,
@@ -72,13 +71,12 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
-    /// Checks the repository, reports the result, and returns the result as metrics. Most errors become part of the
-    /// result, because a later check may succeed.
+    /// Checks the repository once, writes all outputs, and returns the metrics. If the repository cannot be checked,
+    /// reports this as the result, because a later check may succeed.
     ///
     /// # Errors
-    /// Returns an error if the command line or the user's configuration is invalid, or if writing to standard output
-    /// fails. If another output, such as the HTML page, cannot be written, the first check returns an error, but later
-    /// checks print a warning.
+    /// Returns an error if the command line or the user's configuration is invalid, or if the result cannot be printed.
+    /// If an output file cannot be written, the first check returns an error, but later checks print a warning.
     fn run(&mut self, context: &mut Context<'_>) -> Result<Bytes, Error> {
         let Self { args, output, .. } = *self;
         context.invocation.now = (context.clock)();
@@ -94,7 +92,7 @@ impl Checks<'_> {
         };
         match args.outputs.write(overview, mirrors, context, output) {
             Err(error) if self.line.is_empty() => return Err(error),
-            // This is an error of a command that continues, so `--quiet` does not suppress it.
+            // The command continues, so no exit status reports this error. Print it even with `--quiet`.
             Err(error) => {
                 output.despite_quiet().warning(&format!("{}; the next check tries again", chain(&error)));
             }

@@ -78,7 +78,8 @@ pub(crate) struct Args {
     pub(crate) outputs: Outputs,
 }
 
-/// Whether the tool knows which private keys are on this machine.
+/// Whether the repository's folder is on this machine. If it is not, nothing is known about the locations of private
+/// keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Places {
     Known,
@@ -127,7 +128,6 @@ enum Checked {
     Urls(ServedStatus),
 }
 
-/// The status of a repository in a folder.
 struct FolderCheck {
     repository: Repository,
     status: Status,
@@ -149,7 +149,7 @@ impl Checked {
         }
     }
 
-    /// Returns the overview as JSON. For URLs, includes the versions that each URL serves.
+    /// Returns the overview as JSON. If URLs were checked, adds the versions that each URL serves.
     fn json(&self) -> Value {
         match self {
             Self::Folder(folder) => folder.overview.json(),
@@ -166,7 +166,6 @@ impl Checked {
     }
 }
 
-/// Checks the repository in the folder or at the URLs.
 fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<Checked, Error> {
     if !args.urls.is_empty() {
         return url::check(context, args, output).map(Checked::Urls);
@@ -235,12 +234,11 @@ fn show_folder(folder: &FolderCheck, output: &Output) -> Result<(), Error> {
     Ok(())
 }
 
-/// Returns the path that messages show for a folder: its absolute path if the folder exists, or else the given path.
+/// Returns the folder as messages show it: its absolute path if it exists, or else the path that the user gave.
 fn name_of(folder: &Path) -> String {
     printable_path(&folder.canonicalize().unwrap_or_else(|_| folder.to_path_buf()))
 }
 
-/// Tells the user which roles are due for renewal.
 fn note_due(roles: &[RoleStatus], output: &Output) {
     let due = roles.iter().filter(|role| role.renewal == Renewal::Due);
     let due: Vec<String> = due.map(|role| printable(&role.name)).collect();
@@ -253,7 +251,7 @@ fn note_due(roles: &[RoleStatus], output: &Output) {
     }
 }
 
-/// Describes a role and its keys.
+/// Describes a role in one line, and each of its keys in another line.
 fn lines(role: &RoleStatus, now: DateTime<Utc>, places: Places) -> String {
     let days = counted((role.expires - now).num_days(), "day");
     let state = match role.renewal {

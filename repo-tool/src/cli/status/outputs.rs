@@ -1,4 +1,4 @@
-//! The outputs of `status` for other programs: metrics, a calendar, a page, and notifications.
+//! Writes the result of `status` in other forms: as metrics, a calendar, an HTML page or a notification.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -41,7 +41,6 @@ pub(crate) struct Outputs {
     pub(crate) every: u32,
 }
 
-/// Parses a loopback address and a port.
 fn loopback(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text.parse().map_err(|_| "expected an IP address and a port, such as 127.0.0.1:9469")?;
     if address.ip().is_loopback() {
@@ -53,7 +52,7 @@ fn loopback(text: &str) -> Result<SocketAddr, String> {
 }
 
 impl Outputs {
-    /// Returns whether metrics are printed instead of the status.
+    /// Returns whether `--prometheus -` was given, so that metrics are printed instead of the status.
     pub(super) fn prints_metrics(&self) -> bool {
         self.prometheus.as_ref().is_some_and(|file| file.as_os_str() == "-")
     }
@@ -73,8 +72,7 @@ impl Outputs {
         Ok(())
     }
 
-    /// Writes all outputs. If a notification cannot be delivered, only prints a warning, because the next run sends the
-    /// notification again.
+    /// If a notification cannot be delivered, only prints a warning, because the next run sends the notification again.
     pub(super) fn write(
         &self,
         overview: &Overview,
@@ -93,7 +91,7 @@ impl Outputs {
         if let Some(file) = self.prometheus.as_ref().filter(|_| !self.prints_metrics()) {
             own::write_report(file, &prometheus::text(overview, mirrors))?;
         }
-        // Keep the dates of the last successful check if the repository cannot be read now.
+        // If the repository cannot be read now, leave the earlier renewal dates in the calendar.
         if let Some(file) = self.calendar.as_ref().filter(|_| overview.is_up) {
             own::write_report(file, &calendar::text(overview))?;
         }

@@ -24,7 +24,7 @@ use crate::{Error, PinError, Repository};
 /// The maximum number of root versions to request when searching for the root with the digest that the user gave.
 const MOST_ROOTS: u64 = 1024;
 
-/// The root from which a check starts, and the repository's folder, if the folder is on this machine.
+/// The root from which a check starts, and the repository's folder if it is on this machine.
 struct Found {
     root: Vec<u8>,
     folder: Option<PathBuf>,
@@ -73,8 +73,8 @@ pub(super) fn check(context: &Context<'_>, args: &Args, output: &Output) -> Resu
     check.run()
 }
 
-/// Parses URLs. Omits a URL that differs from an earlier URL only in the credentials, because the metrics identify each
-/// mirror by its URL without credentials.
+/// Parses the URLs of the mirrors. If two URLs differ only in their credentials, keeps only the first, because metrics
+/// identify a mirror by its URL without credentials.
 fn distinct(texts: &[String]) -> Result<Vec<BaseUrl>, Error> {
     let mut urls: Vec<BaseUrl> = Vec::new();
     for text in texts {
