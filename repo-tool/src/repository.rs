@@ -40,7 +40,8 @@ pub struct Repository {
     /// The digest of the oldest root, which identifies the repository in the user's configuration.
     pub digest: RootDigest,
     pub(crate) authority: Authority,
-    /// For each role, a version that exists on the server but not in this folder. New versions must be higher.
+    /// Versions of roles that were found on the server. New versions must be higher, even if this folder has older
+    /// versions.
     pub(crate) seen: BTreeMap<RoleName, Version>,
     /// Whether this run has already compared the repository with the server.
     #[cfg(feature = "http")]
@@ -160,8 +161,8 @@ impl Repository {
         Arc::clone(&self.invocation.phrases)
     }
 
-    /// Returns the configuration without unused keys. A key is removed from the entry of a role if the role will no
-    /// longer trust the key once `draft` is published. Keys that cannot be opened are not removed.
+    /// Returns the configuration without unused keys. Removes a key from the entry of a role if the role does not list
+    /// the key in `draft`. Does not remove keys that cannot be opened.
     ///
     /// # Errors
     /// Returns an error if published metadata does not verify.
@@ -210,8 +211,8 @@ impl Repository {
     ///
     /// # Errors
     /// [`Error::Private`] if some of the files must stay private, [`Error::NotFound`] if the role does not exist,
-    /// [`Error::Edit`] if the role must not list one of the targets, [`Error::Publication`] if the repository was
-    /// opened for reading, and [`Error::File`] if a file cannot be read.
+    /// [`Error::Edit`] if the role is not allowed to list one of the targets, [`Error::Publication`] if the repository
+    /// was opened for reading, and [`Error::File`] if a file cannot be read.
     pub fn add_files(
         &mut self,
         draft: Draft,
@@ -264,7 +265,7 @@ impl Repository {
         self.list_files(draft, role, (measured, &files), options)
     }
 
-    /// Returns the target files to publish. Each is a copy in `.publishing/`, with the path at which it will be
+    /// Returns the target files to publish: the copies in `.publishing/`, and the paths at which they will be
     /// published. If a target is published at several paths, creates a hard link to the copy for each additional path.
     pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
@@ -277,7 +278,6 @@ impl Repository {
         Ok(files)
     }
 
-    /// Adds targets to a role, and adds their files to the draft.
     pub(crate) fn list_files(
         &mut self,
         draft: Draft,
@@ -309,7 +309,6 @@ impl Repository {
         edit.finish()
     }
 
-    /// Returns how published target files are named.
     pub(crate) fn target_names(&self) -> TargetNames {
         self.published.root.target_names(self.config.target_names())
     }
@@ -323,21 +322,18 @@ impl Repository {
         self.lock.as_ref().map_or(Ok(()), |lock| transaction::recover(&self.layout, lock).map(drop))
     }
 
-    /// Returns the lock on the repository.
-    ///
-    /// # Errors
-    /// [`Error::Publication`] if the repository was opened only for reading.
+    /// Fails with [`Error::Publication`] if the repository was opened only for reading.
     pub(crate) fn lock(&self) -> Result<&Lock, Error> {
         self.lock.as_ref().ok_or_else(|| PublicationError::ReadOnly.into())
     }
 
-    /// Releases the lock, so that other processes can change the repository.
     pub(crate) fn unlock(&mut self) {
         self.lock = None;
     }
 
-    /// Starts opening keys in the background: the keys of the top-level roles in `roles`, and the keys of snapshot and
-    /// timestamp, which every publication needs. Opens only as many keys of a role as its threshold requires.
+    /// Starts to open keys in the background. These are the keys of the top-level roles in `roles`, and the keys of
+    /// snapshot and timestamp, which every publication needs. Opens only as many keys of a role as its threshold
+    /// requires.
     pub fn prefetch_keys(&self, roles: &[RoleName]) {
         for role in roles.iter().chain(&RoleName::ONLINE) {
             if let Ok(ring) = self.published.root.key_ring(role) {
@@ -350,8 +346,8 @@ impl Repository {
 
 #[cfg(not(feature = "http"))]
 impl Repository {
-    /// Refuses to publish if a comparison with the server is required, because a build without the feature `http`
-    /// cannot contact the server.
+    /// A build without the feature `http` cannot contact the server. It therefore refuses to publish if the user has
+    /// configured a metadata URL, unless the user chose to ignore the server.
     ///
     /// # Errors
     /// [`Error::Served`] if the user's configuration contains a metadata URL.

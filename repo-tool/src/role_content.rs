@@ -10,32 +10,24 @@ use lastmile_metadata::{Delegations, Envelope, Role as _, RoleName, Targets, ass
 use crate::Error;
 use crate::files::spool::{Spool, SpooledText};
 
-/// The content of a targets role in a draft.
 #[derive(Clone, Debug)]
 pub(crate) enum RoleContent {
-    /// A role in memory.
     Held(Targets),
-    /// A role on disk. Thousands of such roles may be part of one draft.
+    /// On disk, because one draft may contain thousands of roles to which targets were added in bulk.
     Spooled(SpooledRole),
 }
 
-/// A role on disk. The delegations of the role are also in memory.
+/// A role whose targets are on disk. Its delegations stay in memory.
 #[derive(Clone, Debug)]
 pub(crate) struct SpooledRole {
     delegations: Option<Delegations>,
-    /// The number of targets.
     count: usize,
-    /// Whether the role has a policy for its packages.
     has_policy: bool,
     /// The signed text of the role. The version and the expiry date in the text are not final.
     text: SpooledText,
 }
 
 impl RoleContent {
-    /// Writes `targets` to the temporary file `spool`.
-    ///
-    /// # Errors
-    /// [`Error::File`] if the text cannot be written, for example because the disk is full.
     pub(crate) fn write(targets: &Targets, spool: &Arc<Spool>) -> Result<Self, Error> {
         let text = spool.add(&targets.write())?;
         let delegations = targets.delegations.clone();
@@ -43,7 +35,6 @@ impl RoleContent {
         Ok(Self::Spooled(SpooledRole { delegations, count: targets.len(), has_policy, text }))
     }
 
-    /// Returns the delegations of the role.
     pub(crate) fn delegations(&self) -> Option<&Delegations> {
         match self {
             Self::Held(targets) => targets.delegations.as_ref(),
@@ -51,7 +42,6 @@ impl RoleContent {
         }
     }
 
-    /// Returns whether the role has a policy.
     pub(crate) fn has_policy(&self) -> bool {
         match self {
             Self::Held(targets) => targets.header.unknown.contains_key(MEMBER),
@@ -59,7 +49,7 @@ impl RoleContent {
         }
     }
 
-    /// Returns the number of targets that the role itself lists.
+    /// Does not count the targets of delegated roles.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Held(targets) => targets.len(),
@@ -67,7 +57,6 @@ impl RoleContent {
         }
     }
 
-    /// Returns the temporary file that contains this role, or `None` if the role is in memory.
     pub(crate) fn spool(&self) -> Option<&Arc<Spool>> {
         match self {
             Self::Held(_) => None,
@@ -75,7 +64,7 @@ impl RoleContent {
         }
     }
 
-    /// Returns the role. Reads the role from disk if it is not in memory.
+    /// Reads the role from disk if it is not in memory.
     ///
     /// # Errors
     /// [`Error::File`] if the text on disk cannot be read.
@@ -86,7 +75,7 @@ impl RoleContent {
         }
     }
 
-    /// Returns the role for editing. Moves the role into memory if it is on disk.
+    /// Moves the role into memory if it is on disk.
     ///
     /// # Errors
     /// [`Error::File`] if the text on disk cannot be read.

@@ -2,7 +2,6 @@
 
 use lastmile_client::text::printable;
 
-/// Quotes a word for a shell.
 pub(crate) fn quoted(word: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "/._-+".contains(character);
     if !word.is_empty() && word.chars().all(is_plain) && !word.starts_with('-') {

@@ -18,11 +18,9 @@ use tokio::sync::watch;
 
 use crate::served::connections::{self, Limits};
 
-/// The URL path at which the metrics are served.
 pub(crate) const PATH: &str = "/metrics";
-/// The media type of the Prometheus text format.
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-/// The limits on connections. They can be strict, because Prometheus sends only short requests.
+/// The limits can be strict, because Prometheus sends only short requests.
 const LIMITS: Limits = Limits { headers: Duration::from_secs(5), connection: Duration::from_secs(10), connections: 32 };
 /// The maximum length of the request headers, in bytes.
 const MOST_HEADERS: usize = 16 * 1024;
@@ -31,12 +29,11 @@ const MOST_HEADERS: usize = 16 * 1024;
 pub(crate) struct MetricsServer(TcpListener);
 
 impl MetricsServer {
-    /// Binds `address`. Port 0 chooses a free port.
+    /// Port 0 chooses a free port.
     pub(crate) async fn bind(address: SocketAddr) -> io::Result<Self> {
         TcpListener::bind(address).await.map(Self)
     }
 
-    /// Returns the address that the server listens on.
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.0.local_addr()
     }
@@ -58,8 +55,10 @@ impl MetricsServer {
     }
 }
 
-/// Returns whether the header `Host` names a loopback address. This check prevents DNS rebinding, in which a web page
-/// in a browser on this machine sends requests to this server under a host name whose DNS entry an attacker controls.
+/// Returns whether the header `Host` names a loopback address.
+///
+/// This check prevents DNS rebinding. In that attack, a host name of the attacker resolves to this machine, so that a
+/// web page in a local browser can send requests to this server.
 fn names_loopback(request: &Request<Incoming>) -> bool {
     let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
     let Some(authority) = host.and_then(|host| host.parse::<Authority>().ok()) else { return false };

@@ -21,10 +21,8 @@ use crate::report::overview::{Overview, Problem, state_name};
 use crate::report::served_status::plain;
 use crate::{Error, NetworkError};
 
-/// The receivers of notifications, from the user's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Receivers {
-    /// A URL to which notifications are sent with POST.
     pub(crate) url: Option<PostUrl>,
     /// A program and its arguments. The program reads the notification from standard input.
     pub(crate) command: Vec<String>,
@@ -48,15 +46,14 @@ impl Known {
         Self { state: state_name(overview.state()).to_string(), problems }
     }
 
-    /// Returns the state of a repository without problems. A receiver to which nothing has been reported yet is
-    /// notified only if the current state differs from this state.
+    /// The state that counts as known to a receiver before its first notification. A new receiver is therefore not
+    /// notified while the repository has no problems.
     fn good() -> Self {
         Self { state: "OK".to_string(), problems: Vec::new() }
     }
 }
 
-/// Returns text that identifies a problem and stays the same from run to run. `Problem::text` is not suitable, because
-/// it may contain numbers that change.
+/// Identifies a problem across runs. `Problem::text` is not suitable, because it may contain numbers that change.
 fn identity(problem: &Problem) -> String {
     let Problem { kind, state, role, url, .. } = problem;
     let part = |text: &Option<String>| text.clone().unwrap_or_default();

@@ -16,12 +16,10 @@ use crate::report::counts::some_of;
 use crate::report::roles::RoleStatus;
 use crate::report::status::Status;
 
-/// The state of a repository at the time of a check.
 #[derive(Clone, Debug)]
 pub(crate) struct Overview {
     /// The metadata URL, without credentials, or the folder.
     pub(crate) repository: String,
-    /// The time of the check.
     pub(crate) checked: DateTime<Utc>,
     /// Whether the repository could be read and verified.
     pub(crate) is_up: bool,
@@ -32,10 +30,9 @@ pub(crate) struct Overview {
     pub(crate) problems: Vec<Problem>,
 }
 
-/// A problem that needs attention.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// The severity of the problem: warning or critical.
+    /// Warning or critical.
     pub(crate) state: MonitorState,
     pub(crate) kind: ProblemKind,
     /// The affected role, if the problem affects only one role.
@@ -46,7 +43,6 @@ pub(crate) struct Problem {
     pub(crate) text: String,
 }
 
-/// The kind of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProblemKind {
     Expired,
@@ -65,7 +61,6 @@ pub(crate) enum ProblemKind {
 }
 
 impl ProblemKind {
-    /// All kinds.
     pub(crate) const ALL: [Self; 13] = [
         Self::Expired,
         Self::Overdue,
@@ -123,7 +118,6 @@ impl Problem {
 }
 
 impl Overview {
-    /// Returns the state of a repository in a folder.
     pub(crate) fn of_folder(repository: String, status: &Status, checked: DateTime<Utc>) -> Self {
         let mut problems = role_problems(&status.roles);
         if !status.pending.is_empty() {
@@ -138,7 +132,6 @@ impl Overview {
         Self { repository, checked, is_up: true, roles: status.roles.clone(), problems }
     }
 
-    /// Returns the state of a repository that could not be read.
     pub(crate) fn unreadable(repository: String, reason: String, checked: DateTime<Utc>) -> Self {
         let problem = Problem::new(MonitorState::Critical, ProblemKind::Unverified, reason);
         Self { repository, checked, is_up: false, roles: Vec::new(), problems: vec![problem] }
@@ -161,8 +154,8 @@ impl Overview {
         first.map(reason).into_iter().collect()
     }
 
-    /// Returns the roles, with all roles of the same name combined into one, for outputs in which each name may occur
-    /// only once. In contrast, `roles` contains a role several times if several roles delegate to it.
+    /// Combines all roles of the same name into one, for formats in which each name may occur only once. `roles`
+    /// contains a role several times if several roles delegate to it.
     pub(crate) fn roles_by_name(&self) -> Vec<RoleStatus> {
         let mut places = BTreeMap::new();
         let mut combined: Vec<RoleStatus> = Vec::new();
@@ -210,7 +203,6 @@ pub(crate) fn role_problems(roles: &[RoleStatus]) -> Vec<Problem> {
     problems
 }
 
-/// Returns the problem of a role that has fewer usable keys than its threshold.
 pub(crate) fn no_signers(role: &str, threshold: u32, usable: usize) -> Problem {
     let mut text = format!("nobody can sign for {} any more: {threshold} keys must sign, but ", printable(role));
     let _ = match usable {

@@ -15,10 +15,9 @@ use crate::report::counts::counted;
 use crate::report::overview::{Overview, Problem, minute, state_name};
 use crate::report::roles::RoleStatus;
 
-/// The style sheet of the page. The Content-Security-Policy of the page allows no other style sheet.
+/// The Content-Security-Policy of the page allows no other style sheet.
 const STYLE: &str = include_str!("page.css");
 
-/// Returns the HTML page that shows the state of the repository.
 pub(crate) fn html(overview: &Overview) -> String {
     let repository = escaped(&overview.repository);
     let style_digest = STANDARD.encode(Sha256::digest(STYLE));
@@ -97,8 +96,7 @@ fn role_item(role: &RoleStatus, overview: &Overview) -> String {
     item + "</ul>\n</li>\n"
 }
 
-/// Returns the longest time in seconds that any role has left before it expires. On the page, a full bar represents
-/// this time.
+/// Returns the seconds until the last role expires. The bars on the page are scaled to this time.
 fn longest(overview: &Overview) -> i64 {
     overview.roles.iter().map(|role| (role.expires - overview.checked).num_seconds()).max().unwrap_or_default()
 }

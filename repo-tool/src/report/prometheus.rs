@@ -8,7 +8,7 @@ use lastmile_client::text::printable;
 use crate::report::overview::{Overview, ProblemKind};
 use crate::report::served_status::MirrorStatus;
 
-/// Returns the metrics. `mirrors` contains the status of each URL that was checked.
+/// `mirrors` contains the status of each URL that was checked.
 pub(crate) fn text(overview: &Overview, mirrors: &[MirrorStatus]) -> String {
     let repository = ("repository", overview.repository.as_str());
     let roles = overview.roles_by_name();
@@ -68,7 +68,6 @@ fn of_mirrors(metrics: &mut Metrics, repository: Label<'_>, mirrors: &[MirrorSta
     }
 }
 
-/// The name and the value of a label.
 type Label<'a> = (&'static str, &'a str);
 
 struct Metrics(String);

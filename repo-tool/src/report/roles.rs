@@ -25,7 +25,7 @@ pub struct RoleStatus {
     pub threshold: u32,
     /// The keys of the role.
     pub keys: Vec<KeyStatus>,
-    /// The number of distinct keys of the role that lastmile can use to verify signatures.
+    /// The number of distinct keys with which lastmile can verify signatures of the role.
     pub usable_keys: usize,
     /// Key IDs in the role's key list that have no usable key, or that are listed more than once.
     pub odd: Vec<Odd>,
@@ -53,9 +53,8 @@ impl RoleStatus {
         self.usable_keys >= self.threshold as usize
     }
 
-    /// Combines the status of two roles that are shown under the same name. If only one of the roles has too few usable
-    /// keys, takes the threshold and the keys from that role. Otherwise, takes them from the role with fewer usable
-    /// keys.
+    /// Merges the status of another role that is shown under the same name. Keeps the threshold and the keys of the
+    /// role that is harder to sign: a role with too few usable keys, or else the role with fewer usable keys.
     pub(crate) fn combine(&mut self, other: Self) {
         self.version = self.version.max(other.version);
         self.expires = self.expires.min(other.expires);
@@ -69,7 +68,6 @@ impl RoleStatus {
         }
     }
 
-    /// Returns the status as JSON.
     pub(crate) fn json(&self) -> Value {
         let key = |key: &KeyStatus| json!({ "keyid": key.id, "keytype": key.keytype, "uri": key.uri });
         json!({
@@ -82,13 +80,12 @@ impl RoleStatus {
     }
 }
 
-/// Determines when a role is due for renewal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Schedule<'a> {
     /// The renewal periods in `repo.toml`.
     Config(&'a Config),
-    /// A role is overdue if the time until its expiry is at most this value. This schedule applies if `repo.toml` is
-    /// not on this machine.
+    /// The schedule that applies if `repo.toml` is not on this machine. A role is overdue if it expires within this
+    /// time.
     #[cfg(feature = "cli")]
     Within(chrono::TimeDelta),
 }
@@ -106,7 +103,6 @@ impl Schedule<'_> {
         }
     }
 
-    /// Returns the time from which a role should be renewed.
     fn renew_from(self, role: &RoleName, expires: DateTime<Utc>) -> DateTime<Utc> {
         match self {
             Self::Config(config) => config.role(role).renew_from(expires),
@@ -118,7 +114,6 @@ impl Schedule<'_> {
     }
 }
 
-/// The information that the status of a role needs in addition to the role's metadata.
 #[derive(Clone, Copy)]
 pub(crate) struct RoleContext<'a> {
     /// The keys on this machine, if the repository's folder is known.
@@ -128,7 +123,6 @@ pub(crate) struct RoleContext<'a> {
 }
 
 impl RoleContext<'_> {
-    /// Returns the status of the top-level roles.
     pub(crate) fn top_level(&self, published: &Published) -> Result<Vec<RoleStatus>, Error> {
         RoleName::TOP_LEVEL.iter().map(|name| self.top_level_role(published, name)).collect()
     }
@@ -182,7 +176,7 @@ impl RoleContext<'_> {
         Ok(RoleStatus { odd, ..self.role(shown, name, role.version, role.expires, &ring) })
     }
 
-    /// Returns the status of the role `name`. The report displays the role as `shown`. Leaves [`RoleStatus::odd`] empty.
+    /// `shown` is the name of the role in the report. Leaves [`RoleStatus::odd`] empty.
     pub(crate) fn role(
         &self,
         shown: String,
@@ -210,7 +204,7 @@ impl RoleContext<'_> {
     }
 }
 
-/// Returns the number of distinct keys in a key ring.
+/// Counts a key once, even if it is listed under several IDs.
 pub(crate) fn usable_keys(ring: &KeyRing) -> usize {
     ring.keys().map(|(_, key)| key).collect::<BTreeSet<_>>().len()
 }

@@ -11,7 +11,6 @@ use crate::Error;
 use crate::files::own;
 use crate::published::Published;
 
-/// The versions of the top-level roles at one URL.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Versions {
     pub(crate) root: u64,
@@ -34,7 +33,6 @@ impl Versions {
         }
     }
 
-    /// Returns the versions that are published in the repository's folder.
     pub(crate) fn of_published(published: &Published) -> Result<Self, Error> {
         Ok(Self {
             root: published.root.version.get(),
@@ -45,7 +43,6 @@ impl Versions {
         })
     }
 
-    /// Returns the roles with their versions.
     pub(crate) fn by_role(&self) -> [(RoleName, u64); 4] {
         [
             (RoleName::ROOT, self.root),
@@ -55,9 +52,9 @@ impl Versions {
         ]
     }
 
-    /// Returns each role whose version in `self` is lower than in `other`, with both versions. Root versions are always
-    /// comparable. The versions of other roles are comparable only if `self` and `other` have the same timestamp and
-    /// snapshot keys.
+    /// Returns each role with a lower version in `self` than in `other`: its name, the lower version, and the higher
+    /// version. Root versions are always comparable. The versions of other roles are comparable only if `self` and
+    /// `other` have the same timestamp and snapshot keys.
     pub(crate) fn behind(&self, other: &Self) -> Vec<(RoleName, u64, u64)> {
         let is_comparable = |role: &RoleName| *role == RoleName::ROOT || self.online_keys == other.online_keys;
         let pairs = self.by_role().into_iter().zip(other.by_role());
@@ -65,9 +62,10 @@ impl Versions {
         behind.map(|((role, ours), (_, theirs))| (role, ours, theirs)).collect()
     }
 
-    /// Returns the higher version of each role in `self` and `before`. If the online keys were replaced, compares only
-    /// root versions, and returns the other versions in `self`. If a server rolls versions back, every check therefore
-    /// reports the rollback until the server again serves versions that are at least as high as before.
+    /// Returns, for each role, the higher of the versions in `self` and `before`. If the online keys were replaced,
+    /// this applies only to the root, and the other versions are those in `self`.
+    ///
+    /// If a server rolls versions back, every check therefore reports the rollback until the server catches up.
     fn highest(&self, before: &Self) -> Self {
         let keeps = self.online_keys == before.online_keys;
         let most = |now: u64, before: u64| if keeps { now.max(before) } else { now };
@@ -89,33 +87,30 @@ struct Look {
     versions: Versions,
 }
 
-/// The folder with the versions that earlier checks found.
 #[derive(Clone, Debug)]
 pub(crate) struct SeenVersions {
     folder: Option<PathBuf>,
 }
 
 impl SeenVersions {
-    /// Uses a subfolder of the user's state folder. Without a state folder, no versions are stored.
+    /// If there is no state folder, no versions are stored.
     pub(crate) fn below(state: Option<&Path>) -> Self {
         Self { folder: state.map(|state| state.join("seen")) }
     }
 
-    /// Returns the path of the file that stores the versions at a URL.
     pub(crate) fn file(&self, url: &BaseUrl) -> Option<PathBuf> {
         Some(self.folder.as_ref()?.join(format!("{}.json", own::name_of(url.as_str()))))
     }
 
-    /// Returns the versions that earlier checks found at a URL. An invalid file counts as missing.
+    /// An invalid file counts as missing.
     pub(crate) fn read(&self, url: &BaseUrl) -> Result<Option<Versions>, Error> {
         let Some(path) = self.file(url) else { return Ok(None) };
         let text = own::read(&path)?;
         Ok(text.and_then(|text| serde_json::from_str::<Look>(&text).ok()).map(|look| look.versions))
     }
 
-    /// Stores the versions that a check found at a URL. `before` contains the versions that are already stored. If a
-    /// stored version is higher than the version that the check found, keeps the stored version. If the online keys
-    /// were replaced, this applies only to the root version.
+    /// Stores the versions `now` that a check found. `before` contains the versions that are already stored. A higher
+    /// version in `before` is kept. If the online keys were replaced, only a higher root version is kept.
     pub(crate) fn write(&self, url: &BaseUrl, now: &Versions, before: Option<&Versions>) -> Result<(), Error> {
         let Some(path) = self.file(url) else { return Ok(()) };
         let versions = before.map_or_else(|| now.clone(), |before| now.highest(before));

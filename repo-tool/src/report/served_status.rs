@@ -1,5 +1,6 @@
-//! The status of a repository at the URLs that clients use. A client checks each HTTP URL twice: first with ordinary
-//! requests, which caches may answer, and then with requests that bypass caches.
+//! The status of a repository at the URLs that clients use. This module runs a client against each URL. If it is an
+//! HTTP URL, the client runs twice: first with ordinary requests, which caches may answer, and then with requests that
+//! bypass caches.
 //!
 //! The client's clock is set to the Unix epoch. The client therefore accepts expired metadata, whose status can then be
 //! reported.
@@ -26,21 +27,19 @@ use crate::report::seen::{SeenVersions, Versions};
 use crate::served::transport::Transport;
 use crate::{Error, Repository, served};
 
-/// Whether to read delegated roles. Each delegated role requires one request.
+/// Reading the delegated roles takes one request for each role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delegated {
     Skip,
     Read,
 }
 
-/// Whether to store the versions that this check finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Remember {
     Yes,
     No,
 }
 
-/// A check of a repository at its URLs.
 pub(crate) struct ServedCheck<'a> {
     /// The metadata URLs of the repository and its mirrors.
     pub(crate) urls: &'a [BaseUrl],
@@ -49,14 +48,13 @@ pub(crate) struct ServedCheck<'a> {
     /// The repository's folder, if it is on this machine.
     pub(crate) folder: Option<&'a mut Repository>,
     pub(crate) delegated: Delegated,
-    /// If the folder is not on this machine, a role is overdue if the time until its expiry is at most this value.
+    /// If the folder is not on this machine, a role is overdue if it expires within this time.
     pub(crate) within: TimeDelta,
     pub(crate) now: DateTime<Utc>,
     pub(crate) seen: &'a SeenVersions,
     pub(crate) remember: Remember,
 }
 
-/// The status of a repository at its URLs.
 pub(crate) struct ServedStatus {
     pub(crate) overview: Overview,
     pub(crate) mirrors: Vec<MirrorStatus>,
@@ -64,13 +62,12 @@ pub(crate) struct ServedStatus {
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// The state that clients get from one URL.
 pub(crate) struct MirrorStatus {
     pub(crate) url: BaseUrl,
     /// The versions that clients get, if the repository could be verified.
     pub(crate) versions: Option<Versions>,
-    /// The versions that the server sends when requests bypass all caches. `None` if clients get the same versions, or
-    /// if there was no such request or it failed.
+    /// The versions that the server sends when requests bypass all caches. `None` if these are the versions that
+    /// clients get, if the check made no such request, or if the request failed.
     pub(crate) behind_caches: Option<Versions>,
     /// The versions that earlier checks found.
     pub(crate) before: Option<Versions>,
@@ -79,7 +76,6 @@ pub(crate) struct MirrorStatus {
 }
 
 impl ServedStatus {
-    /// Returns the status as JSON.
     pub(crate) fn json(&self) -> Value {
         let mut document = self.overview.json();
         if let Some(members) = document.as_object_mut() {
@@ -178,8 +174,8 @@ impl ServedCheck<'_> {
                 problems.extend(looks.iter().skip(1).flat_map(|look| look.expired(self.now)));
                 for (index, look) in looks.iter().enumerate() {
                     let found = self.folder.iter().flat_map(|folder| compare(folder, look));
-                    // Report `NotServed` only for the newest mirror. If another mirror serves an older state, there is
-                    // already a problem of kind `StaleMirror`.
+                    // An older mirror already has a problem of kind `StaleMirror`, so report `NotServed` only for the
+                    // newest mirror.
                     problems.extend(found.filter(|problem| index == 0 || problem.kind != ProblemKind::NotServed));
                 }
                 self.roles(looks.swap_remove(0), &mut problems)?
@@ -262,7 +258,6 @@ impl ServedCheck<'_> {
         RoleContext { keys: folder.map(|folder| &folder.keys), schedule, now: self.now }
     }
 
-    /// Returns the status of the roles of a verified repository.
     fn roles(&self, mut look: Look, problems: &mut Vec<Problem>) -> Result<Vec<RoleStatus>, Error> {
         let files = match self.delegated {
             Delegated::Skip => Ok(Vec::new()),
@@ -276,8 +271,8 @@ impl ServedCheck<'_> {
                 Vec::new()
             }
         };
-        // No file is read from this folder, because the client has already fetched and verified every role that is
-        // needed.
+        // This folder need not exist. The client has already fetched and verified every role that is needed, so no file
+        // is read from the folder.
         let nowhere = Layout::new(std::path::Path::new("/nonexistent"));
         let overlay = Overlay::new(&nowhere, files.into_iter().collect());
         let mut published = Published::new(overlay, look.session.trusted(), self.root.clone(), look.memory)?;
@@ -327,7 +322,6 @@ impl MirrorStatus {
         Some(Problem::new(MonitorState::Warning, ProblemKind::StaleCache, text).at(url))
     }
 
-    /// Returns a problem if this mirror serves an older state than the newest mirror.
     fn behind(&self, newest_url: &str, newest: &Versions) -> Option<Problem> {
         let url = &self.url;
         let changes = changes(&self.versions.as_ref()?.behind(newest))?;
@@ -364,14 +358,14 @@ fn files<'a>(
     ]
 }
 
-/// Returns each role whose files in `ours` and `theirs` have the same version but different content.
+/// Compares the files with the same role, and returns the roles whose files have the same version but different
+/// content.
 fn conflicts(ours: &[File<'_>], theirs: &[File<'_>]) -> Vec<RoleName> {
     let pairs = ours.iter().zip(theirs);
     let conflicts = pairs.filter(|(ours, theirs)| ours.1 == theirs.1 && ours.2 != theirs.2);
     conflicts.map(|(ours, _)| ours.0.clone()).collect()
 }
 
-/// Returns a problem for each role whose files on two mirrors have the same version but different content.
 fn forks(looks: &[Look]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, look) in looks.iter().enumerate() {
@@ -390,17 +384,17 @@ fn forks(looks: &[Look]) -> Vec<Problem> {
     problems
 }
 
-/// Describes the roles in `behind`, with their lower and higher versions. Returns `None` if `behind` is empty.
+/// Describes the roles in `behind`, which have a lower and a higher version. Returns `None` if `behind` is empty.
 fn changes(behind: &[(RoleName, u64, u64)]) -> Option<String> {
     let changes = behind.iter().map(|(role, low, high)| format!("{role} version {low} instead of {high}"));
     let changes: Vec<String> = changes.collect();
     (!changes.is_empty()).then(|| changes.join(", "))
 }
 
-/// Returns the problem for a URL from which a client could not update.
+/// Describes why a client could not update from `url`.
 ///
 /// # Errors
-/// Returns an error that is about neither the repository nor its server, but about this machine.
+/// Returns `error` if this machine caused it, and not the repository or its server.
 fn failed(url: &BaseUrl, error: ClientError) -> Result<Problem, Error> {
     let reason = error.verdict().map_or_else(|| chain(&error), |verdict| chain(verdict));
     let (kind, text) = match error {
@@ -437,7 +431,6 @@ fn newest_root(shipped: &[u8], memory: &MemoryStore, error: &ClientError) -> Opt
     (!is_unknown).then_some(newest)
 }
 
-/// Returns the name and the content of each delegated role's file.
 fn delegated_files(look: &Look) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
     let trusted = look.session.trusted();
     let mut files = Vec::new();
@@ -449,7 +442,6 @@ fn delegated_files(look: &Look) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
     Ok(files)
 }
 
-/// Compares the published state of the folder with the state that a URL serves.
 fn compare(folder: &Repository, look: &Look) -> Vec<Problem> {
     let published = &folder.published;
     let Ok(ours) = Versions::of_published(published) else { return Vec::new() };
@@ -478,7 +470,6 @@ fn compare(folder: &Repository, look: &Look) -> Vec<Problem> {
     problems
 }
 
-/// Returns the root file with a given version from a URL, or `None` if the URL does not serve that version.
 pub(crate) fn fetch_root(url: &BaseUrl, version: u64) -> Result<Option<Vec<u8>>, Error> {
     let fetch = Transport::by_scheme()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

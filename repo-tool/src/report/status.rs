@@ -22,7 +22,7 @@ pub struct PendingDocument {
     pub role: RoleName,
     /// The version of the document.
     pub version: Version,
-    /// The missing signatures. The list is empty if the document has all signatures.
+    /// The missing signatures, or an empty list if the document has all signatures.
     pub missing: Vec<Missing>,
 }
 
@@ -54,7 +54,7 @@ pub struct RolePolicy {
 }
 
 impl RolePolicy {
-    /// Returns the policies of those `roles` that have a policy.
+    /// Omits the roles that have no policy.
     pub(crate) fn of<'a>(roles: impl Iterator<Item = (&'a RoleName, &'a Header)>) -> Vec<Self> {
         let policies = roles.filter_map(|(role, header)| {
             let policy = header.unknown.get(MEMBER)?;

@@ -34,8 +34,8 @@ use crate::{Error, Invocation, parallel};
 /// The result of a full check.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
-    /// Each root version that clients may have been shipped with. Each version has the error message of a client that
-    /// was shipped with this root, or `None` if the client succeeds.
+    /// The root versions that clients may have been shipped with. Each version comes with the error message of a client
+    /// that started from this root, or with `None` if that client succeeded.
     pub roots: Vec<(Version, Option<String>)>,
     /// The version and the expiry date of each top-level role.
     pub versions: Vec<(RoleName, Version, DateTime<Utc>)>,
@@ -94,8 +94,9 @@ impl Verification {
         self.findings.push(Finding::new(rule, text));
     }
 
-    /// Records whether a client that was shipped with the root version `shipped` reaches the newest state. If not,
-    /// `failure` contains the rule that the failure violates, and the client's error.
+    /// Records the result of a client that was shipped with the root version `shipped`. `failure` is `None` if the
+    /// client reached the newest state. Otherwise, it contains the rule under which the failure is reported, and the
+    /// client's error.
     fn add_client(&mut self, shipped: Version, failure: Option<(Rule, String)>) {
         if let Some((rule, failure)) = &failure {
             let text = format!("a client shipped with root {shipped} fails: {failure}");
@@ -291,8 +292,10 @@ pub fn url(
 }
 
 /// Runs a client for every root version that clients may have been shipped with. If there are many roots, skips a root
-/// if a client that was shipped with it would perform the same update as the previous client. If the client with the
-/// oldest root succeeds and can list all targets, returns its session and the targets.
+/// with the same keys and roles as the previous root if the client with that previous root succeeded.
+///
+/// Returns the session of the client with the oldest root, and all targets. Returns `None` if that client fails or
+/// cannot list all targets, or if a network error ends the check.
 fn clients(
     found: &mut Verification,
     oldest: Vec<u8>,
@@ -360,7 +363,7 @@ fn clients(
 }
 
 /// Returns `None` if `client` updates to the root version `root`, and to at least the timestamp version `timestamp`.
-/// Otherwise, returns the rule that the failure violates, and the reason for the failure.
+/// Otherwise, returns the rule under which the failure is reported, and the reason for the failure.
 fn failure_of(
     client: &blocking::Updater,
     now: DateTime<Utc>,
@@ -375,11 +378,11 @@ fn failure_of(
     Ok(Some((Rule::ClientFails, failure)))
 }
 
-/// Returns the rule that a client's error violates, and describes the error. The rule is `missing` if a file does not
-/// exist, and `refused` if the client refused a file.
+/// Returns the rule under which a client's error is reported, and describes the error. The rule is `missing` if a file
+/// does not exist, and `refused` if the client refused a file.
 ///
 /// # Errors
-/// Returns an error that is about neither the repository nor its server, but about this machine.
+/// Returns `error` if this machine caused it, and not the repository or its server.
 fn fault(error: ClientError, missing: Rule, refused: Rule) -> Result<(Rule, String), Error> {
     let rule = match &error {
         ClientError::Refused(_) | ClientError::Limit(_) => refused,
@@ -393,7 +396,6 @@ fn fault(error: ClientError, missing: Rule, refused: Rule) -> Result<(Rule, Stri
     Ok((rule, chain(&error)))
 }
 
-/// The result of checking one target.
 #[derive(Default)]
 pub(crate) struct CheckedTarget {
     bytes: u64,
@@ -422,7 +424,6 @@ pub(crate) fn check_target(layout: &Layout, target: &TargetFile, names: TargetNa
     Ok(found)
 }
 
-/// Checks that each compressed copy of a metadata file matches the uncompressed file.
 fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> {
     let folder = layout.metadata();
     let entries = std::fs::read_dir(&folder).map_err(|error| Error::file("list", &folder, error))?;
@@ -472,14 +473,13 @@ fn count_unlisted(found: &mut Verification, layout: &Layout, targets: &[TargetFi
     }
 }
 
-/// Reads all published roles.
 fn read_published(layout: &Layout) -> Result<Published, Error> {
     let mut published = Published::open(layout, roots::oldest_root(layout)?)?;
     published.read_all()?;
     Ok(published)
 }
 
-/// Finds targets that a role lists but that clients do not find. `trusted` must contain all roles that clients visit.
+/// Reports listed targets that clients do not find. `trusted` must contain all roles that clients visit.
 fn find_hidden(found: &mut Verification, published: &Published, targets: &[TargetFile], trusted: &TrustedMetadata) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
     for (role, targets) in published.read_roles() {

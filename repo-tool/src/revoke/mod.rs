@@ -176,10 +176,13 @@ pub fn revoke(
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
-/// Returns the draft on which the revocation is based. This is the pending change in two cases: if a role gains or
-/// loses the key in the pending change, or if the pending change contains a role that trusts the key or the delegator
-/// of such a role. Otherwise, this is an empty draft, because a revocation must not wait for the missing signatures of
-/// an unrelated change.
+/// Returns the draft on which the revocation is based. This is the pending change in two cases:
+///
+/// - A role gains or loses the key in the pending change.
+/// - The pending change contains a role that trusts the key, or the delegator of such a role.
+///
+/// Otherwise, it is an empty draft, because a revocation must not wait for the missing signatures of an unrelated
+/// change.
 fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> {
     let pending = repository.staged()?;
     let published = repository.published.roles_trusting(key.clone())?;
@@ -193,7 +196,7 @@ fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> 
     Ok(if changes { pending } else { Draft::default() })
 }
 
-/// Returns the error for a key that no role trusts, or that no role will trust once the pending change is published.
+/// Returns the error for a key that no role will trust. It says whether the pending change already removes the key.
 fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
     match repository.published.roles_trusting(key.clone()) {
         Ok(roles) if !roles.is_empty() => RevokeError::Pending { key: short_material(key) }.into(),
@@ -201,12 +204,11 @@ fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
     }
 }
 
-/// The keys that a role loses and gains.
 struct Loss<'r> {
     left: BTreeSet<PublicKey>,
     removed: BTreeSet<KeyMaterial>,
     threshold: u32,
-    /// The number of keys that the role should have.
+    /// The number of keys that the role should have, or 0 if it needs no replacement.
     wanted: u32,
     added: Vec<&'r Replacement>,
 }
@@ -221,8 +223,7 @@ impl Loss<'_> {
     }
 }
 
-/// Returns the keys that each role loses and keeps. Succinct bins share their keys, so only one bin of a set is
-/// returned.
+/// Succinct bins share their keys, so only one bin of a set is returned.
 fn losses<'r>(
     edit: &mut Edit<'_>,
     key: &KeyMaterial,
@@ -260,7 +261,6 @@ fn losses<'r>(
     Ok(losses)
 }
 
-/// Assigns each replacement key from the user to the roles that get the key.
 fn give<'r>(
     losses: &mut BTreeMap<RoleName, Loss<'r>>,
     revoked: &KeyMaterial,
@@ -313,10 +313,7 @@ fn give<'r>(
     Ok(())
 }
 
-/// Returns the number of keys to generate for each role, and the protection of these keys.
-///
-/// # Errors
-/// [`Error::Revoke`] if a role has too few keys, and no keys may be generated for the role.
+/// Fails with [`Error::Revoke`] if a role has too few keys, and no keys may be generated for the role.
 fn count_to_make<'p>(
     losses: &BTreeMap<RoleName, Loss<'_>>,
     replacements: &'p Replacements,
@@ -344,7 +341,6 @@ fn count_to_make<'p>(
     Err(RevokeError::TooFewKeys { roles: lacking }.into())
 }
 
-/// For each role that loses a key, returns the number of keys after the revocation.
 fn counts(
     repository: &Repository,
     losses: &BTreeMap<RoleName, Loss<'_>>,
@@ -377,7 +373,6 @@ fn new_key(
     Ok((public, uri))
 }
 
-/// Adds the URI of a private key of `role` to the configuration.
 fn list_key(config: &mut Config, role: &RoleName, entry: &str, uri: &KeyUri) {
     let mut role_config = config.role(role);
     if !role_config.keys.contains(uri) {

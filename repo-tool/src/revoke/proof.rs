@@ -1,6 +1,6 @@
-//! The proof of a revocation. It shows that clients reach the new state and refuse files that are signed with the
-//! revoked key, no matter which published root the clients were shipped with. If there are many roots, only the first
-//! of several consecutive roots with the same keys and roles is tested.
+//! The proof of a revocation. For each published root, a client that was shipped with it must reach the new state, and
+//! must refuse files that are signed with the revoked key. If there are many roots, consecutive roots with the same
+//! keys and roles are tested only once, with the first of these roots.
 //!
 //! Each forged file is signed with the revoked key. If the threshold requires more signatures, other available keys
 //! sign it too. All other files that the client reads are signed with the correct keys. A client that accepts the
@@ -30,7 +30,6 @@ use crate::{Error, NotFound, Repository, VersionError};
 
 /// The maximum number of bins that are read to find a bin that lists targets.
 const SEARCHED_OF_BINS: usize = 64;
-/// The number by which the simulated attacker increases version numbers.
 const INFLATED_BY: u64 = 1_000_000;
 
 /// The result of one simulated client in one scenario.
@@ -49,9 +48,9 @@ pub enum Verdict {
 pub struct ProofRow {
     /// The version of the root that the client starts from.
     pub root: Version,
-    /// The version of the last root for which this row is valid. If there are many roots, the row is also valid for the
-    /// following roots with the same keys and roles, because clients that were shipped with these roots perform the
-    /// same update. Otherwise, `until` equals `root`.
+    /// The last root version that this row covers. If there are many roots, the row also covers the following roots
+    /// with the same keys and roles, because clients that were shipped with these roots perform the same update.
+    /// Otherwise, `until` equals `root`.
     pub until: Version,
     /// The scenarios, each with its name and its result.
     pub scenes: Vec<(String, Verdict)>,
@@ -64,7 +63,6 @@ type Edge = (RoleName, Option<RoleName>);
 pub struct Before {
     published: Published,
     roles: Vec<Edge>,
-    /// The key ring of each role, as listed by its delegator.
     rings: BTreeMap<Edge, KeyRing>,
     files: BTreeMap<String, Vec<u8>>,
 }
@@ -126,9 +124,9 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
     Ok(rows)
 }
 
-/// Returns the roots with which the tested clients are shipped. If there are many roots, returns only the first of
-/// several consecutive roots with the same keys and roles. Each element contains the version of the returned root, the
-/// version of the last of these consecutive roots, and the content of the returned root's file.
+/// Returns the roots that the tested clients are shipped with, each as a first version, a last version and the content
+/// of a root file. If there are many roots, consecutive roots with the same keys and roles form one element, and the
+/// file is that of the first version. Otherwise, the two versions are equal.
 fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u8>)>, Error> {
     let versions = repository.published.root_versions();
     let many = versions.len() as u64 > MANY_ROOTS;
@@ -189,17 +187,16 @@ pub fn table(rows: &[ProofRow]) -> String {
     text
 }
 
-/// A forged file, together with the other files that lead a client to read the forged file.
+/// A forged file, and the other files that make a client read it.
 struct Forgery {
     role: RoleName,
-    /// A target that the forged role lists, and for which the client searches.
+    /// A target in the forged role. The client searches for this target.
     lists: Option<TargetPath>,
     files: BTreeMap<String, Vec<u8>>,
 }
 
 type Refreshed = Result<lastmile_client::blocking::Session, ClientError>;
 
-/// A client that was shipped with a certain root.
 struct ProofClient<'a> {
     repository: &'a Repository,
     shipped: Vec<u8>,
@@ -213,7 +210,6 @@ impl ProofClient<'_> {
         Ok(refresh(&client, self.now))
     }
 
-    /// Checks that the client reaches exactly the published state.
     fn reaches_published(&self, store: &MemoryStore) -> Result<Verdict, Error> {
         Ok(match self.refresh(self.repository.published.files().clone(), store)? {
             Ok(session) => {
@@ -422,8 +418,8 @@ fn sign_right<R: Role>(role: &RoleName, content: &R, repository: &Repository) ->
     Ok(document.file()?.into())
 }
 
-/// Signs a file with the revoked key. If the threshold requires more signatures, adds signatures by other available
-/// keys of the key ring.
+/// Signs a file with the revoked key. If the threshold requires more signatures, other available keys of the key ring
+/// sign it too.
 fn sign_forged<R: Role>(
     role: &RoleName,
     content: &R,
@@ -454,7 +450,7 @@ fn sign_forged<R: Role>(
     Ok(document.file()?.into())
 }
 
-/// Returns the key ring of each role in `roles`. Reads each delegator only once, because there may be many bins.
+/// Reads each delegator only once, because there may be many bins.
 fn rings_of(published: &Published, roles: &[Edge]) -> Result<BTreeMap<Edge, KeyRing>, Error> {
     let mut rings = BTreeMap::new();
     let mut delegated: BTreeMap<&RoleName, BTreeSet<&RoleName>> = BTreeMap::new();

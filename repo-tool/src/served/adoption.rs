@@ -33,8 +33,8 @@ use crate::served::caught_up::CaughtUp;
 use crate::served::download::download_each;
 use crate::{Error, PublicationError, ServedError, names};
 
-/// Adopts only the roots on the server that are newer than the folder's newest root. Without a lock, only checks these
-/// roots. Returns whether the folder has all roots of the server when this function returns.
+/// Adopts only the server's newer roots. Without a lock, only checks them. Returns `false` if newer roots exist but
+/// were only checked.
 pub(crate) fn adopt_roots(
     layout: &Layout,
     lock: Option<&Lock>,
@@ -58,7 +58,6 @@ pub(crate) fn adopt_roots(
     Ok(true)
 }
 
-/// Returns the names and contents of the server's roots that are newer than the folder's newest root.
 fn newer_roots(ours: &Published, served: &Served) -> Result<Vec<(String, Vec<u8>)>, Error> {
     let mut roots = Vec::new();
     let mut next = ours.root.version.next();
@@ -83,7 +82,6 @@ fn check_files(layout: &Layout, files: BTreeMap<String, Bytes>) -> Result<Checke
     Ok(Checked { published: Published::new(overlay, session.trusted(), oldest, memory)?, refused })
 }
 
-/// The adoption of files from the server.
 pub(crate) struct Adoption<'a> {
     pub(crate) layout: &'a Layout,
     /// The lock, or `None` to check the files without changing anything.
@@ -93,9 +91,9 @@ pub(crate) struct Adoption<'a> {
 }
 
 impl Adoption<'_> {
-    /// Adopts the server's newer roots, the metadata files of the roles in `foreign`, and the snapshot and timestamp
-    /// that list these files. The client of `served` has verified all of them. If `foreign` is not empty, also adopts
-    /// target files. `foreign` must contain all roles whose files on the server were not published from this folder.
+    /// Adopts the server's newer roots, the metadata files of the roles in `foreign`, and the server's snapshot and
+    /// timestamp. The client of `served` has verified all of them. If `foreign` is not empty, also adopts target files.
+    /// `foreign` must contain all roles whose files on the server were not published from this folder.
     pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
         let target_names = self.served.trusted().root().target_names(Config::read(self.layout)?.target_names());
         let replaced = if target_names == TargetNames::HashPrefixed { Existing::Same } else { Existing::Replaced };
@@ -142,10 +140,11 @@ impl Adoption<'_> {
         publication.prepare()?.commit(&checked)
     }
 
-    /// Fetches the target files that this folder lacks. A file whose name contains a hash is not fetched if it exists.
-    /// A file with a plain name is not fetched if it exists and matches its target entry. Skips an unchanged target if
-    /// the folder does not contain any of the target's files. Also records which targets of this folder the server does
-    /// not list, or lists with different content.
+    /// Fetches the target files that this folder lacks. An existing file is not fetched again if its name contains a
+    /// hash, or if it has a plain name and matches its target entry. An unchanged target is skipped if the folder has
+    /// none of its files.
+    ///
+    /// Also records the targets of this folder that the server does not list, or lists with different content.
     fn fetch_targets(
         &mut self,
         target_names: TargetNames,
@@ -177,8 +176,8 @@ impl Adoption<'_> {
             let places = intake::places(target, target_names);
             let places_here =
                 places.iter().map(|place| is_here(target, place)).collect::<Result<Vec<bool>, Error>>()?;
-            // If the folder has none of an unchanged target's files, the folder was pulled without targets, or the
-            // target files are on another server.
+            // If an unchanged target has no file in this folder, the folder was pulled without targets, or the target
+            // files are on another server.
             let is_elsewhere = before.get(target.path.as_str()) == Some(&target) && !places_here.contains(&true);
             if !is_elsewhere && places_here.contains(&false) {
                 wanted.push(target);
@@ -189,8 +188,8 @@ impl Adoption<'_> {
         Ok(fetched)
     }
 
-    /// Downloads the files of targets. Also returns a line for each target that could not be downloaded. Without a lock,
-    /// only checks that the server has the files.
+    /// Also returns a line for each target that could not be downloaded. Without a lock, only checks that the server
+    /// has the files.
     fn download(
         &mut self,
         targets: &[&TargetFile],
@@ -265,7 +264,6 @@ impl Adoption<'_> {
     }
 }
 
-/// Returns whether the file at the relative path `name` matches the entry of `target`.
 fn is_target(folder: &Folder, name: &Path, target: &TargetFile) -> Result<bool, Error> {
     let Some(parent) = folder.find(name.parent().unwrap_or(Path::new("")))? else { return Ok(false) };
     let mut verifier = target.verifier();

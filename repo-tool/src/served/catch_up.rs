@@ -49,15 +49,14 @@ pub enum Foreign {
 pub enum Mode {
     /// Resolve the difference.
     Apply,
-    /// Only report how the difference would be resolved.
+    /// Report how the difference would be resolved, and change nothing.
     Preview,
 }
 
-/// The result of comparing the server with the folder.
 struct Comparison {
     /// Targets roles whose file on the server was not published from this folder.
     foreign: Vec<RoleName>,
-    /// Whether the server's root is newer than both the folder's root and the newest root that the user trusts.
+    /// Whether the server's root is newer than the folder's root and than every root that the user trusts.
     is_root_foreign: bool,
     /// Whether the folder has a newer version of a targets role than the server, or a role that the server lacks.
     is_ahead: bool,
@@ -246,7 +245,6 @@ pub(crate) fn adopt(layout: &Layout, lock: &Lock, ours: &Published, served: &mut
     Ok(caught_up)
 }
 
-/// Returns the targets roles whose file on the server was not published from this folder.
 pub(crate) fn foreign_roles(layout: &Layout, ours: &Published, served: &Served) -> Result<Vec<RoleName>, Error> {
     let mut foreign = Vec::new();
     let mut unlisted = Vec::new();
@@ -279,15 +277,14 @@ fn compare(layout: &Layout, ours: &Published, served: &mut Served, trusted_root:
     if !foreign.is_empty() {
         // Read every role that a client can reach, so that all roles can be shown and adopted.
         served.session.list().map_err(from_client)?;
-        // The snapshot also lists roles whose delegation was removed, because clients would treat their absence as a
-        // rollback. No client reads these roles, and no delegation says which keys verify them.
+        // The snapshot also lists roles to which no role delegates anymore, because clients would treat a missing entry
+        // as a rollback. No client reads these roles, and no delegation says which keys verify them.
         let reached: BTreeSet<&RoleName> = served.trusted().delegated().map(|(role, _)| role).collect();
         foreign.retain(|role| *role == RoleName::TARGETS || reached.contains(role));
     }
     Ok(Comparison { foreign, is_root_foreign, is_ahead })
 }
 
-/// Describes for people the differences between the server and the folder.
 fn difference(ours: &Published, served: &Served, foreign: &[RoleName]) -> Result<Vec<RoleDiff>, Error> {
     let theirs = served.trusted();
     let mut draft = Draft::default();

@@ -10,7 +10,7 @@ use crate::{Error, workers};
 const BATCH: usize = 1000;
 
 /// Looks up the targets, and calls `download` for several of them in parallel. Returns the results in the order of the
-/// targets. `looked_up` decides what to do if a target cannot be found: fail, or skip the target with `None`.
+/// targets. If a target cannot be found, `looked_up` returns an error to stop, or `None` to skip the target.
 ///
 /// # Errors
 /// Returns the first error of `looked_up`, or one of the errors of `download`.

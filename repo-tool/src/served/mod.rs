@@ -99,13 +99,12 @@ impl Served {
         top.into_iter().chain(trusted.snapshot().roles().map(|(role, listed)| (role, listed.version)))
     }
 
-    /// Returns a file that the client has accepted, or `None` if there is no such file.
     pub(crate) fn file(&self, file: &StoredFile) -> Result<Option<Vec<u8>>, Error> {
         self.memory.read(file, u64::MAX).map_err(|error| ServedError::Memory(error).into())
     }
 
-    /// Returns the roles whose file on the server does not match the role's entry in `entries`. Skips an entry if the
-    /// server has a different version of the role.
+    /// Returns the roles whose entry in `entries` has the same version as the file on the server, but does not match
+    /// that file.
     pub(crate) fn differing(&self, entries: Vec<(RoleName, MetaFile)>) -> Result<Vec<RoleName>, Error> {
         let root = self.trusted().root();
         let served = |role: &RoleName| self.trusted().snapshot().meta(role).map(|listed| listed.version);
@@ -135,8 +134,6 @@ impl Served {
     }
 }
 
-/// Creates a client that was shipped with `root`, reads the repository at `metadata_url`, and stores files in `memory`.
-/// `names` specifies how target files are named.
 pub(crate) fn client(
     metadata_url: &BaseUrl,
     root: Vec<u8>,
@@ -156,7 +153,6 @@ pub(crate) fn client(
     blocking::Updater::new(updater)
 }
 
-/// Refuses to continue if the server has a different file of a role.
 fn refuse_first(differing: Vec<RoleName>) -> Result<(), Error> {
     match differing.into_iter().next() {
         Some(role) => Err(ServedError::Differs { role }.into()),
@@ -170,13 +166,13 @@ fn unreached(error: FetchError) -> Error {
 
 impl Repository {
     /// Refuses to continue if the server has a newer version of root, timestamp or snapshot than this folder, or a
-    /// different file with the same version. `entries` are the new snapshot entries for published files that the
-    /// snapshot has listed without a hash so far.
+    /// different file with the same version. `entries` are the new entries for published files that had no hash in the
+    /// snapshot until now. The server must have the same files.
     ///
-    /// During a revocation, whoever stole the key may be publishing with it. Therefore the revocation is refused only
-    /// if the server has a newer or different root. New versions are issued above those on the server. An unreachable
-    /// server, or a different file of a role whose hash the snapshot will list for the first time, causes only a
-    /// warning: the hash makes clients replace the file that they have.
+    /// During a revocation, whoever stole the key may be publishing with it. Therefore only a newer or different root
+    /// on the server stops the revocation. New versions are issued above those on the server. There is only a warning
+    /// if the server cannot be reached, or if it has a different file for an entry that gets its first hash: the hash
+    /// makes clients replace that file.
     ///
     /// # Errors
     /// [`Error::Served`] if the server differs from the folder as described above, and [`Error::Network`] if the server
@@ -243,8 +239,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Returns `entries` and additional snapshot entries. For each role in the draft that the published snapshot lists
-    /// without a hash, adds an entry with the hash of the role's published file.
+    /// Returns all entries that get their first hash: `entries`, and an entry for the published file of each role in
+    /// the draft that the published snapshot lists without a hash.
     fn first_listed(&self, draft: &Draft, entries: &BTreeMap<RoleName, MetaFile>) -> Vec<(RoleName, MetaFile)> {
         let changed = draft.targets.keys().filter_map(|role| {
             let listed = self.published.snapshot.meta(role).filter(|listed| !is_complete(listed))?;

@@ -36,7 +36,6 @@ use crate::served::connections::{self, Limits};
 
 /// The number of bytes that are read at once.
 const PART: usize = 256 * 1024;
-/// The time limit for a client to send the headers of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
@@ -51,7 +50,7 @@ pub struct Answered {
 }
 
 impl fmt::Display for Answered {
-    /// Formats a log line. Control characters are escaped, because clients choose the path.
+    /// Control characters are escaped, because clients choose the path.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.status, printable(&self.path))
     }
@@ -146,7 +145,7 @@ async fn answer(folder: &Path, request: &Request<Incoming>) -> Response<Body> {
     response
 }
 
-/// Opens the compressed copy in the first coding of `codings` for which a copy exists, or else the plain file. Also
+/// Opens the first compressed copy that exists, in the order of `codings`. If there is none, opens the plain file. Also
 /// returns the length in bytes, and the coding of the copy.
 fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64, Option<Coding>)> {
     let open = |path: &Path| {
@@ -167,7 +166,7 @@ fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
     let said: Vec<(String, u16)> = values.flat_map(|value| value.split(',')).map(said_of).collect();
     let quality = |name: &str| said.iter().find(|(said, _)| said == name).map(|(_, quality)| *quality);
-    // Skip a coding if the client prefers the plain file to it. The header calls the plain file `identity`.
+    // The header calls the plain file `identity`. Skip each coding that the client ranks below it.
     let as_it_is = quality("identity").unwrap_or(0);
     let wished = |coding: &Coding| quality(coding.name()).or_else(|| quality("*")).unwrap_or(0);
     let mut codings: Vec<Coding> =
@@ -271,12 +270,12 @@ fn path_of(folder: &Path, url_path: &str) -> Option<PathBuf> {
 #[derive(Debug, PartialEq, Eq)]
 enum ByteRange {
     Whole,
-    /// The positions of the first and the last byte, both inclusive.
+    /// The first and the last byte to send, both inclusive, counted from 0.
     Part(u64, u64),
     Beyond,
 }
 
-/// Parses a range of bytes. Only a single range with a first byte is supported. For every other range, such as
+/// Parses a range of bytes. Only one range is supported, and it must have a first byte. For every other range, such as
 /// `bytes=-100`, the client gets the whole file (RFC 9110, 14.2).
 fn parse_range(range: &str, length: u64) -> ByteRange {
     let parts = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));

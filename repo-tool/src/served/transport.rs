@@ -13,12 +13,11 @@ use crate::{Error, NetworkError};
 pub(crate) struct Transport(Arc<dyn Fetch>);
 
 impl Transport {
-    /// Returns a transport that uses `fetch`.
     pub(crate) fn new(fetch: impl Fetch) -> Self {
         Self(Arc::new(fetch))
     }
 
-    /// Returns a transport for the schemes http, https and file.
+    /// Supports the schemes http, https and file.
     pub(crate) fn by_scheme() -> Result<Self, Error> {
         Ok(Self::new(FetchByScheme::new(HttpFetch::new(&HttpSettings::default()).map_err(setup)?)))
     }

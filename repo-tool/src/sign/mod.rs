@@ -87,8 +87,8 @@ impl Repository {
         self.move_pin()
     }
 
-    /// Reviews and signs documents like [`Repository::sign_staged`], but does not write them. Returns each document
-    /// with the first 8 digits of the key ID of each new signature.
+    /// Like [`Repository::sign_staged`], but does not write the documents. Returns each document with its new
+    /// signatures: the first 8 digits of each key ID.
     pub(crate) fn signed_documents(
         &self,
         draft: &Draft,

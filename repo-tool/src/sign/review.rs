@@ -30,8 +30,8 @@ impl Accepted {
     }
 }
 
-/// Proof that a document was reviewed. The review described the changes. It found no new format fault, and the user has
-/// accepted every unknown member and key.
+/// Proof that a document was reviewed. The changes were described, the document has no new format fault, and the user
+/// has accepted every unknown member and key.
 #[derive(Debug)]
 pub struct Reviewed {
     document: u64,
@@ -39,10 +39,7 @@ pub struct Reviewed {
 }
 
 impl Reviewed {
-    /// Reviews the signed text of `document`, which belongs to `draft`.
-    ///
-    /// # Errors
-    /// [`Error::NotAccepted`], which lists the unknown members and keys that the user has not accepted, and
+    /// Fails with [`Error::NotAccepted`] if the user has not accepted an unknown member or key, and with
     /// [`Error::Draft`] if the document has a fault that prevents publication.
     pub(crate) fn of(
         published: Option<&Published>,
@@ -60,12 +57,10 @@ impl Reviewed {
         }
     }
 
-    /// Returns the changes to the document.
     pub(crate) fn into_changes(self) -> RoleDiff {
         self.changes
     }
 
-    /// Returns whether this is the review of `document`.
     pub(crate) fn is_of(&self, document: &Document) -> bool {
         self.document == document.identity()
     }

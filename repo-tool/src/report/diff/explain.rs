@@ -23,25 +23,23 @@ use crate::role_content::RoleContent;
 /// The maximum number of new file versions in a snapshot or timestamp that are listed individually. If there are more,
 /// only their number is shown.
 const FILES: usize = 20;
-/// The maximum number of roles to which a change adds targets in bulk, and of the targets that these roles list in
-/// total. If either number is higher, the changes to targets are counted instead of described.
+/// The maximum number of targets that are described one by one. If a draft adds targets in bulk to more roles than this,
+/// or if these roles list more targets in total, the changes to targets are only counted.
 const DESCRIBED: usize = 1000;
 
-/// The targets, files, keys and roles that change. Each of them is described in one line, even if several of its
-/// members change.
+/// The changed targets, files, keys and roles. Each is described in one line, even if several of its members change.
 #[derive(Default)]
 struct Touched<'c> {
     targets: BTreeSet<&'c str>,
     files: BTreeSet<&'c str>,
-    /// The IDs of changed keys, in a root or in delegations.
     keys: BTreeSet<&'c str>,
-    /// The roles in a root whose keys or threshold change.
+    /// The top-level roles whose keys or threshold change in the root.
     roles: BTreeSet<&'c str>,
     delegations: bool,
     policy: bool,
 }
 
-/// Describes the changes to the signed text of one document, compared with the published text.
+/// Compares the signed text of `document` with the published text, and describes the changes.
 ///
 /// # Errors
 /// [`Error::File`] if a signed text is stored on disk and cannot be read.
@@ -53,13 +51,11 @@ pub(crate) fn of_document(
     explained(published, draft, document, TargetChanges::of(draft))
 }
 
-/// Whether the changes to targets are described one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TargetChanges {
-    /// Each changed target has its own line.
     Described,
-    /// Only the numbers of added, changed and removed targets are shown, because there are too many (see
-    /// [`DESCRIBED`]).
+    /// There are too many changes (see [`DESCRIBED`]), so only the numbers of added, changed and removed targets are
+    /// shown.
     Counted,
 }
 
@@ -88,7 +84,6 @@ pub(super) fn explained(
     explain(published, draft, document, of_targets, title)
 }
 
-/// Describes all changes to the signed text of `document`.
 fn explain(
     published: Option<&Published>,
     draft: &Draft,
@@ -251,7 +246,6 @@ impl Explanation {
         }
     }
 
-    /// Describes a changed value with the name of its member.
     fn value(&mut self, change: &Change<'_>) {
         let name = change.pointer.segments().join(".");
         let (before, after) = values(change);
@@ -348,13 +342,12 @@ pub(super) fn values<'t>(change: &Change<'t>) -> (Option<&'t str>, Option<&'t st
     }
 }
 
-/// Formats a value. A string without special characters is shown without quotes.
+/// Shows a string without quotes if it has no spaces or special characters.
 fn plain(name: &str, value: &str) -> String {
     let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     format!("{name} {}", inner.filter(|inner| !inner.contains(['"', '\\', ' '])).unwrap_or(value))
 }
 
-/// Returns whether the specification defines this member for the role.
 fn is_defined(role: &str, member: &str) -> bool {
     let own: &[&str] = match role {
         "root" => &["consistent_snapshot", "keys", "roles"],

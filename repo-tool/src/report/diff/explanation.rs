@@ -11,7 +11,6 @@ use super::lines::Lines;
 use super::role_diff::Sign;
 use super::unusual::Unusual;
 
-/// The lines that describe the changes to one metadata document.
 pub(super) struct Explanation {
     pub(super) role: RoleName,
     /// Whether the role has not been published yet.

@@ -10,10 +10,9 @@ use super::role_diff::Sign;
 use crate::edit::bins::Bins;
 use crate::key_store::keyid_of;
 
-/// The keys and threshold of a role, as its delegator lists them.
 pub(super) struct RoleKeyList<'m> {
     name: String,
-    /// The path of the list of key IDs in the root or in the delegations.
+    /// The path of the list of key IDs, relative to the root or to the delegations.
     place: Vec<String>,
     keys: &'m BTreeMap<KeyId, Key>,
     keyids: &'m [KeyId],
@@ -32,8 +31,8 @@ impl<'m> RoleKeyList<'m> {
         root.roles.iter().map(listing).collect()
     }
 
-    /// Returns the key list of each delegated role. All bins share one list, which is returned once, under the name of
-    /// the first bin.
+    /// Returns the key list of each delegated role. Bins share their keys, so all bins together have one entry, under
+    /// the name of the first bin.
     pub(super) fn of_delegations(delegations: &'m Delegations) -> Vec<Self> {
         let bins = Bins::of(delegations);
         let keys = &delegations.keys;
@@ -62,19 +61,18 @@ impl<'m> RoleKeyList<'m> {
         }
     }
 
-    /// Returns the name of the role. If the list belongs to bins, this is the name of the first bin.
+    /// If the list belongs to bins, this is the name of the first bin.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Returns each key ID once, with the number of times that the role lists it.
+    /// Maps each key ID to the number of times that it is listed.
     fn ids(&self) -> BTreeMap<&'m KeyId, usize> {
         let mut ids = BTreeMap::new();
         self.keyids.iter().for_each(|id| *ids.entry(id).or_default() += 1);
         ids
     }
 
-    /// Describes each key that the role lists.
     fn described(&self) -> BTreeSet<String> {
         let described = |(id, count): (&KeyId, usize)| {
             let key = match self.keys.get(id) {
@@ -106,7 +104,6 @@ fn described_key(id: &KeyId, key: &Key) -> String {
     }
 }
 
-/// Describes changes to the keys and thresholds of roles.
 pub(super) fn ring_lines(
     lines: &mut Lines,
     before: &[RoleKeyList<'_>],
@@ -136,7 +133,6 @@ pub(super) fn ring_lines(
     }
 }
 
-/// The keys, and the key lists of the roles, before the change.
 #[derive(Clone, Copy)]
 pub(super) struct KeysBefore<'k> {
     pub(super) keys: Option<&'k BTreeMap<KeyId, Key>>,
@@ -144,9 +140,11 @@ pub(super) struct KeysBefore<'k> {
 }
 
 /// Describes the changes that [`ring_lines`] does not show: added and removed keys that no role lists, and keys whose
-/// encoding changes. Returns a pointer and a line for each added or changed key that is unusable. Also returns a
-/// pointer and a line for each key ID that a role lists more often than before, if the ID has no usable key or occurs
-/// more than once in the list.
+/// encoding changes.
+///
+/// Returns the unusual entries, each as a pointer and a line. These are added or changed keys that are unusable, and
+/// key IDs that a role lists more often than before. Such a key ID is returned only if it has no usable key or is
+/// listed more than once.
 pub(super) fn key_lines(
     lines: &mut Lines,
     before: KeysBefore<'_>,
@@ -178,8 +176,8 @@ pub(super) fn key_lines(
             unusual.push((vec!["keys".to_string(), (*text).to_string()], described_key(&id, key)));
         }
     }
-    // Compare each list with the earlier list at the same path, because a role may start to list a key that already
-    // existed.
+    // Compare each list of key IDs with the earlier list at the same path in the metadata. Comparing only the keys is
+    // not enough, because a role may start to list a key that already existed.
     let old_by_place: BTreeMap<&[String], &RoleKeyList<'_>> =
         before.rings.iter().rev().map(|old| (old.place.as_slice(), old)).collect();
     for ring in rings {

@@ -4,7 +4,7 @@ use lastmile_client::text::printable;
 
 use super::role_diff::Sign;
 
-/// The lines of text that describe the changes to a role. Control characters are escaped.
+/// Control characters are escaped.
 #[derive(Default)]
 pub(super) struct Lines(pub(super) Vec<(Sign, String)>);
 

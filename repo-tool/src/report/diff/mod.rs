@@ -67,7 +67,7 @@ pub(crate) fn diff(
     Ok(families.chain(single).collect())
 }
 
-/// Describes a snapshot entry to which a length and a hash are added.
+/// Describes a snapshot entry that gets a length and a hash although its role does not change.
 fn completed_entry((role, listed): (&RoleName, &MetaFile)) -> (Sign, String) {
     let length = listed.length.unwrap_or_default();
     let hashes: Vec<String> = listed.hashes.iter().flat_map(Hashes::prefixes).collect();

@@ -16,8 +16,8 @@ use super::role_diff::Sign;
 /// The members of a policy that are tables of named entries.
 const TABLES: [&str; 3] = ["trust", "signer", "builder"];
 
-/// The entries of a policy, such as `signer alice`. `by_name` maps each entry to its members, and each member to its
-/// value as text.
+/// The named entries of a policy, such as `signer alice`. For each entry, `by_name` contains the members with their
+/// values as text.
 #[derive(Default)]
 struct Entries {
     by_name: BTreeMap<String, BTreeMap<String, String>>,
@@ -25,7 +25,7 @@ struct Entries {
     rules: Vec<String>,
 }
 
-/// Describes the changes to a policy. `before` and `after` are the policy in canonical JSON.
+/// `before` and `after` are policies in canonical JSON.
 pub(super) fn explain(explanation: &mut Explanation, before: Option<&str>, after: Option<&str>) {
     let old = before.and_then(parse).unwrap_or_default();
     let Some(text) = after else {
@@ -95,7 +95,7 @@ fn parse(canonical: &str) -> Option<Entries> {
     Some(entries)
 }
 
-/// Returns the members of an entry, each with its value as text. Omits the member `name`.
+/// Returns the members of an entry with their values as text. Omits the member `name`.
 fn described(entry: &Value) -> BTreeMap<String, String> {
     let Some(object) = entry.as_object() else { return BTreeMap::from([(String::new(), entry.to_string())]) };
     let members = object.members().filter(|(name, _)| *name != "name");

@@ -8,8 +8,8 @@ use super::unusual::Unusual;
 use crate::Error;
 use crate::role_content::RoleContent;
 
-/// [`text`] shows at most this number of delegated roles, and at most this number of lines for each role. [`full_text`]
-/// and [`json()`] show everything.
+/// The maximum number of delegated roles in [`text`], and of lines for each role. [`full_text`] and [`json()`] show
+/// everything.
 const SHOWN: usize = 20;
 
 /// The kind of change that a line describes.
@@ -77,7 +77,7 @@ impl RoleDiff {
         RoleName::TOP_LEVEL.iter().any(|role| role.as_str() == self.role)
     }
 
-    /// Formats the changes to the role as text. Shows at most `shown` of its lines.
+    /// Shows at most `shown` lines.
     fn text(&self, shown: usize) -> String {
         let counted = self.many.map(Many::text).unwrap_or_default();
         let mut text = format!("{}: {}\n{counted}", printable(&self.role), self.title);
@@ -90,7 +90,7 @@ impl RoleDiff {
         text
     }
 
-    /// Merges the changes to `other`, a role with the same name prefix, into this value.
+    /// `other` has the same name prefix as this role.
     pub(super) fn add(&mut self, other: Self) {
         self.lines.extend(other.lines);
         self.unusual.extend(other.unusual);
@@ -166,7 +166,6 @@ pub fn text(diffs: &[RoleDiff]) -> String {
     text + &others.into_iter().map(|diff| diff.text(SHOWN)).collect::<String>()
 }
 
-/// Summarizes the changes to many roles with the same name prefix.
 fn summed_up(family: &[&RoleDiff]) -> String {
     let Some((first, others)) = family.split_first() else { return String::new() };
     let title = if others.iter().all(|other| other.title == first.title) {

@@ -16,8 +16,8 @@ pub struct Unusual {
 }
 
 impl Unusual {
-    /// Returns the full name that `--accept` takes. The name is unique, and is safe to print and to paste into a shell
-    /// between single quotes.
+    /// Returns the full name of this member or key, which the user passes to `--accept`. The name is unique. It is safe
+    /// to print, and to paste into a shell between single quotes.
     #[must_use]
     pub fn typed(&self) -> String {
         typed(&format!("{}:{}", self.role.as_str(), self.pointer))
