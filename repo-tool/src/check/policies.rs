@@ -34,7 +34,7 @@ pub enum FailingPackages {
 /// The changes in a draft that determine which packages are evaluated.
 #[derive(Default)]
 struct Scope {
-    /// Targets that are added, changed or removed.
+    /// Targets that the draft adds, changes or removes.
     changed: BTreeSet<TargetPath>,
     /// The targets in `changed` that are already published.
     replaced: BTreeSet<TargetPath>,
@@ -47,9 +47,9 @@ impl Check<'_> {
     /// Evaluates the packages that the draft affects. Returns the published packages that clients will refuse after
     /// publication.
     ///
-    /// `reached` is the session of a client that has updated to the draft and has searched for the added targets.
-    /// `arrive` runs a new client that updates to the draft, and returns the client's session. The limits of this
-    /// client are higher than the default limits of clients.
+    /// `reached` is the session of a client that has updated to the draft. This client has already searched for the
+    /// added and changed targets. `arrive` updates a new client to the draft, and returns its session. The limits of
+    /// the new client are higher than the default limits of clients.
     pub(super) fn judge_packages(
         &self,
         reached: &mut blocking::Session,
@@ -73,9 +73,9 @@ impl Check<'_> {
         self.judge_below(&mut judge, &scope.roles, &packages)
     }
 
-    /// Returns whether a role that the draft affects has a policy, either now or once the draft is published. Reads
-    /// only the roles that clients visit when they search for the changed targets. If delegations change, reads all
-    /// published roles except bins.
+    /// Returns whether any role that the draft affects has a policy, in the published state or in the draft. Reads only
+    /// the roles that a search for the changed targets visits. If delegations change, reads all published roles except
+    /// bins.
     fn has_policies(&self, reached: &mut blocking::Session) -> Result<bool, Error> {
         if self.draft.targets.values().any(RoleContent::has_policy) {
             return Ok(true);
@@ -84,8 +84,8 @@ impl Check<'_> {
         if published.read_roles().any(|(_, targets)| has_policy(&targets.header)) {
             return Ok(true);
         }
-        // If another role also lists a removed target, clients find the target through that role, which may have a
-        // policy. The search for the target reads that role, and its policy is noticed below.
+        // Another role may also list a removed target. Clients then find the target through that role, which may have a
+        // policy. This search reads the role, so that the check below finds its policy.
         for path in self.removed_targets(published)? {
             reached.find(&path).map_err(from_client)?;
         }
@@ -179,7 +179,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Adds to the scope the published roles whose policies name a replaced or removed target as a trust root.
+    /// Adds published roles to the scope if their policy names a trust root that the draft replaces or removes.
     fn add_roles_of_changed_roots(&self, scope: &mut Scope) {
         for (role, targets) in self.published.into_iter().flat_map(|published| published.read_roles()) {
             if trust_roots_of(targets).iter().any(|path| scope.replaced.contains(path)) {
@@ -202,8 +202,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Returns the packages that name a target in `evidence` as their evidence. Searches only the roles that have been
-    /// read. Also returns the paths that [`beside`] returns for these targets.
+    /// Returns the packages whose evidence includes a target in `evidence`. Finds only packages in roles that have been
+    /// read. Also returns every path that could be the package of such a target, judging by its name (see [`beside`]).
     fn packages_with_evidence_among(&self, evidence: &BTreeSet<TargetPath>) -> Result<BTreeSet<TargetPath>, Error> {
         let mut packages = BTreeSet::new();
         if evidence.is_empty() {
@@ -220,8 +220,8 @@ impl Check<'_> {
         Ok(packages)
     }
 
-    /// Checks that clients accept the packages at the paths in `packages`. Ignores refusals of targets that are
-    /// evidence or trust roots.
+    /// Checks that clients accept the packages at these paths. Some of the paths may belong to evidence or trust roots,
+    /// which clients may refuse.
     fn check_all(&self, judge: &mut PackageJudge<'_>, packages: &BTreeSet<TargetPath>) -> Result<(), Error> {
         let mut refused = Vec::new();
         for path in packages {
@@ -234,8 +234,8 @@ impl Check<'_> {
         if refused.is_empty() { Ok(()) } else { Err(DraftError::RefusedPackages { packages: refused }.into()) }
     }
 
-    /// Returns whether a target is not a package, but a trust root of a policy or evidence for a package. Considers
-    /// evidence only for the packages in `packages` and for those that [`beside`] returns.
+    /// Returns whether the target at `path` is a trust root or evidence, and not a package. Searches the evidence of
+    /// `packages` and of the packages that [`beside`] returns.
     fn is_auxiliary(
         &self,
         judge: &mut PackageJudge<'_>,
@@ -254,7 +254,7 @@ impl Check<'_> {
         Ok(false)
     }
 
-    /// Returns the paths of the trust roots that the policies name. Considers only the policies that have been read.
+    /// Leaves out the trust roots of published policies that have not been read.
     fn trust_roots(&self) -> Result<BTreeSet<TargetPath>, Error> {
         let mut roots = BTreeSet::new();
         for (_, targets) in self.published.into_iter().flat_map(|published| published.read_roles()) {
@@ -267,7 +267,7 @@ impl Check<'_> {
     }
 
     /// Evaluates the published packages of `roles`, and of the roles to which `roles` delegate. Skips the packages in
-    /// `judged`.
+    /// `judged`, which have already been evaluated.
     fn judge_below(
         &self,
         judge: &mut PackageJudge<'_>,
@@ -301,7 +301,7 @@ impl Check<'_> {
 }
 
 impl Check<'_> {
-    /// Removes from `refused` the packages that clients already refuse before the change is published.
+    /// Keeps in `refused` only the packages that clients accept in the currently published state.
     fn retain_new(&self, refused: &mut Vec<Refused>) -> Result<(), Error> {
         let Some(published) = self.published.filter(|_| !refused.is_empty()) else { return Ok(()) };
         let names = published.root.target_names(self.names);
@@ -343,9 +343,8 @@ impl Scope {
     }
 }
 
-/// Returns whether a change to the delegations of a role may cause the search for a published target to end in a
-/// different role. Roles that are appended to the list of delegations are searched last, so they hide no published
-/// target.
+/// Returns whether the new delegations of a role may lead the search for a published target to a different role. Roles
+/// that are appended to the list of delegations are searched last, so they hide no published target.
 fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> bool {
     let none = Delegations::new();
     let old = before.unwrap_or(&none);
@@ -373,19 +372,19 @@ fn beside(path: &TargetPath) -> Vec<TargetPath> {
     ends.filter_map(|end| TargetPath::new(text.get(..end)?).ok()).collect()
 }
 
-/// Returns the paths of the evidence for `targets`.
+/// Targets whose list of evidence is malformed count as targets without evidence.
 pub(crate) fn all_evidence(targets: &[TargetFile]) -> BTreeSet<TargetPath> {
     targets.iter().flat_map(|target| evidence_paths(target).unwrap_or_default()).collect()
 }
 
-/// Returns the paths of the trust roots that the policy of a role names.
+/// Returns nothing if the role has no policy or a malformed policy.
 pub(crate) fn trust_roots_of(targets: &Targets) -> Vec<TargetPath> {
     let policy = targets.header.unknown.get(MEMBER);
     let policy = policy.and_then(|policy: &Json| Policy::parse(policy.to_text().as_bytes()).ok());
     policy.iter().flat_map(Policy::trust_sources).map(|(_, source)| source.path().clone()).collect()
 }
 
-/// Returns the paths of the packages in a role that name a target in `evidence` as their evidence.
+/// Returns the packages in a role whose evidence includes a target in `evidence`.
 fn naming(targets: &Targets, evidence: &BTreeSet<TargetPath>) -> Vec<TargetPath> {
     let has_custom = targets.targets().filter(|target| target.custom.is_some());
     let names = has_custom

@@ -28,7 +28,7 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Collects the metadata of the top-level roles and of every delegated role that has been read.
+    /// Collects the metadata of the top-level roles and of the delegated roles that have been read.
     pub(crate) fn published(published: &'a Published) -> Self {
         let mut expiries = top_level(&published.root, published.timestamp.expires, published.snapshot.expires);
         expiries.extend(published.read_roles().map(|(role, targets)| (role, targets.expires)));
@@ -37,7 +37,6 @@ impl<'a> Subject<'a> {
         Self { root: &published.root, expiries, delegations: delegations.collect() }
     }
 
-    /// Collects the metadata that a client trusts.
     pub(crate) fn trusted(trusted: &'a TrustedMetadata) -> Self {
         let roles: Vec<_> = [(&RoleName::TARGETS, trusted.targets())].into_iter().chain(trusted.delegated()).collect();
         let mut expiries = top_level(trusted.root(), trusted.timestamp().expires, trusted.snapshot().expires);
@@ -46,7 +45,6 @@ impl<'a> Subject<'a> {
         Self { root: trusted.root(), expiries, delegations: delegations.collect() }
     }
 
-    /// Returns all findings about the metadata.
     pub(crate) fn findings(&self, now: DateTime<Utc>) -> Vec<Finding> {
         let mut found = Vec::new();
         self.unusable_ids(&mut found);
@@ -148,7 +146,7 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Returns the top-level roles except targets, each with its expiry date.
+/// Leaves out targets, which the callers treat like the delegated roles.
 fn top_level(root: &Root, timestamp: DateTime<Utc>, snapshot: DateTime<Utc>) -> Vec<(&RoleName, DateTime<Utc>)> {
     vec![(&RoleName::ROOT, root.expires), (&RoleName::TIMESTAMP, timestamp), (&RoleName::SNAPSHOT, snapshot)]
 }

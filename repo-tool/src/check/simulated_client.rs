@@ -8,10 +8,9 @@ use crate::check::overlay::{METADATA_URL, Overlay, TARGETS_URL};
 use crate::files::access;
 use crate::{DraftError, Error, NetworkError, PublicationError};
 
-/// The maximum number of refreshes. Only a server with an endless chain of roots exceeds this limit.
+/// Only a server with an endless chain of roots reaches this limit.
 const MOST_REFRESHES: u64 = 4096;
 
-/// Creates a client that reads a repository from memory or from a folder, without using the network.
 pub(crate) fn client(
     shipped_root: Vec<u8>,
     overlay: Overlay,
@@ -41,8 +40,8 @@ pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
-                // A client that reached the limit of root updates in every round has a root version above
-                // `at_once * round`. Any other client stopped because there is no newer root.
+                // One refresh follows at most `at_once` root updates. If every refresh so far stopped at this limit,
+                // the root version is above `at_once * round`. Otherwise, there is no newer root.
                 if reached.get() <= at_once * round || before == Some(reached) {
                     return Ok(session);
                 }
@@ -62,7 +61,7 @@ fn is_behind(error: &ClientError) -> bool {
     verdict.role == RoleName::ROOT && matches!(verdict.kind, ErrorKind::LimitReached { limit: Limit::RootUpdates, .. })
 }
 
-/// Returns the limits for reading the user's own repository, which are higher than the default limits of clients.
+/// Returns limits for reading the user's own repository, which may exceed the default limits of clients.
 pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.listed_length) =
@@ -73,7 +72,6 @@ pub(crate) fn reading_limits() -> Limits {
     limits
 }
 
-/// Converts an error from a simulated client.
 pub(crate) fn from_client(error: ClientError) -> Error {
     match error {
         ClientError::Refused(refused) | ClientError::Limit(refused) => match refused.refusal {
