@@ -124,7 +124,6 @@ fn add_targets(context: &Context<'_>, args: &Add, output: &Output) -> Result<Exi
     conclude(context, &mut repository, draft, output)
 }
 
-/// Prepares the evidence files of the package. Returns `None` if no evidence was given.
 fn evidence(
     context: &Context<'_>,
     role: &RoleName,
@@ -150,7 +149,7 @@ fn delegated_paths(args: &Add) -> DelegatedPaths {
     if args.hide_delegated { DelegatedPaths::Hide } else { DelegatedPaths::Refuse }
 }
 
-/// Adds targets from a list. The target files are stored on another server.
+/// Adds targets whose files are stored on another server.
 fn add_list(
     context: &Context<'_>,
     role: &RoleName,
@@ -191,7 +190,7 @@ fn add_list(
     conclude(context, &mut repository, draft, output)
 }
 
-/// Returns the files to publish, each with its target path. Refuses two files with the same target path.
+/// Refuses two files with the same target path.
 fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, Error> {
     let mut refused = Vec::new();
     let with_hidden = if args.include_hidden { Hidden::Include } else { Hidden::Skip };

@@ -69,15 +69,14 @@ pub(crate) struct AttackLab {
     pub(crate) client: Vec<OsString>,
 }
 
-/// The results of one attack. There is one entry for each sample, that is, for each variant of the attack.
+/// The results of one attack, with one entry for each sample. A sample is a variant of the attack.
 struct AttackResult {
     scenario: Scenario,
     samples: Vec<(String, Verdict, String)>,
 }
 
 impl AttackResult {
-    /// Returns the worst verdict of the samples in which the attack succeeded, or `None` if the client withstood the
-    /// attack in every sample.
+    /// Returns the worst verdict, or `None` if the client withstood the attack in every sample.
     fn failure(&self) -> Option<Verdict> {
         self.samples.iter().map(|(_, verdict, _)| *verdict).filter(|verdict| !verdict.is_safe()).max()
     }
@@ -91,7 +90,6 @@ impl AttackResult {
     }
 }
 
-/// The label of an attack that the client withstood in all samples.
 const WITHSTOOD: &str = "withstood";
 
 pub(super) fn attack(context: &Context<'_>, args: &AttackLab, output: &Output) -> Result<ExitStatus, Error> {
@@ -138,8 +136,7 @@ fn security(results: &[AttackResult]) -> Vec<(String, usize)> {
     [(WITHSTOOD.to_owned(), count(None))].into_iter().chain(failures).collect()
 }
 
-/// Counts the attacks by strictness verdict. An attack whose samples have different verdicts is counted once for each
-/// of these verdicts.
+/// An attack whose samples have different verdicts is counted once for each verdict.
 fn strictness(results: &[AttackResult]) -> Vec<(String, usize)> {
     let count = |verdict| results.iter().filter(|line| line.has(verdict)).count();
     Verdict::STRICTNESS.map(|verdict| (verdict.to_string(), count(verdict))).into()

@@ -24,9 +24,8 @@ use crate::files::links::{Links, read_through};
 use crate::key_store::{keyid_of, open_private_key, read_public_key};
 use crate::{Error, Repository};
 
-/// The maximum length of a file that is signed without a statement. Such a file is read into memory.
+/// The maximum length of a package for `--kind signature`. Such a package is read into memory.
 const LONGEST_SIGNED: u64 = 1 << 30;
-/// The maximum length of a predicate.
 const LONGEST_PREDICATE: u64 = 1 << 20;
 /// The number of bytes that are read at once.
 const PART: usize = 256 * 1024;
@@ -118,7 +117,6 @@ enum Kind {
 
 /// What to sign for each package.
 enum Content {
-    /// The file itself.
     File,
     /// A statement that the package is published.
     Publish,
@@ -216,7 +214,7 @@ impl Content {
     }
 }
 
-/// Determines what to sign. Refuses options that do not apply to `--kind`.
+/// Refuses options that do not apply to `--kind`.
 fn content(args: &Attest) -> Result<Content, Error> {
     let build = build(&args.build)?;
     let usage = |text: &str| Err(Error::Usage(text.into()));
@@ -265,7 +263,7 @@ fn predicate(file: &Path) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| Error::Failed(format!("the file {} is not UTF-8", printable_path(file))))
 }
 
-/// Reads a package. Returns the digests of the package, and its bytes if `content` is the file itself.
+/// Returns the bytes of the package only for [`Content::File`]; otherwise, they are empty.
 fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>), Error> {
     let read = |error| Error::file("read", package, error);
     let name = package.file_name().and_then(|name| TargetPath::new(name.to_str()?).ok());
@@ -294,8 +292,8 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
     Ok((Artifact::new(name, hashes), bytes))
 }
 
-/// Opens the private key that `name` specifies. Opens the repository only if `name` is neither a key file nor a key in
-/// the repository's key folder.
+/// Opens the private key that `name` specifies. Opens the repository only if `name` must be a key ID, because it is
+/// neither a URI, nor a key file, nor a key in the key folder.
 fn signer(context: &Context<'_>, name: &str) -> Result<Arc<dyn Signer>, Error> {
     let layout = context.layout();
     let phrases = context.invocation.phrases.as_ref();

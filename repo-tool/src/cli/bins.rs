@@ -57,7 +57,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     let named = resolve_all(&mut repository, &args.key)?;
     let (mut draft, (trust, warning)) = repository.prepare(|repository, draft| {
         let mut edit = repository.edit(draft);
-        // If the role already has bins, the new bins keep the keys of the earlier bins.
+        // If the role already has bins, the default keys are the keys of these bins.
         let signs = edit.bins(&role)?.map_or_else(|| role.clone(), |old| old.first());
         let (of_role, threshold) = edit.trust(&signs)?;
         let keys = if named.is_empty() { of_role } else { publics(&named) };
@@ -85,7 +85,7 @@ pub(super) fn bins(context: &Context<'_>, args: &Bins, output: &Output) -> Resul
     conclude(context, &mut repository, draft, output)
 }
 
-/// Recommends a number of bins and explains the recommendation. Changes nothing.
+/// Recommends a number of bins, without changing the repository.
 fn propose(context: &Context<'_>, role: &RoleName, args: &Bins, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = Repository::open(&context.global.repository, &context.invocation)?;
     let named = resolve_all(&mut repository, &args.key)?;

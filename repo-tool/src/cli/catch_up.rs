@@ -36,7 +36,7 @@ pub(crate) struct CatchUp {
     pub(crate) adopt: bool,
 }
 
-/// The maximum number of targets that warnings name. The JSON output lists all targets.
+/// Warnings name at most this number of targets. The JSON output lists all of them.
 const NAMED: usize = 20;
 
 pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
@@ -64,7 +64,6 @@ pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -
     report(&done, context.run(), output)
 }
 
-/// Reports how the folder was synchronized with the server.
 pub(super) fn report(done: &CaughtUp, run: Run, output: &Output) -> Result<ExitStatus, Error> {
     let dry_run = run.is_dry();
     let resolution = match done.resolution {

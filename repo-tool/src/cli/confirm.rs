@@ -6,12 +6,10 @@ use serde_json::Value;
 use super::context::Context;
 use crate::Error;
 
-/// Whether the user confirmed the command with an option (`--yes`).
+/// Whether the user must still be asked, or has given `--yes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Confirmation {
-    /// The user must be asked at the terminal.
     Ask,
-    /// The user gave `--yes`.
     Given,
 }
 

@@ -22,44 +22,38 @@ use crate::sign::review::Accepted;
 use crate::user::UserConfig;
 use crate::{ClockCheck, Error, FailingPackages, Invocation, LockWait, Repository, ServedState};
 
-/// The environment variable with the path of the user's configuration.
 const CONFIG_VARIABLE: &str = "LASTMILE_REPO_CONFIG";
 
-/// The environment variable with the SHA-256 of the root to trust. It is meant for CI jobs, which have no stored
-/// configuration.
+/// The SHA-256 of the root to trust. CI jobs set this variable, because they have no stored configuration.
 const ROOT_VARIABLE: &str = "LASTMILE_REPO_ROOT_SHA256";
 
-/// The environment variable that lists private key files which this run may use although they are outside the
-/// repository's folder. It is meant for CI jobs, which have no stored configuration.
+/// A list of private key files outside the repository's folder that this run may use. CI jobs set this variable,
+/// because they have no stored configuration.
 const KEYS_VARIABLE: &str = "LASTMILE_REPO_ALLOWED_KEYS";
 
-/// The context of a command.
 pub(super) struct Context<'a> {
     pub(super) global: &'a Global,
     pub(super) invocation: Invocation,
     /// The content of the file given with `--root`.
     pub(super) root: Option<Vec<u8>>,
     pub(super) stdin: Mutex<Box<dyn BufRead + Send>>,
-    /// Whether standard input is a terminal, so that the tool can ask the user.
     pub(super) stdin_is_terminal: bool,
     pub(super) env: Environment,
-    /// The clock, for commands that run until they are stopped. Other commands use the time in `invocation`.
+    /// The clock, for commands that run until they are stopped. Other commands use `invocation.now`, which stays the
+    /// same.
     pub(super) clock: Clock,
     pub(super) wait: Wait,
-    /// The home folder of the user.
     pub(super) home: Option<PathBuf>,
-    /// The folder in which the tool keeps state for the user. It is `None` if there is neither `XDG_STATE_HOME` nor a
-    /// home folder.
+    /// `None` if there is neither `XDG_STATE_HOME` nor a home folder.
     pub(super) state_dir: Option<PathBuf>,
-    /// Whether the command has already checked which roles were not renewed in time.
+    /// Whether overdue roles have already been checked, so that a command warns only once.
     pub(super) has_warned: Cell<bool>,
 }
 
-/// A function that returns the current time.
 type Clock = Box<dyn Fn() -> DateTime<Utc>>;
 
 impl<'a> Context<'a> {
-    /// Creates the context; `dir` is the folder of the repository.
+    /// `dir` is the folder of the repository. For `init`, it may differ from `--repository`.
     pub(super) fn new(global: &'a Global, dir: &Path, mut world: World, output: &Output) -> Result<Self, Error> {
         let phrases = Arc::new(Phrases::new(global.pass_phrase_file.clone(), &mut world));
         let user = user(global, &world);
@@ -95,7 +89,6 @@ impl<'a> Context<'a> {
         })
     }
 
-    /// Returns whether this is a dry run.
     pub(super) fn run(&self) -> Run {
         self.global.run()
     }
@@ -106,13 +99,11 @@ impl<'a> Context<'a> {
 }
 
 impl Context<'_> {
-    /// Returns the paths of the repository that the command line specifies.
     pub(super) fn layout(&self) -> Layout {
         self.invocation.layout(&self.global.repository)
     }
 
-    /// Opens the repository as [`Context::open`] does. If `even_so` is true, allows changes that make clients refuse
-    /// packages that are already published.
+    /// Like [`Context::open`]. With `even_so`, a change may make clients refuse packages that are already published.
     pub(super) fn open_accepting(&self, even_so: bool, output: &Output) -> Result<Repository, Error> {
         let mut repository = self.open(output)?;
         if even_so {
@@ -121,8 +112,8 @@ impl Context<'_> {
         Ok(repository)
     }
 
-    /// Opens the repository for a change. In a dry run, opens the repository only for reading, after the checks that
-    /// precede a change. A dry run also warns about commands that were interrupted while they published.
+    /// Opens the repository for a change. In a dry run, opens it only for reading, but checks beforehand whether it can
+    /// be changed. A dry run also warns about commands that were interrupted while publishing.
     pub(super) fn open(&self, output: &Output) -> Result<Repository, Error> {
         let dir = &self.global.repository;
         if !self.global.dry_run {
@@ -135,7 +126,6 @@ impl Context<'_> {
         Repository::open(dir, &self.invocation)
     }
 
-    /// Warns about commands that were interrupted while they published.
     pub(super) fn warn_of_interrupted(&self, output: &Output) -> Result<(), Error> {
         for interrupted in transaction::interrupted(&self.layout())? {
             output.warning(&interrupted.advice());
@@ -144,15 +134,13 @@ impl Context<'_> {
     }
 }
 
-/// Returns the user's configuration: the file given on the command line or in the environment, or the platform's
-/// default.
+/// Uses the file given on the command line, or else in the environment, or else the platform's default.
 fn user(global: &Global, world: &World) -> UserConfig {
     let default = || Some(world.base_dir("XDG_CONFIG_HOME", ".config")?.join("lastmile-repo").join("config.toml"));
     let variable = || world.variable(CONFIG_VARIABLE).map(PathBuf::from);
     global.config.clone().or_else(variable).or_else(default).map_or_else(UserConfig::none, |file| UserConfig::at(&file))
 }
 
-/// Returns the root to trust, if it is given on the command line or in the environment.
 fn given_root(global: &Global, root: Option<&[u8]>, world: &World) -> Result<Option<GivenRoot>, Error> {
     if let Some(root) = root {
         return Ok(Some(GivenRoot { digest: RootDigest::of(root), remember: true }));
@@ -165,7 +153,6 @@ fn given_root(global: &Global, root: Option<&[u8]>, world: &World) -> Result<Opt
     Ok(Some(GivenRoot { digest, remember: false }))
 }
 
-/// Returns the private key files that the command line or the environment allows this run to use.
 fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
     let variable = world.variable(KEYS_VARIABLE).unwrap_or_default();
     let listed = std::env::split_paths(&variable).filter(|file| !file.as_os_str().is_empty());
@@ -173,7 +160,7 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
     global.allow_key.iter().cloned().chain(listed).map(absolute).collect()
 }
 
-/// Returns how long to wait for the repository's lock. If a command has to wait, it shows a message first.
+/// The command shows a message before it waits.
 fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let output = output.clone();
     let folder = global.repository.clone();
@@ -182,8 +169,8 @@ fn lock_wait(global: &Global, output: &Output) -> LockWait {
     LockWait { at_most: Duration::from_secs(global.wait), on_wait: Arc::new(on_wait) }
 }
 
-/// Returns the current time, or the time in `SOURCE_DATE_EPOCH` (seconds since 1970) if this variable is set to make
-/// output reproducible.
+/// Returns the current time. If `SOURCE_DATE_EPOCH` is set, returns that time (seconds since 1970), to make output
+/// reproducible.
 fn now(world: &World, output: &Output) -> Result<DateTime<Utc>, Error> {
     let Some(text) = (world.env)("SOURCE_DATE_EPOCH") else {
         return Ok((world.now)());

@@ -18,9 +18,9 @@ use crate::published::Published;
 use crate::report::overview::minute;
 use crate::{Outcome, Plan, Renewal, Repository, shell};
 
-/// To warn about delegated roles, a command must read their files. It reads them only if the snapshot lists at most
-/// `MOST_ROLES` roles and the unread files have at most `MOST_BYTES` bytes in total. Otherwise, the warning would slow
-/// down a command that changes one of many roles.
+/// A warning about delegated roles requires reading their files, which could slow down a command that changes one of
+/// many roles. The files are read only if the snapshot lists at most `MOST_ROLES` roles, and if the unread files have
+/// at most `MOST_BYTES` bytes in total.
 const MOST_ROLES: usize = 100;
 const MOST_BYTES: u64 = 4 << 20;
 
@@ -106,7 +106,6 @@ pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository
     ));
 }
 
-/// Returns whether [`MOST_ROLES`] and [`MOST_BYTES`] permit reading all roles.
 fn can_read_all(published: &Published) -> bool {
     let unread = || published.snapshot.roles().filter(|(role, _)| published.known(role).is_none());
     let length = || unread().map(|(_, meta)| meta.length.unwrap_or(MOST_BYTES + 1)).fold(0, u64::saturating_add);
@@ -124,7 +123,7 @@ pub(super) fn read_dates(published: &Published) -> Vec<(&RoleName, DateTime<Utc>
     roles
 }
 
-/// The dates that several roles have in common, and the keys that must sign these roles.
+/// Roles with equal dates and signers are reported in one line.
 #[derive(PartialEq, Eq)]
 struct Dates {
     expires: DateTime<Utc>,
@@ -133,7 +132,6 @@ struct Dates {
     signers: Option<String>,
 }
 
-/// Whether a command has published the new versions of roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Published,
@@ -179,11 +177,11 @@ pub(super) fn note_dates(repository: &Repository, plan: &Plan, state: State, out
     }
 }
 
-/// Tells the user when a role expires, and when it would expire if it were signed now with the new lifetime in
-/// `config`. Prints nothing for timestamp and snapshot, because people do not sign them.
+/// Tells the user when the published version of a role expires, and when a version signed now would expire, with the
+/// lifetime in `config`. Prints nothing for timestamp and snapshot, because people do not sign them.
 pub(super) fn note_lifetime(repository: &mut Repository, role: &RoleName, config: &RoleConfig, output: &Output) {
     let Ok(expires) = repository.edit(Draft::default()).expires(role) else {
-        // The role exists only in the pending change and was never published, so it has no expiry date yet.
+        // A role that exists only in the pending change has no expiry date yet.
         return;
     };
     if role.is_online() {
@@ -197,7 +195,6 @@ pub(super) fn note_lifetime(repository: &mut Repository, role: &RoleName, config
     output.note(&format!("If {role} is signed now, it is valid until {}.", minute(config.expiry(repository.now()))));
 }
 
-/// Returns a line that says when roles expire, and when and how to renew them.
 fn line(published: &Published, dates: &Dates, roles: &[&RoleName]) -> String {
     let names = some_of(roles.iter().map(ToString::to_string));
     let (verb, them) = if roles.len() == 1 { ("is", "it") } else { ("are", "them") };
@@ -206,11 +203,10 @@ fn line(published: &Published, dates: &Dates, roles: &[&RoleName]) -> String {
     format!("{names} {verb} valid until {expires}. Renew {them} on or after {from}: {how}.")
 }
 
-/// The maximum number of role names in a proposed command.
 const MOST_ARGUMENTS: usize = 100;
 
-/// Returns the arguments of `renew` for roles. Succinct bins share one argument, because there may be many. If there are
-/// more than [`MOST_ARGUMENTS`] other roles, all delegated roles share one argument.
+/// Returns the arguments of `renew` for roles. The succinct bins of a role share one argument, because there may be
+/// many. If more than [`MOST_ARGUMENTS`] arguments remain, all delegated roles share one argument.
 pub(super) fn arguments(published: &Published, roles: &[&RoleName]) -> String {
     let delegations = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
     let succinct: Vec<&SuccinctRoles> = delegations
@@ -231,14 +227,14 @@ pub(super) fn arguments(published: &Published, roles: &[&RoleName]) -> String {
     shell::arguments(&arguments)
 }
 
-/// Returns a text that says how to renew roles. `signers` is the result of the function [`signers`].
+/// `roles` holds the arguments of `renew`, quoted for the shell. `signers` is the result of the function [`signers`].
 pub(super) fn how_to_renew(roles: &str, signers: Option<&str>) -> String {
     let signers = signers.map_or_else(String::new, |signers| format!("{signers}; "));
     format!("{signers}run `lastmile-repo renew {roles}`")
 }
 
-/// Returns a text that says how many keys must sign for a role, and names the keys of the role. Returns `None` if this
-/// machine has enough of these keys. `ring` contains the keys and the threshold of the role.
+/// Returns `None` if this machine has enough keys of `ring` to sign. Otherwise, returns a text that says how many of
+/// the keys must sign, and names the keys.
 pub(super) fn signers(repository: &Repository, ring: &KeyRing, names: &KeyNames) -> Option<String> {
     if repository.can_sign_with(ring) {
         return None;

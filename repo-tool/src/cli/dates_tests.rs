@@ -32,7 +32,6 @@ fn every_change_warns_of_roles_that_were_not_renewed_in_time() {
     assert!(!add(&home, "c", &[]).contains("not renewed in time"));
 }
 
-/// Returns the lines that warn about roles that were not renewed in time.
 fn warnings(ran: &Ran) -> Vec<&str> {
     ran.stderr.lines().filter(|line| line.starts_with("warning: not renewed in time: ")).collect()
 }
@@ -141,7 +140,7 @@ fn many_overdue_roles_are_renewed_with_a_valid_command() {
     assert!(!ran.stderr.contains("lastmile-repo status"), "{}", ran.stderr);
 }
 
-/// Runs the command that the only warning about overdue roles proposes.
+/// Runs the command that the warning proposes, and checks that no role is overdue afterwards.
 fn run_proposed(home: &Home, ran: &Ran) {
     let line = *warnings(ran).first().unwrap_or_else(|| panic!("{}", ran.stderr));
     let command = line.split('`').nth(1).unwrap().strip_prefix("lastmile-repo ").unwrap();

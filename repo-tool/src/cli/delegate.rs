@@ -43,8 +43,8 @@ pub(crate) struct Delegate {
     pub(crate) from: String,
 }
 
-/// The usage line. The name must precede `--key` and `--paths`. After one of these options, the name would be parsed as
-/// another value of the option.
+/// The name stands before `--key` and `--paths`. These options take several values, so a name after one of them would
+/// be parsed as another value.
 pub(super) const USAGE: &str = "lastmile-repo delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>...";
 
 pub(super) fn delegate(context: &Context<'_>, args: &Delegate, output: &Output) -> Result<ExitStatus, Error> {

@@ -29,7 +29,7 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
     }
     let roles: Vec<RoleName> = staged::documents(&repository.layout)?.into_iter().map(|(role, _)| role).collect();
     let files = staged::file_count(&repository.layout)?;
-    // If the pending change is invalid, it cannot be shown, but it can be discarded.
+    // An invalid pending change cannot be shown, but it can still be discarded.
     let (changes, mut text) = match changes(&mut repository) {
         Ok(changes) => (diff::json(&changes), diff::text(&changes)),
         Err(error) => {
@@ -56,7 +56,6 @@ pub(super) fn discard(context: &Context<'_>, args: &Args, output: &Output) -> Re
     Ok(ExitStatus::Done)
 }
 
-/// Returns the changes that the pending change makes to each role.
 fn changes(repository: &mut Repository) -> Result<Vec<RoleDiff>, Error> {
     let draft = repository.staged()?;
     let mut changes = repository.plan(draft, Signing::Never)?.diff;

@@ -21,7 +21,7 @@ pub(crate) struct Exchange {
     #[arg(long, conflicts_with = "dry_run")]
     catch_up: bool,
     /// Like --catch-up, but also push to the stored destination after the change, as `push --catch-up` does. If this
-    /// folder already has changes that are not pushed, the update before the change is skipped.
+    /// folder already has changes that are not pushed, it is not updated before the change.
     #[arg(long, conflicts_with = "dry_run")]
     push: bool,
 }
@@ -69,8 +69,7 @@ impl From<Run> for Receipt {
     }
 }
 
-/// Returns lines that tell the user how to publish a pending change. Only the signatures of snapshot and timestamp may
-/// still be missing.
+/// Tells the user how to publish a pending change that lacks no signatures, or only those of snapshot and timestamp.
 pub(super) fn how_to_publish(repository: &Repository) -> Vec<String> {
     let missing: Vec<RoleName> = RoleName::ONLINE.into_iter().filter(|role| !repository.can_sign(role)).collect();
     if missing.is_empty() {
@@ -89,7 +88,6 @@ pub(super) fn how_to_publish(repository: &Repository) -> Vec<String> {
     lines
 }
 
-/// Returns the absolute path of the folder with the pending change, for messages.
 pub(super) fn pending_folder(repository: &Repository) -> String {
     let folder = repository.layout.staged();
     printable_path(&std::path::absolute(&folder).unwrap_or(folder)).to_string()

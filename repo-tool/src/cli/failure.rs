@@ -15,7 +15,7 @@ impl From<StdoutError> for Error {
 
 impl From<&Error> for Failure {
     fn from(error: &Error) -> Self {
-        // The kind is `None` if the exit status alone identifies the error.
+        // The kind distinguishes some errors that have the same exit status.
         let (status, kind) = match error {
             Error::Usage(_) | Error::InvalidInput(_) | Error::Request { kind: RefusalKind::Usage, .. } => {
                 (ExitStatus::Usage, None)

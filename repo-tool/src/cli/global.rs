@@ -65,12 +65,10 @@ impl Global {
     }
 }
 
-/// Whether a command changes something or only shows what it would change.
+/// Whether a command makes its changes or only shows them (`--dry-run`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Run {
-    /// The command makes its changes.
     Real,
-    /// The command only shows its changes (`--dry-run`).
     Dry,
 }
 

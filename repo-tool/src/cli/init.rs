@@ -144,7 +144,6 @@ fn new_repository(args: &Init, keys: Protection) -> Result<NewRepository, Error>
     Ok(new)
 }
 
-/// Returns the keys and thresholds of the roles as JSON.
 fn roles(new: &NewRepository) -> Vec<Value> {
     let roles = [RoleName::ROOT, RoleName::TARGETS, RoleName::SNAPSHOT, RoleName::TIMESTAMP].into_iter().map(|role| {
         let config = new.role(&role);

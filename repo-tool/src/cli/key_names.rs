@@ -11,7 +11,8 @@ use crate::Repository;
 use crate::files::links::Links;
 use crate::key_store::{keyid_of, read_public_key};
 
-/// The names of known keys, by key ID. The names are only hints, because anyone could have created a public key file.
+/// The names of known keys, by key ID. The names are only hints, because anyone can create a public key file with any
+/// name.
 #[derive(Default)]
 pub(super) struct KeyNames(BTreeMap<String, String>);
 
@@ -40,13 +41,11 @@ impl KeyNames {
         self.get(id).map_or_else(|| start.to_string(), |name| printable(&name))
     }
 
-    /// Returns the name of a key, if it is known.
     pub(super) fn get(&self, id: &KeyId) -> Option<String> {
         self.0.get(id.as_str()).cloned()
     }
 }
 
-/// Returns the file name of a key without its extension.
 fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }

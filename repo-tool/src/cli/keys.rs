@@ -75,16 +75,15 @@ pub(crate) enum KeyCommand {
 /// A key that was named on the command line.
 pub(super) struct Resolved {
     pub(super) public: PublicKey,
-    /// The URI of the private key, if the private key is on this machine.
+    /// The URI of the private key file, or `None` if no such file was found on this machine.
     pub(super) uri: Option<KeyUri>,
 }
 
-/// Returns the public keys of the resolved keys.
 pub(super) fn publics(keys: &[Resolved]) -> Vec<PublicKey> {
     keys.iter().map(|key| key.public.clone()).collect()
 }
 
-/// Looks up all named keys. Refuses a key that is named twice.
+/// Refuses a key that is named twice.
 pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Result<Vec<Resolved>, Error> {
     let mut all: Vec<Resolved> = Vec::new();
     for name in names {
@@ -99,18 +98,15 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
 
 /// How the user named a key.
 enum Named {
-    /// The user named a private key: with a URI, a file, or a name in the key folder.
+    /// A URI, a private key file, or the name of a key in the key folder.
     Private(KeyUri),
-    /// The user named a public key file. If this file is in the key folder and has a private key file next to it, the
-    /// URI is that of the private key file. Otherwise, the URI is `None`. The private key is not opened, because it may
-    /// belong to another maintainer.
+    /// A public key file. If a private key file is next to it in the key folder, the URI is that of the private key
+    /// file. The private key is not opened, because it may belong to another maintainer.
     Public(PublicKey, Option<KeyUri>),
-    /// The user gave the first digits of the key ID.
+    /// Any other text, which is treated as the first digits of a key ID.
     Id,
 }
 
-/// Determines whether `name` is a URI, a private or public key file, or the name of a key in the repository's key
-/// folder. Any other text is treated as the first digits of a key ID.
 fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     let layout = &repository.layout;
     if let Ok(uri) = name.parse::<KeyUri>() {
@@ -129,7 +125,7 @@ fn named(repository: &Repository, name: &str) -> Result<Named, Error> {
     Ok(Named::Id)
 }
 
-/// Returns the URI of the private key file next to a public key file in the repository's key folder.
+/// Returns `None` unless `public` is in the repository's key folder and a private key file is next to it.
 fn uri_beside(layout: &Layout, public: &Path) -> Option<KeyUri> {
     let private = layout.keys().join(public.with_extension("pem").file_name()?);
     let is_in_folder = public.parent()?.canonicalize().ok()? == layout.keys().canonicalize().ok()?;
@@ -138,15 +134,14 @@ fn uri_beside(layout: &Layout, public: &Path) -> Option<KeyUri> {
 
 /// A key or key ID to remove from a role.
 pub(super) enum Removal {
-    /// A usable key. If the role lists the key in several encodings, all of them are removed.
+    /// A usable key, which is removed in every encoding that the role lists.
     Key(PublicKey),
     /// A listed key ID that does not identify exactly one usable key.
     Odd(Odd),
 }
 
 impl Removal {
-    /// Returns the key material of a usable or unusable key. Returns `None` for a key ID that has no key or is listed
-    /// more than once.
+    /// Returns `None` for a key ID that has no key or is listed more than once.
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
             Self::Key(public) => Some(KeyMaterial::from(public)),
@@ -156,8 +151,8 @@ impl Removal {
     }
 }
 
-/// Looks up a key to remove, as [`resolve_public`] does. Also accepts the first digits of a key ID in `odd`, the list
-/// of key IDs that do not identify exactly one usable key.
+/// Looks up a key to remove. In addition to the names that [`resolve_public`] accepts, `name` may be the ID of an entry
+/// of `odd`, or its first digits.
 pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: &str) -> Result<Removal, Error> {
     let mut fitting: Vec<Odd> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
     fitting.sort_by(|one, other| one.id.cmp(&other.id));
@@ -176,8 +171,8 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: 
     Ok(Removal::Odd(fitting.swap_remove(exact.unwrap_or(0))))
 }
 
-/// Looks up a key to sign with or to trust. If the user names a private key, this function opens the private key,
-/// because the `.pub` file next to it is not trusted.
+/// Looks up a key to sign with or to trust. If `name` specifies a private key, opens the private key. Does not read the
+/// `.pub` file next to it instead, because that file is not trusted.
 pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -198,8 +193,8 @@ pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolve
     }
 }
 
-/// Looks up a key to remove. Opens a private key only if `name` specifies the private key file. Unlike [`resolve`],
-/// this function also accepts the ID of a key that no role lists and whose private key cannot be opened.
+/// Looks up a key to remove. Opens a private key only if `name` specifies its file. Unlike [`resolve`], accepts a key
+/// ID even if no role lists the key and its private key cannot be opened.
 pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<PublicKey, Error> {
     match named(repository, name)? {
         Named::Id => Ok(by_id(repository, name)?.0),
@@ -207,10 +202,9 @@ pub(super) fn resolve_public(repository: &mut Repository, name: &str) -> Result<
     }
 }
 
-/// A key to show.
 struct Shown {
     public: PublicKey,
-    /// The `.pub` file from which the key was read because the private key next to it could not be opened.
+    /// Set if the key was read from the `.pub` file next to a private key that could not be opened.
     according_to: Option<PathBuf>,
 }
 
@@ -220,7 +214,7 @@ impl From<PublicKey> for Shown {
     }
 }
 
-/// Looks up a key to show. Opens an encrypted private key only if the `.pub` file next to it cannot be read.
+/// Opens an encrypted private key only if the `.pub` file next to it cannot be read.
 fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {
@@ -241,7 +235,7 @@ fn look_up(repository: &mut Repository, name: &str) -> Result<Shown, Error> {
     }
 }
 
-/// Returns the key whose ID starts with `start`, and the roles that list the key in signed metadata.
+/// `start` must have at least 4 digits. Also returns the roles that list the key in published metadata.
 fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, Vec<String>), Error> {
     let known = known(repository)?.into_iter();
     let mut fitting: Vec<(PublicKey, Vec<String>)> =
@@ -255,7 +249,7 @@ fn by_id(repository: &mut Repository, start: &str) -> Result<(PublicKey, Vec<Str
     }
 }
 
-/// Returns the keys that roles trust and the keys on this machine, each with the roles that trust the key.
+/// Returns the trusted keys and the keys on this machine, each with the roles for which it is trusted.
 fn known(repository: &mut Repository) -> Result<BTreeMap<PublicKey, Vec<String>>, Error> {
     let mut keys: BTreeMap<PublicKey, Vec<String>> = BTreeMap::new();
     for role in RoleName::TOP_LEVEL {
@@ -283,12 +277,9 @@ fn in_folder(layout: &Layout) -> Vec<PublicKey> {
     publics.filter_map(|entry| read_public_key(&entry.path(), Links::Refuse).ok()).collect()
 }
 
-/// Whether a new key file is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Encryption {
-    /// The key file is encrypted with a pass-phrase.
     PassPhrase,
-    /// The key file is not encrypted.
     None,
 }
 
@@ -370,8 +361,8 @@ fn allow(context: &Context<'_>, file: &Path, output: &Output) -> Result<ExitStat
     Ok(ExitStatus::Done)
 }
 
-/// Returns a finding if `new` is a root key and this machine now has enough root keys to reach the threshold.
-/// Otherwise, or if there is no repository, returns `None`.
+/// Returns a finding if `new` is a root key and the root keys on this machine reach the threshold of root. Returns
+/// `None` if there is no repository.
 fn root_keys_together(context: &Context<'_>, new: &PublicKey) -> Option<Finding> {
     let repository = Repository::open(&context.global.repository, &context.invocation).ok()?;
     let root = &repository.published.root;
@@ -458,8 +449,8 @@ fn shortened(roles: &[String]) -> String {
     }
 }
 
-/// For each key in `keys` whose private key is on this machine, adds the key's URI to `role` and allows its use. Then
-/// stores `role` in the configuration as `entry`.
+/// Adds the URIs of the private keys in `keys` to `role`, and allows the use of these private keys. Then stores `role`
+/// in the configuration under the name `entry`.
 pub(super) fn set_keys(
     repository: &mut Repository,
     config: &mut Config,

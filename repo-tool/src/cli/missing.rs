@@ -7,14 +7,12 @@ use super::counts::{NAMED, some_of};
 use super::key_names::KeyNames;
 use crate::document::Missing;
 
-/// Documents that need the same signatures.
 struct Group {
     /// The missing signatures, or `None` if the documents have all signatures.
     needed: Option<String>,
     documents: Vec<(RoleName, Version)>,
 }
 
-/// A line of output, which names documents and the signatures that they need.
 pub(super) struct MissingLine {
     /// The names of the documents followed by a verb, such as `root version 2 needs`.
     pub(super) documents: String,
@@ -22,9 +20,9 @@ pub(super) struct MissingLine {
     pub(super) needed: Option<String>,
 }
 
-/// Returns the lines about `documents`. A document has one line for each set of keys that must still sign it, because a
-/// new root needs signatures from both the old and the new root keys. If no signatures are missing, the document has a
-/// single line. More than [`NAMED`] documents that need the same signatures share one line.
+/// Returns the lines about `documents`. A new root needs signatures from both the old and the new root keys, so a
+/// document has one line for each set of keys that must still sign it. If no signatures are missing, the document has a
+/// single line. If more than [`NAMED`] documents need the same signatures, they share one line.
 pub(super) fn missing_lines(
     documents: impl IntoIterator<Item = (RoleName, Version, Vec<Missing>)>,
     names: &KeyNames,

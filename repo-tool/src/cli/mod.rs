@@ -62,7 +62,6 @@ use args::{Cli, Command};
 use context::Context;
 pub use signals::wait_for_signals;
 
-/// The environment variable with the folder of the repository.
 const REPOSITORY_VARIABLE: &str = "LASTMILE_REPOSITORY";
 
 /// Parses and runs one command line.
@@ -83,7 +82,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     })
 }
 
-/// Parses the command line. If [`REPOSITORY_VARIABLE`] is set, its value is the default of `--repository`.
+/// If [`REPOSITORY_VARIABLE`] is set, its value is the default of `--repository`.
 fn parsed(args: &[OsString], world: &World) -> Result<Cli, clap::Error> {
     let mut command = scope::command();
     if let Some(repository) = world.variable(REPOSITORY_VARIABLE) {

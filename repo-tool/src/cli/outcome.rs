@@ -37,7 +37,8 @@ pub(super) fn conclude(
     Ok(status)
 }
 
-/// Like [`conclude`], but without the warning about overdue roles, because `renew` reports these roles itself.
+/// Like [`conclude`], but does not warn about overdue roles. `renew` calls this function, because it reports these
+/// roles itself.
 pub(super) fn conclude_renewal(
     context: &Context<'_>,
     repository: &mut Repository,
@@ -51,7 +52,6 @@ pub(super) fn conclude_renewal(
     report(repository, &plan, &outcome, context.run(), output)
 }
 
-/// Publishes or stages the plan. In a dry run, only checks it.
 pub(super) fn carry_out(
     context: &Context<'_>,
     repository: &mut Repository,
@@ -64,7 +64,6 @@ pub(super) fn carry_out(
     }
 }
 
-/// Reports the change that was published or staged, or that a dry run would publish or stage.
 pub(super) fn report(
     repository: &Repository,
     plan: &Plan,
@@ -103,7 +102,7 @@ pub(super) fn report(
     Ok(status(outcome))
 }
 
-/// Returns the packages that clients accepted before the publication and refuse after it.
+/// Returns the packages that clients accepted until this publication.
 fn refused_packages(outcome: &Outcome) -> &[Refused] {
     match outcome {
         Outcome::Published { refused, .. } => refused,
@@ -111,7 +110,6 @@ fn refused_packages(outcome: &Outcome) -> &[Refused] {
     }
 }
 
-/// Returns a refused package as JSON.
 pub(super) fn refused_json(refused: &Refused) -> Value {
     json!({
         "path": refused.path.as_str(), "role": refused.origin.to_string(), "rule": refused.rule.as_deref().unwrap_or("policy"), "wanted": refused.wanted,
@@ -119,8 +117,7 @@ pub(super) fn refused_json(refused: &Refused) -> Value {
     })
 }
 
-/// Returns the exit status for an outcome. A pending change has its own exit status, so that scripts do not treat the
-/// change as published.
+/// A pending change has its own exit status, so that scripts do not treat the change as published.
 pub(super) fn status(outcome: &Outcome) -> ExitStatus {
     match outcome {
         Outcome::Nothing | Outcome::Published { .. } => ExitStatus::Done,
@@ -158,7 +155,7 @@ pub(super) fn publish(context: &Context<'_>, request: &PublishRequest, output: &
 }
 
 /// Tells the user whether the change was added to the pending change, and which earlier signatures no longer count. If
-/// the change was published instead, names the roles whose earlier change is still pending.
+/// the change was published instead, names the roles that are still part of the pending change.
 pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Output) {
     let added = if run.is_dry() { "This would be added" } else { "Added" };
     let draft = &plan.draft;
@@ -176,7 +173,6 @@ pub(super) fn note_pending(plan: &Plan, outcome: &Outcome, run: Run, output: &Ou
     }
 }
 
-/// Tells the user the outcome of a change.
 pub(super) fn note_outcome(repository: &Repository, outcome: &Outcome, run: Run, output: &Output) {
     if run.is_dry() {
         output.note("Nothing was changed (--dry-run).");

@@ -15,7 +15,6 @@ use crate::pass_phrases::PassPhrases;
 
 /// The number of additional attempts after a wrong pass-phrase.
 const ATTEMPTS: u32 = 3;
-/// The file name that means standard input.
 pub(super) const STDIN: &str = "-";
 /// The maximum length of a pass-phrase file, in bytes.
 const LONGEST: u64 = 1 << 20;
@@ -25,13 +24,12 @@ type Phrase = Zeroizing<Vec<u8>>;
 
 pub(super) struct Phrases {
     file: Option<PathBuf>,
-    /// Standard input if the pass-phrase is read from there, or else an empty input.
+    /// Standard input. Empty unless the pass-phrase is read from there.
     stdin: Mutex<Box<dyn BufRead + Send>>,
     /// The pass-phrase from the file. The file may be a pipe, so it is read only once.
     read: Mutex<Option<Phrase>>,
-    /// The pass-phrase from the environment.
     variable: Option<Phrase>,
-    /// The prompt, if there is a terminal.
+    /// `None` if there is no terminal.
     ask: Option<AskSecret>,
     /// The pass-phrase that was typed last. It is tried for the next key, because most people use the same pass-phrase
     /// for all keys.
@@ -39,8 +37,7 @@ pub(super) struct Phrases {
 }
 
 impl Phrases {
-    /// Creates a source of pass-phrases. If there is a terminal, takes the prompt out of `world`. If `file` is `-`,
-    /// takes standard input out of `world`.
+    /// If there is a terminal, takes the prompt from `world`. If `file` is `-`, takes standard input from `world`.
     pub(super) fn new(file: Option<PathBuf>, world: &mut World) -> Self {
         let variable = (world.env)(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec()));
         let ask = world.stdin_is_terminal.then(|| world.take_ask_secret());
@@ -49,7 +46,7 @@ impl Phrases {
         Self { file, stdin: Mutex::new(stdin), read: Mutex::default(), variable, ask, typed: Mutex::new(None) }
     }
 
-    /// Returns the pass-phrase from the file or the environment, if one was given.
+    /// The file has priority over the environment.
     fn given(&self) -> Result<Option<Phrase>, Error> {
         let Some(path) = &self.file else { return Ok(self.variable.clone()) };
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,7 +56,7 @@ impl Phrases {
         Ok(read.clone())
     }
 
-    /// Reads the pass-phrase from the first line of the file `path`, or of standard input if `path` is `-`.
+    /// Reads only the first line. The path `-` means standard input.
     fn read_file(&self, path: &Path) -> Result<Phrase, Error> {
         let bytes = if path == Path::new(STDIN) {
             let mut line = Vec::new();

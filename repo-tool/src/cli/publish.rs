@@ -60,7 +60,6 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     // If the pending change has target files but no metadata, nothing is published, and the change stays pending.
     let is_empty = draft.is_empty();
     let mut exit = conclude(context, &mut repository, draft, output)?;
-    // This exit status tells scripts that the change is still pending.
     if is_empty {
         output.despite_quiet().note("Nothing was published: the pending change has target files, but no metadata.");
         return Ok(ExitStatus::Pending);
@@ -81,8 +80,8 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     Ok(exit)
 }
 
-/// Returns the keys that no role will trust anymore once `draft` is published. Each key comes with the currently
-/// published state, which the proof of its revocation needs.
+/// Returns the keys that are no longer trusted for any role once `draft` is published. Each key comes with the
+/// currently published state, because [`prove`] needs the state before the revocation.
 fn revoked_keys(repository: &mut Repository, draft: &Draft) -> Result<Vec<(PublicKey, Before)>, Error> {
     let publics = |keys: &BTreeMap<KeyId, Key>| -> BTreeSet<PublicKey> {
         keys.values().filter_map(|key| key.public_key().ok().cloned()).collect()

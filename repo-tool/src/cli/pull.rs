@@ -60,11 +60,10 @@ pub(crate) struct Pull {
     pub(crate) accept_expired: bool,
 }
 
-/// The location from which a repository is read.
 struct Source {
     transport: Transport,
     metadata_url: BaseUrl,
-    /// The destination, if the repository can also be pushed to this location.
+    /// Set if the repository can also be pushed to this location.
     destination: Option<DestinationSettings>,
 }
 
@@ -82,7 +81,6 @@ impl Source {
         Self::destination(context, settings)
     }
 
-    /// Returns the URL of the destination.
     fn url(&self) -> Option<BaseUrl> {
         self.destination.as_ref().map(|settings| settings.url.clone())
     }
@@ -96,8 +94,8 @@ impl Source {
         Ok(Self { transport, metadata_url: settings.url.folder("metadata"), destination: Some(settings) })
     }
 
-    /// Stores the location in the user's configuration. Does not replace a different destination that is stored under
-    /// the name [`DEFAULT`].
+    /// Stores the location in the user's configuration. If a different destination has the name [`DEFAULT`] there, it
+    /// is not replaced.
     fn remember(&self, context: &Context<'_>, repository: RootDigest) -> Result<(), Error> {
         let user = &context.invocation.user;
         match &self.destination {
@@ -166,9 +164,9 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
     Ok(ExitStatus::Done)
 }
 
-/// Returns whether the folder has published changes that were not pushed to the stored destination. [`adopt`] would
-/// lose such changes. Returns `false` on a machine without the snapshot key, because it cannot publish. `option` is the
-/// option that needs the stored destination, for the error message.
+/// Returns whether the folder has published changes that the stored destination lacks. [`adopt`] would lose such
+/// changes. Returns `false` if this machine lacks the snapshot key, because it can then publish nothing. `option` is
+/// the command-line option that needs the stored destination. The error message names this option.
 ///
 /// # Errors
 /// Returns [`Error::Usage`] if this machine can publish, but no destination is stored.
@@ -208,7 +206,6 @@ fn give_up(
     Ok(())
 }
 
-/// Brings an existing folder up to date.
 fn update(context: &Context<'_>, adopts: bool, given: Option<Source>) -> Result<(CaughtUp, Source, RootDigest), Error> {
     let layout = context.layout();
     let digest = RootDigest::of(&roots::oldest_root(&layout)?);
@@ -225,8 +222,8 @@ fn update(context: &Context<'_>, adopts: bool, given: Option<Source>) -> Result<
     let done = catch_up_through(&source.transport, dir, &context.invocation, &source.metadata_url, foreign, mode)?;
     if is_given && mode == Mode::Apply {
         source.remember(context, digest)?;
-        // `catch_up_through` has recorded the snapshot for the destinations that were stored then. `remember` may have
-        // stored another destination, for which the snapshot must be recorded now.
+        // `catch_up_through` recorded the snapshot for the destinations that were stored at that time. If `remember`
+        // has added a destination, the snapshot must be recorded for it too.
         let repository = Repository::open(dir, &context.invocation)?;
         context.invocation.user.record_adoption(digest, &repository.published.snapshot)?;
     }

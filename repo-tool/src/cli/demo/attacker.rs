@@ -23,7 +23,6 @@ pub(super) struct Attacker {
     stolen: Option<Stolen>,
 }
 
-/// The stolen keys of the online roles.
 struct Stolen {
     snapshot: PrivateKey,
     timestamp: PrivateKey,
@@ -53,7 +52,7 @@ impl Attacker {
         &self.folder
     }
 
-    /// Replaces the snapshot with the snapshot from another copy of the repository.
+    /// Replaces the content of the snapshot file with the snapshot of `other`, and keeps the file name.
     pub(super) fn put_snapshot_of(&self, other: &Self) -> Result<(), Error> {
         let old: Timestamp = other.read_metadata(&RoleName::TIMESTAMP, None)?;
         let new: Timestamp = self.read_metadata(&RoleName::TIMESTAMP, None)?;
@@ -62,7 +61,6 @@ impl Attacker {
         replace(&self.metadata().join(name(&new)), &bytes)
     }
 
-    /// Changes one bit of a package.
     pub(super) fn flip_a_bit(&self, package: &str) -> Result<(), Error> {
         let folder = self.folder.join("targets");
         let entries = fs::read_dir(&folder).map_err(|error| Error::file("read", &folder, error))?;
@@ -79,7 +77,7 @@ impl Attacker {
     }
 
     /// Lists a forged package in a new targets file, and updates snapshot and timestamp. The targets file is signed
-    /// with the stolen snapshot key, which clients do not accept for targets.
+    /// with the stolen snapshot key, which is not trusted for targets.
     pub(super) fn forge_package(&self) -> Result<(), Error> {
         let Some(keys) = &self.stolen else { return Ok(()) };
         let (timestamp, snapshot) = self.read_online()?;
@@ -94,7 +92,6 @@ impl Attacker {
         self.write_online(timestamp, snapshot, targets.version, 2 * FAR)
     }
 
-    /// Signs a snapshot and a timestamp with inflated versions.
     pub(super) fn inflate_versions(&self) -> Result<(), Error> {
         let (timestamp, snapshot) = self.read_online()?;
         let listed = snapshot.meta(&RoleName::TARGETS).map_or(Version::ONE, |file| file.version);
@@ -152,8 +149,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     fs::read(path).map_err(|error| Error::file("read", path, error))
 }
 
-/// Replaces a file with a new file. Writing into the old file could change the maintainer's file, because the old file
-/// may be a hard link to it.
+/// Writes a new file instead of changing the old one, because the old one may be a hard link to the maintainer's file.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     if path.exists() {
         fs::remove_file(path).map_err(|error| Error::file("remove", path, error))?;

@@ -6,11 +6,9 @@ use super::runner::Runner;
 use crate::Error;
 use crate::files::access;
 
-/// The builder that the policy names.
 const BUILDER: &str = "https://builder.example/release";
-/// The source that the policy names.
 const SOURCE: &str = "git+https://source.example/tools";
-/// The policy without its signer table. The demo adds this table.
+/// The policy without its signer table, which the demo adds.
 const RULE: &str = r#"
 [builder.release]
 id    = ["https://builder.example/release"]
@@ -27,7 +25,6 @@ source  = ["git+https://source.example/tools"]
 ref     = ["refs/tags/v*"]
 "#;
 
-/// Publishes tools, sets a policy, and lets the client try to download each tool.
 pub(super) fn evidence(runner: &mut Runner) -> Result<(), Error> {
     publish(runner)?;
     refuse(runner)

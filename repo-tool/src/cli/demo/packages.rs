@@ -9,10 +9,8 @@ use toml_edit::DocumentMut;
 
 use crate::Error;
 
-/// The lock file of this build.
 const LOCK_FILE: &str = include_str!("../../../Cargo.lock");
 
-/// A package that this program was built from.
 pub(super) struct Package {
     /// The file name, `NAME-VERSION.crate`.
     pub(super) file: String,
@@ -52,7 +50,7 @@ pub(super) fn of_this_build(env: &Environment) -> Result<Vec<Package>, Error> {
     Ok(packages)
 }
 
-/// Returns the folders of cargo's download cache.
+/// Returns cargo's download caches, one for each registry.
 fn caches(env: &Environment) -> Vec<PathBuf> {
     let home = env("CARGO_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(PathBuf::from(env("HOME")?).join(".cargo")));
@@ -60,7 +58,6 @@ fn caches(env: &Environment) -> Vec<PathBuf> {
     folders.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
-/// Creates hard links in `folder` to the packages, or copies the packages if links are not possible.
 pub(super) fn link(packages: &[Package], folder: &Path) -> Result<(), Error> {
     std::fs::create_dir_all(folder).map_err(|error| Error::file("create", folder, error))?;
     packages.iter().try_for_each(|package| super::copies::link_or_copy(&package.path, &folder.join(&package.file)))

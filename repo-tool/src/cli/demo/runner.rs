@@ -18,11 +18,9 @@ use crate::files::access;
 use crate::served::server::Server;
 use crate::{Error, NetworkError};
 
-/// An output with at most this number of lines is shown in full.
+/// If a command prints more lines, only the first and the last lines are shown.
 const LINES: usize = 26;
-/// The number of lines that are shown at the start of a longer output.
 const FIRST: usize = 6;
-/// The number of lines that are shown at the end of a longer output.
 const LAST: usize = 3;
 /// The maximum number of command-line arguments that are shown.
 const ARGUMENTS: usize = 10;
@@ -81,7 +79,6 @@ impl Runner {
         self.path.join(name)
     }
 
-    /// Returns the number of failed checks.
     pub(super) fn failed(&self) -> u32 {
         self.failed
     }
@@ -102,7 +99,7 @@ impl Runner {
         self.say(&format!("  {} {claim}", if holds { "ok:" } else { "FAILED:" }));
     }
 
-    /// Runs a command as the maintainer. Returns an error if the command fails.
+    /// Runs a command as the maintainer. The command must succeed.
     pub(super) fn maintainer(&mut self, arguments: &[&str]) -> Result<(), Error> {
         let output = self.run_maintainer(arguments)?;
         self.quote(&output.stdout);
@@ -110,7 +107,7 @@ impl Runner {
         success(&output)
     }
 
-    /// Runs a command as the maintainer, and returns what it prints on standard output.
+    /// Runs a command as the maintainer, and returns its standard output.
     pub(super) fn output_of(&mut self, arguments: &[&str]) -> Result<String, Error> {
         let output = self.run_maintainer(arguments)?;
         self.quote(&output.stdout);
@@ -191,17 +188,16 @@ impl Runner {
         Ok(())
     }
 
-    /// Switches back to the original client and the current time.
     pub(super) fn use_original_client(&mut self) {
         self.client = "client";
         self.now = self.today;
     }
 
-    /// Serves `folder` instead of the folder that was served before, at the same address.
+    /// Replaces the served folder. The address stays the same.
     pub(super) fn serve(&mut self, folder: &Path) -> Result<(), Error> {
         if let Some(server) = self.server.take() {
             server.abort();
-            // The aborted task returns a cancellation error, which is expected.
+            // The task was aborted, so it returns a cancellation error.
             drop(self.runtime.block_on(server));
         }
         let requests = Arc::clone(&self.requests);
@@ -252,7 +248,6 @@ impl Runner {
         }
     }
 
-    /// Removes the demo's folder, unless the user asked to keep it.
     pub(super) fn clear(&mut self) -> Result<(), Error> {
         let Some(folder) = self.folder.take() else { return Ok(()) };
         if self.keep {

@@ -62,7 +62,6 @@ pub(super) fn remove(context: &Context<'_>, args: &Remove, output: &Output) -> R
     })
 }
 
-/// A function that changes a draft.
 type Change<'a> = dyn FnMut(&mut Repository, Draft) -> Result<Draft, Error> + 'a;
 
 fn change(
