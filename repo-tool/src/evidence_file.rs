@@ -21,24 +21,19 @@ pub(crate) enum Existing {
     Append,
     /// Fail, and leave the file unchanged.
     Keep,
-    /// Replace the whole file.
     Replace,
 }
 
-/// The new content of an evidence file.
 pub(crate) struct NewContent {
     pub(crate) bytes: Vec<u8>,
     /// The number of pieces of evidence in the file.
     pub(crate) items: usize,
-    /// Whether the file must be written. A file that already contains the bundle need not be written.
+    /// `false` if the file already contains the bundle and therefore need not be written.
     pub(crate) is_new: bool,
 }
 
 /// Writes a new bundle to the evidence file `path`. If several commands add bundles at the same time, no bundle is
 /// lost.
-///
-/// # Errors
-/// Returns an error if a bundle cannot be added to the existing file, or if the file cannot be written.
 pub(crate) fn add(path: &Path, bundle: &str, artifact: &Artifact, existing: Existing) -> Result<NewContent, Error> {
     let _lock = TemporaryLock::take(path.with_file_name(LOCK))?;
     let new = with(path, bundle, artifact, existing)?;
@@ -49,9 +44,6 @@ pub(crate) fn add(path: &Path, bundle: &str, artifact: &Artifact, existing: Exis
 }
 
 /// Returns the content that the evidence file `path` would have with a new bundle. Does not write the file.
-///
-/// # Errors
-/// Returns an error if a bundle cannot be added to the existing file.
 pub(crate) fn with(path: &Path, bundle: &str, artifact: &Artifact, existing: Existing) -> Result<NewContent, Error> {
     let line = format!("{bundle}\n");
     let old = match existing {

@@ -32,9 +32,7 @@ enum Effect {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scope {
-    /// The pattern applies to the whole path.
     Path,
-    /// The pattern applies to the last segment of the path.
     FileName,
 }
 
@@ -102,8 +100,8 @@ impl Rule {
     }
 }
 
-/// Returns whether two target entries have the same length, at least one hash algorithm in common, and equal hashes for
-/// every common algorithm.
+/// Returns whether two target entries have equal lengths, and equal hashes for all algorithms that both entries use.
+/// Returns `false` if the entries have no algorithm in common.
 pub(crate) fn has_same_bytes(one: &TargetFile, other: &TargetFile) -> bool {
     let common = one.hashes.known().filter_map(|(algorithm, digest)| {
         let same = other.hashes.known().find(|(name, _)| *name == algorithm)?;

@@ -247,7 +247,7 @@ impl NewRepository {
         Ok(())
     }
 
-    /// Returns the URI of a generated key. In a preview, the key file does not exist.
+    /// In a preview, the key file does not exist, so an error of [`key_uri`] is ignored.
     fn new_key_uri(&self, layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
         match (&self.offline_keys, key_uri(layout, folder, name)) {
             (Protection::NotWritten, Err(_)) => Ok(KeyUri::File(folder.join(format!("{name}.pem")))),
@@ -255,7 +255,7 @@ impl NewRepository {
         }
     }
 
-    /// Generates the keys and the first root. If the keys are stored in the repository, their files are first written
+    /// If the keys are stored in the repository, their files are first written
     /// to `.publishing/` and then moved together with the other files. A crash therefore leaves no key files behind.
     fn keys_and_root(
         &self,
@@ -331,7 +331,6 @@ impl NewRepository {
     }
 }
 
-/// Returns the folder that contains `folder`.
 fn parent_of(folder: &Path) -> &Path {
     folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -359,7 +358,7 @@ pub(crate) fn check_key_is_new(folder: &Path, name: &str) -> Result<(), Error> {
 /// key is inside the repository, and absolute otherwise.
 ///
 /// # Errors
-/// Returns an error if `folder` does not start with the path of the repository and the key file does not exist.
+/// Returns an error if the key file does not exist, unless `folder` starts with the path of the repository.
 pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyUri, Error> {
     key_file_uri(layout, &folder.join(format!("{name}.pem")))
 }
@@ -367,7 +366,7 @@ pub(crate) fn key_uri(layout: &Layout, folder: &Path, name: &str) -> Result<KeyU
 /// Returns the URI with which `repo.toml` refers to a private key file, in the same form as [`key_uri`].
 ///
 /// # Errors
-/// Returns an error if `file` does not start with the path of the repository and does not exist.
+/// Returns an error if `file` does not exist, unless it starts with the path of the repository.
 pub(crate) fn key_file_uri(layout: &Layout, file: &Path) -> Result<KeyUri, Error> {
     if let Ok(relative) = file.strip_prefix(layout.dir()) {
         return Ok(KeyUri::File(relative.to_path_buf()));

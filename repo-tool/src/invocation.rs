@@ -36,7 +36,7 @@ pub struct Invocation {
     pub served: ServedState,
     /// Whether to compare this machine's clock with the published metadata before signing.
     pub clock: ClockCheck,
-    /// The unknown JSON members and the unusable keys in metadata that the user agrees to sign.
+    /// The unknown JSON members and unusable keys that the user accepts in metadata to be signed.
     pub accepted: Accepted,
     /// The private key files that may be used in this run, even if they are outside the repository's folder. The user's
     /// configuration may allow further files.
@@ -74,8 +74,8 @@ impl Invocation {
         Layout::new(dir).shared(self.sharing).of_user(self.user.clone())
     }
 
-    /// Returns the URIs of the keys that this run may use. These are the keys that the user allows, and the keys that
-    /// `repo.toml` names if they are in the repository's folder.
+    /// Returns the URIs of all keys that the user allows, and of those keys of `repo.toml` that are in the repository's
+    /// folder.
     pub(crate) fn usable_keys(
         &self,
         layout: &Layout,

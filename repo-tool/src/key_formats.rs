@@ -5,9 +5,8 @@ use std::path::Path;
 use crate::shell::quoted;
 use crate::{KeyReason, cosign_key};
 
-/// How to convert a private key.
 enum Conversion {
-    /// A command that converts the key. The placeholders `{from}`, `{between}` and `{to}` stand for file names.
+    /// The placeholders `{from}`, `{between}` and `{to}` stand for file names.
     Command(&'static str),
     /// No command converts the key. The text explains what to do instead.
     None(&'static str),
@@ -19,19 +18,19 @@ const RSA: Conversion =
 const UNSUPPORTED: Conversion = Conversion::None(
     "lastmile-repo cannot sign with keys of this type; make a new key with `lastmile-repo key generate`",
 );
-/// The command that converts an Ed25519 key from PuTTY's format. PuTTY can write the key only in OpenSSH format.
+/// PuTTY can write the key only in OpenSSH format.
 const PUTTY_ED25519: Conversion = Conversion::Command(
     "puttygen {from} -O private-openssh --new-passphrase /dev/null -o {between} && \
      python3 -c 'import sys; from cryptography.hazmat.primitives.serialization import *; \
      print(load_ssh_private_key(open(sys.argv[1], \"rb\").read(), None).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, \
      NoEncryption()).decode())' {between} > {to} && rm {between}",
 );
-/// The command that converts an ECDSA key from PuTTY's format. PuTTY writes the key in SEC 1 format.
+/// PuTTY writes the key in SEC 1 format.
 const PUTTY_ECDSA: Conversion = Conversion::Command(
     "puttygen {from} -O private-openssh --new-passphrase /dev/null -o {between} && openssl pkcs8 -topk8 -in {between} -out \
      {to} && rm {between}",
 );
-/// The command that converts an Ed25519 key from OpenSSH format. It uses Python, because ssh-keygen up to version 9.5
+/// Uses Python, because ssh-keygen up to version 9.5
 /// cannot write Ed25519 keys in PKCS#8.
 const OPEN_SSH_ED25519: Conversion = Conversion::Command(
     "python3 -c 'import sys; from cryptography.hazmat.primitives.serialization import *; \
@@ -112,7 +111,6 @@ fn recognized(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
     }
 }
 
-/// Recognizes keys in PKCS#12 and in other DER formats by their structure.
 fn binary(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
     let length = bytes.len() as u64;
     match crate::files::der::private_key(bytes, length)? {
@@ -128,11 +126,10 @@ fn binary(bytes: &[u8]) -> Option<(&'static str, Conversion)> {
 /// The three possible base64 encodings of the text `ssh-ed25519`. The encoding depends on the offset of the text in the
 /// encoded data.
 const ED25519_TYPE: [&str; 3] = ["c3NoLWVkMjU1MT", "NzaC1lZDI1NTE5", "zc2gtZWQyNTUxO"];
-/// The three possible base64 encodings of the text `ssh-rsa`. The encoding depends on the offset of the text in the
-/// encoded data.
+/// The three possible base64 encodings of the text `ssh-rsa`.
 const RSA_TYPE: [&str; 3] = ["c3NoLXJzY", "NzaC1yc2", "zc2gtcnNh"];
 
-/// Determines the type of an OpenSSH private key, and how to convert the key. An OpenSSH file contains the public key
+/// An OpenSSH file contains the public key
 /// unencrypted, even if the private key is encrypted.
 fn open_ssh(text: &str) -> (&'static str, Conversion) {
     let content: String = text.lines().filter(|line| !line.starts_with("-----")).map(str::trim).collect();

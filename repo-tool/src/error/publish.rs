@@ -18,7 +18,7 @@ use crate::files::interrupted::Interrupted;
 /// The maximum number of packages that an error names.
 const NAMED: usize = 50;
 
-/// The reason why clients would refuse a [`Draft`](crate::Draft), which is a change that has not been published.
+/// The reason why clients would refuse an unpublished change (a [`Draft`](crate::Draft)).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DraftError {
@@ -28,7 +28,7 @@ pub enum DraftError {
     /// A simulated client refused a file or a name.
     #[error(transparent)]
     Refused(Box<Refusal>),
-    /// A client would get a version of the role other than the one in the draft.
+    /// The version of a role that a client would get is not the version in the draft.
     #[error("a client would get {role} version {found}, expected {expected}")]
     OtherVersion {
         /// The role.
@@ -83,7 +83,7 @@ pub enum DraftError {
         role: RoleName,
         /// The version of the role.
         version: Version,
-        /// The faults. Most of the findings name the clients that refuse the metadata.
+        /// The faults, most of them with the names of the clients that refuse the metadata.
         faults: Vec<Finding>,
     },
     /// The signatures or other unsigned parts of a role's new file have faults, so other clients would refuse the file.
@@ -97,7 +97,7 @@ pub enum DraftError {
         role: RoleName,
         /// The version of the role.
         version: Version,
-        /// The faults. Most of the findings name the clients that refuse the file.
+        /// The faults, most of them with the names of the clients that refuse the file.
         faults: Vec<Finding>,
     },
 }
@@ -138,7 +138,8 @@ fn counted(packages: usize) -> String {
     if packages == 1 { "1 package".to_string() } else { format!("{packages} packages") }
 }
 
-/// Returns one indented line for each package, with the rule that refuses it. Text that comes from evidence is escaped.
+/// Returns one line for each of the first [`NAMED`] packages, with the rule that refuses it. Text that comes from
+/// evidence is escaped.
 fn refusals(packages: &[Refused]) -> String {
     let named = packages.iter().take(NAMED).map(|refused| format!("\n  {}", printable(&refused.to_string())));
     let mut text: String = named.collect();
@@ -148,8 +149,7 @@ fn refusals(packages: &[Refused]) -> String {
     text
 }
 
-/// Returns ` and every later root` for root, and an empty text for other roles. Clients read all roots in order, so a
-/// client that refuses one root never reaches the later ones.
+/// Clients read all roots in order, so a client that refuses one root never reaches the later ones.
 fn every_later_root(role: &RoleName) -> &'static str {
     if *role == RoleName::ROOT { " and every later root" } else { "" }
 }
@@ -162,7 +162,7 @@ pub enum JournalFault {
     /// The file is not a valid journal in JSON.
     #[error("{0}")]
     Json(serde_json::Error),
-    /// The journal moves a file between two paths that no publication uses for files of this kind.
+    /// The journal moves a file of some kind, but no publication moves files of this kind between these two paths.
     #[error(
         "the journal moves {} to {} as {kind}, which no publication does",
         printable_path(from),
@@ -182,8 +182,8 @@ pub enum JournalFault {
         /// The destination, relative to the repository's folder.
         to: PathBuf,
     },
-    /// The journal lists the requests of other processes that the publication publishes. One of the listed names is not
-    /// a valid name of a request.
+    /// A name in the journal's list of requests is not a valid name of a request. The list contains the requests of
+    /// other processes whose changes are part of this publication.
     #[error("`{}` is not the name of a request", name.escape_debug())]
     RequestName {
         /// The invalid name of the request.
@@ -224,13 +224,13 @@ pub enum PublicationError {
     /// The publication has more files than a journal can list.
     #[error("too many files for one publication: publish them in several parts")]
     TooManyFiles,
-    /// A folder has the name of a file to publish.
+    /// A file cannot be published, because a folder has its name.
     #[error("cannot publish {}: it is a folder", printable_path(path))]
     FolderInTheWay {
         /// The folder.
         path: PathBuf,
     },
-    /// A link, FIFO or device has the name of a file to publish.
+    /// A file cannot be published, because a link, FIFO or device has its name.
     #[error("cannot publish {}: it is not a regular file", printable_path(path))]
     SpecialInTheWay {
         /// The path of the link, FIFO or device.

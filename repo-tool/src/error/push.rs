@@ -33,7 +33,7 @@ pub enum PushError {
     /// The URL of an SSH destination has an invalid part.
     #[error("`{}` is not a destination: {problem}", printable(url))]
     SshUrl {
-        /// The URL, from which anything that may be a user name or a password was removed.
+        /// The URL, without anything that may be a user name or a password.
         url: String,
         /// The reason.
         problem: &'static str,
@@ -123,8 +123,8 @@ pub enum PushError {
         /// The version of the snapshot that this user last saw at the destination.
         served: Version,
     },
-    /// The repository was not pulled into a new folder, because the destination has an older state than this user has
-    /// seen there before.
+    /// The repository was not pulled into a new folder, because the state at the destination is older than the state
+    /// that this user saw there before.
     #[error("{url} has snapshot version {served}, but served version {known} before; nothing was downloaded")]
     WentBack {
         /// The destination.
@@ -206,7 +206,6 @@ pub enum PushError {
 }
 
 impl PushError {
-    /// Returns a hint on what to do next, if there is one.
     pub(super) fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Newer { .. } | Self::Fork { .. } => Some(
@@ -228,8 +227,8 @@ impl PushError {
                  and lists the targets that only this folder had; then make your changes again",
             ),
             Self::Unmerged { .. } => Some(
-                "run `lastmile-repo pull --adopt`, which gives up the earlier changes that are not published; then make those that \
-                 you still want again",
+                "run `lastmile-repo pull --adopt`, which gives up the earlier changes that are not published; then \
+                 repeat those that you still want",
             ),
             Self::Emptied { .. } => Some("if the destination was emptied on purpose, give its URL again with `--to`"),
             Self::WentBack { .. } => Some("find out who replaced the files at the destination"),

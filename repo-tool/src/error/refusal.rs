@@ -1,8 +1,8 @@
-//! The kinds of errors that make a process refuse to publish a change for another process.
+//! The kinds of errors for which a process refuses to publish another process's change.
 
 use serde::{Deserialize, Serialize};
 
-/// The kind of error that made a process refuse to publish a change for another process.
+/// The kind of error for which a process refused to publish another process's change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RefusalKind {
     /// Clients would refuse the change, as in [`crate::Error::Draft`].

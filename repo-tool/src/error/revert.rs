@@ -30,10 +30,10 @@ pub enum RevertError {
         error: lastmile_metadata::Error,
     },
     /// The earlier delegations list keys that the current delegations do not list.
-    #[error("the last publication removed keys, and reverting it would trust them again:{}", removed(.keys))]
+    #[error("the last publication removed keys, and reverting it would make them trusted again:{}", removed(.keys))]
     RemovedKeys {
-        /// The removed keys. Each pair contains the role that would trust the key again, and the first characters of
-        /// the key. For succinct bins, the role is `PREFIX-*`.
+        /// The removed keys. Each pair contains the role for which the key would be trusted again, and the first
+        /// characters of the key. For succinct bins, the role is `PREFIX-*`.
         keys: Vec<(String, String)>,
     },
     /// Target files that the earlier content lists are missing or were changed.

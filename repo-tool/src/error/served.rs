@@ -122,7 +122,7 @@ pub enum ServedError {
         /// The version in the folder.
         published: Version,
     },
-    /// The server and the folder have different files of the same version of root, timestamp or snapshot.
+    /// The server and the folder have the same version of root, timestamp or snapshot, but different files.
     #[error(
         "the server and this folder have different files of {role} version {version}: another copy published that version, or \
          this folder was restored from a backup. Run `lastmile-repo catch-up` to see and resolve the difference"
@@ -160,7 +160,7 @@ pub enum ServedError {
         /// The difference between the served version and the version in the folder.
         lead: u64,
     },
-    /// The server and the folder have different files of the same version of a targets role.
+    /// The server and the folder have the same version of a targets role, but different files.
     #[error(
         "the server and this folder have different files of {role} with the same version: one of them was changed. Run \
          `lastmile-repo catch-up` to see the difference, and `lastmile-repo revoke` for the key that signed the wrong file"
@@ -179,8 +179,8 @@ pub enum ServedError {
         /// The changes, one per line.
         changes: String,
     },
-    /// The server's root is older than the folder's root. At the same time, the server has a newer timestamp or
-    /// snapshot, or a different file of the same version.
+    /// The server's root is older than the folder's root. However, the server's timestamp or snapshot is newer than the
+    /// folder's, or has the same version but different content.
     #[error(
         "the server still has root version {served}, but this folder has version {published}: upload this folder \
          first. Clients that have root version {published} refuse metadata signed with keys that this root removed"
@@ -246,12 +246,12 @@ pub enum PinError {
     OtherRepository {
         /// The folder.
         folder: PathBuf,
-        /// The oldest root of the repository that was pinned.
+        /// The oldest root that the folder had when the user pinned the repository.
         pinned: RootDigest,
         /// The oldest root in the folder now.
         found: RootDigest,
     },
-    /// The root file with the version of the pinned root is not the pinned root.
+    /// The folder has a different root file for the version of the pinned root.
     #[error(
         "{} is not the root that you pinned (SHA-256 {digest}): the folder was changed; nothing was signed",
         printable_path(path)
@@ -262,7 +262,7 @@ pub enum PinError {
         /// The pinned root.
         digest: RootDigest,
     },
-    /// The pinned root file is missing.
+    /// The folder has no root file for the version of the pinned root.
     #[error(
         "{} is missing, although root version {version} is pinned: the folder was rolled back; restore that file and all newer \
          roots",

@@ -17,8 +17,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Returns one indented line for each item. The lines can be appended to a message, because each one starts with a line
-/// break.
+/// Each line starts with a line break, so the lines can be appended to a message.
 pub(super) fn lines(items: &[impl Display]) -> String {
     items.iter().map(|item| format!("\n  {item}")).collect()
 }

@@ -28,7 +28,6 @@ pub(crate) fn read_small(path: &Path, most: u64) -> Result<Option<Vec<u8>>, Erro
     if_there(path, open_regular(path))?.map(|file| read_at_most(file, path, most)).transpose()
 }
 
-/// Reads an open file of at most `most` bytes.
 pub(crate) fn read_at_most(file: File, path: &Path, most: u64) -> Result<Vec<u8>, Error> {
     let read = lastmile_fs::read_at_most(file, most).map_err(|error| Error::file("read", path, error))?;
     Ok(read.ok_or_else(|| PathError::TooLong { path: path.to_path_buf(), most })?)
@@ -64,7 +63,6 @@ pub(super) fn ensure(file: &File, path: &Path, check: fn(&Access) -> Result<(), 
     check(&access).map_err(|exposure| PathError::Exposed { path: path.to_path_buf(), exposure }.into())
 }
 
-/// Creates a file. Fails if the file already exists.
 pub(crate) fn create_new(path: &Path, mode: u32) -> Result<NewFile, Error> {
     disk::create(path, mode).map_err(|error| Error::file("create", path, error))
 }
@@ -105,7 +103,6 @@ pub(crate) fn check_creatable(path: &Path) -> Result<(), Error> {
     existing.find(|path| path.symlink_metadata().is_ok()).map_or(Ok(()), check_writable)
 }
 
-/// Checks that this user may create files in `folder`.
 pub(crate) fn check_writable(folder: &Path) -> Result<(), Error> {
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
         .map_err(|error| Error::file("write to", folder, error.into()))

@@ -14,14 +14,13 @@ const BY_PASS_PHRASE: [&[u8]; 2] = [b"\x2a\x86\x48\x86\xf7\x0d\x01\x05", b"\x2a\
 /// The object identifier of the content of PKCS#12 files, 1.2.840.113549.1.7.
 const PKCS7: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x07";
 
-/// A DER element, with its tag and its complete content.
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
 }
 
-/// Recognizes a file that contains a private key. `head` contains the first bytes of the file, and `length` is the
-/// length of the whole file. Returns a description of the key's format.
+/// Recognizes a file that contains a private key, and returns a description of the key's format. `head` contains the
+/// first bytes of the file, and `length` is the length of the whole file.
 pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
     // Some tools write PKCS#12 files in BER with an indefinite length.
     if let Some(content) = head.strip_prefix(b"\x30\x80") {

@@ -7,7 +7,6 @@ use lastmile_metadata::{Hashes, TargetFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The number of bytes that are read at once.
 const PART: usize = 256 * 1024;
 
 /// The length and SHA-256 of a file.
@@ -18,18 +17,17 @@ pub struct FileDigest {
 }
 
 impl FileDigest {
-    /// Computes the digest of `bytes`.
     pub(crate) fn of(bytes: &[u8]) -> Self {
         Self { length: bytes.len() as u64, sha256: hex::encode(Sha256::digest(bytes)) }
     }
 
-    /// Returns the length and SHA-256 that metadata lists for a target, or `None` if the metadata lists no SHA-256.
+    /// Returns `None` if the target entry has no SHA-256.
     pub(crate) fn listed(target: &TargetFile) -> Option<Self> {
         let sha256 = sha256(&target.hashes)?;
         Some(Self { length: target.length, sha256 })
     }
 
-    /// Computes the digest of an open file and passes all its bytes to `each`.
+    /// Reads the file to its end, and passes all bytes to `each`.
     pub(crate) fn of_file(mut file: File, mut each: impl FnMut(&[u8])) -> io::Result<Self> {
         let listed = file.metadata()?.len();
         let mut hasher = Sha256::new();
@@ -47,12 +45,11 @@ impl FileDigest {
         }
     }
 
-    /// Returns the length in bytes.
     pub(crate) fn length(&self) -> u64 {
         self.length
     }
 
-    /// Formats the length and the digest for messages.
+    /// Formats the length and the first 16 digits of the SHA-256 for messages.
     pub(crate) fn shown(&self) -> String {
         format!("{} bytes with SHA-256 {}", self.length, self.sha256.get(..16).unwrap_or(&self.sha256))
     }

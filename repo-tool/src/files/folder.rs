@@ -30,7 +30,6 @@ pub(crate) struct Folder {
     path: PathBuf,
 }
 
-/// The file-system metadata of a directory entry, from `stat`.
 pub(crate) struct EntryInfo(Stat);
 
 impl EntryInfo {
@@ -42,7 +41,6 @@ impl EntryInfo {
         self.kind() == FileType::RegularFile
     }
 
-    /// Returns the user ID of the entry's owner.
     pub(crate) fn owner(&self) -> u32 {
         self.0.st_uid
     }
@@ -63,14 +61,14 @@ impl EntryInfo {
 }
 
 impl Folder {
-    /// Opens the folder at `path`. Links are followed, because the user specified the path.
+    /// Follows links, because the user specified the path.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let handle = fs::open(path, DIRECTORY, Mode::empty());
         let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;
         Ok(Self { handle, path: path.to_path_buf() })
     }
 
-    /// Opens the folder at `path`. Refuses a path whose last component is a link.
+    /// Refuses a path whose last component is a link.
     pub(crate) fn open_real(path: &Path) -> Result<Self, Error> {
         let handle = fs::open(path, DIRECTORY | OFlags::NOFOLLOW, Mode::empty());
         let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;
@@ -130,7 +128,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Opens the folder at the path `relative` below this folder. Returns `None` if that folder does not exist.
+    /// Like [`Folder::descend`], but creates no folders. Returns `None` if one of the folders does not exist.
     pub(crate) fn find(&self, relative: &Path) -> Result<Option<Self>, Error> {
         let mut folder = self.again()?;
         for part in relative.components() {
@@ -178,7 +176,8 @@ impl Folder {
         }
     }
 
-    /// Assigns the folder to `group` and sets its permissions to `mode`, unless it already has both.
+    /// Assigns the folder to `group` and sets its permissions to `mode`. Changes nothing if the folder already belongs
+    /// to the group and has at least these permissions.
     pub(super) fn open_to_group(&self, group: u32, mode: u32) -> Result<(), Error> {
         let found = self.stat()?;
         if found.st_gid == group && found.st_mode & mode == mode {
@@ -201,8 +200,8 @@ impl Folder {
         fs::fstat(&self.handle).map_err(|error| Error::file("look at", &self.path, error.into()))
     }
 
-    /// Returns the file-system metadata of the entry `name`, which may be a path into a subfolder. Links are not
-    /// followed.
+    /// Returns `None` if the entry does not exist. `name` may be a path into a subfolder. If its last component is a
+    /// link, the result describes the link itself.
     pub(crate) fn look(&self, name: impl AsRef<Path>) -> Result<Option<EntryInfo>, Error> {
         match fs::statat(&self.handle, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(EntryInfo(found))),
@@ -244,7 +243,7 @@ impl Folder {
         }
     }
 
-    /// Creates a file. Fails if the file already exists.
+    /// Fails if the file already exists.
     pub(crate) fn create(&self, name: impl AsRef<Path>, mode: u32) -> Result<NewFile, Error> {
         let name = name.as_ref();
         disk::create(self.place(name), mode).map_err(|error| Error::file("create", &self.path_of(name), error))
@@ -293,8 +292,6 @@ impl Folder {
         synced.map(|()| true).map_err(|error| Error::file("sync", &self.path, error))
     }
 
-    /// Makes the whole file system that contains this folder durable (syncfs). Returns `false` if the operating system
-    /// does not support this.
     #[cfg(not(target_os = "linux"))]
     #[expect(
         clippy::unused_self,
@@ -305,7 +302,6 @@ impl Folder {
         Ok(false)
     }
 
-    /// Returns the entry `name` as a [`Place`], which the functions in [`disk`] accept.
     pub(crate) fn place<'a>(&'a self, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place::below(&self.handle, &self.path, name)
     }

@@ -12,7 +12,6 @@ fn path(layout: &Layout) -> PathBuf {
     layout.dir().join(".gitignore")
 }
 
-/// Returns the patterns for a repository whose private keys are in the folder `keys`.
 fn patterns(layout: &Layout, keys: &Path) -> Result<Vec<String>, Error> {
     let mut patterns: Vec<String> = ["/keys/", "/.publishing*", "/.queue*", "/.lock"].map(ToString::to_string).into();
     let canonical = |path: &Path| path.canonicalize().map_err(|error| Error::file("find", path, error));

@@ -12,22 +12,20 @@ use crate::files::der;
 
 /// The number of bytes before and after a match that are examined to decide whether the match is a key.
 const CONTEXT: usize = 8 * 1024;
-/// The number of bytes that are scanned at once.
 const PART: usize = 256 * 1024;
 /// The number of bytes that are scanned again with the next part of a file. This overlap makes sure that each match is
 /// examined at least once with its whole context.
 const OVERLAP: usize = 2 * CONTEXT;
-/// The number of bytes at the start of a file in which the formats of [`whole_file_form`] are recognized. Private keys
-/// in these formats are not longer, except for PKCS#12 files, which are recognized by their first bytes.
+/// The number of bytes at the start of a file that [`whole_file_form`] examines. No private key in its formats is
+/// longer, except for PKCS#12 files, which are recognized by their first bytes.
 const HEAD: usize = 64 * 1024;
-/// The minimum length of the base64 text after a PEM header if the text does not start on a new line, for example in a
-/// string literal. Shorter text does not count as a key.
+/// The minimum number of base64 characters in a private key. Applies to JSON Web Keys, and to keys that follow a PEM
+/// header in a string literal, in a comment or on the line of the header.
 const SHORTEST_RUN: usize = 16;
-/// The length in characters that distinguishes the secret keys of minisign and signify from public keys and signatures.
-/// Secret keys are longer. Public keys and signatures are shorter.
+/// A base64 line of minisign or signify with more characters than this is a secret key. Public keys and signatures are
+/// shorter.
 const MINISIGN_SECRET: usize = 120;
 
-// The strings to search for in every part of a file.
 static PEM: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("PRIVATE KEY"));
 static PEM_UTF16: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("P\0R\0I\0V\0A\0T\0E\0 \0K\0E\0Y"));
 static TUF: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("\"private\""));
@@ -44,7 +42,6 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
-    /// Scans the next bytes of the file.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
         self.length += bytes.len() as u64;
         if self.found.is_some() {
@@ -213,8 +210,8 @@ fn whole_file_form(head: &[u8], length: u64) -> Option<&'static str> {
     der::private_key(head, length).or_else(|| is_openpgp(head).then_some("an OpenPGP secret key"))
 }
 
-/// Returns whether the text is a secret key of minisign or signify. Such a key is an untrusted comment, followed by a
-/// line of base64 that decodes to `Ed…`.
+/// Returns whether the text is a secret key of minisign or signify. The file of such a key has a line that starts with
+/// `untrusted comment:`, and then a line of base64 that decodes to `Ed…`.
 fn is_minisign(text: &[u8]) -> bool {
     let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
     while let Some(comment) = lines.next() {

@@ -17,15 +17,14 @@ use crate::files::sharing::Sharing;
 use crate::user::UserConfig;
 use crate::{Error, PathError, names};
 
-/// The time between two attempts to acquire the lock while another process holds it.
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
-/// The maximum number of times to open the lock file. It is opened again if another process has removed it.
+/// The lock file is opened again whenever another process has removed it, up to this many times in total.
 const MOST_OPENS: usize = 16;
 pub(super) const LOCK: &str = ".lock";
 pub(super) const PUBLISHING: &str = ".publishing";
-/// The name of the folder with the pending change.
+/// The folder with the pending change.
 pub(crate) const STAGED: &str = "staged";
-/// The name of the folder for copies of local files that were replaced with files from the server.
+/// The folder for copies of local files that were replaced with files from the server.
 pub(super) const SUPERSEDED: &str = "superseded";
 
 /// The paths of one repository. Only the folders `metadata/` and `targets/` may be served to clients.
@@ -43,13 +42,11 @@ impl Layout {
         Self { dir: dir.to_path_buf(), sharing: Sharing::Private, user: UserConfig::none() }
     }
 
-    /// Sets the configuration of the user who changes the repository.
     #[must_use]
     pub(crate) fn of_user(self, user: UserConfig) -> Self {
         Self { user, ..self }
     }
 
-    /// Returns the configuration of the user who changes the repository.
     pub(crate) fn user(&self) -> &UserConfig {
         &self.user
     }
@@ -114,8 +111,8 @@ impl Layout {
         self.dir.join(self.own(".queue"))
     }
 
-    /// Returns the name of this user's folder `name`, such as `.queue`. In a shared repository, each user has a
-    /// separate folder: the user ID is appended to `name`.
+    /// Each user of a shared repository has a separate folder, such as `.queue-1000`: the user ID is appended to
+    /// `name`.
     pub(super) fn own(&self, name: &str) -> String {
         match self.sharing {
             Sharing::Private => name.to_string(),
@@ -123,7 +120,6 @@ impl Layout {
         }
     }
 
-    /// Opens the repository's folder.
     pub(crate) fn open(&self) -> Result<Folder, Error> {
         Folder::open(&self.dir)
     }
@@ -345,7 +341,7 @@ pub struct Lock {
 impl Lock {
     /// Empties the working folder when the lock is released, unless the folder contains a journal.
     pub(crate) fn clear_on_release(&self, working: Folder) {
-        // `set` fails if the folder is already set. Ignore this error, because every call passes the same folder.
+        // `set` fails on the second call. Ignore this error, because every call passes the same folder.
         let _ = self.working.set(working);
     }
 }
@@ -361,7 +357,7 @@ impl Drop for Lock {
     }
 }
 
-/// The name of the journal. If a publication is interrupted, the journal contains what is needed to finish it.
+/// If a publication is interrupted, the journal contains what is needed to finish it.
 pub(crate) const JOURNAL: &str = "journal.json";
 /// The prefix of the temporary names of files that will replace existing files.
 pub(crate) const REPLACES: &str = "replaces-";

@@ -9,9 +9,7 @@ use lastmile_fs::disk;
 
 use crate::Error;
 
-/// The maximum time to wait for another command that changes the file.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
-/// The time between two attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Takes the lock on the file `path`, which is created if it does not exist. If another command holds the lock, waits
@@ -37,7 +35,6 @@ pub(crate) struct TemporaryLock {
 }
 
 impl TemporaryLock {
-    /// Takes the lock on the file `path`, as [`lock`] does.
     pub(crate) fn take(path: PathBuf) -> Result<Self, Error> {
         let file = lock(&path)?;
         Ok(Self { path, _file: file })

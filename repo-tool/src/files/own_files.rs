@@ -22,7 +22,6 @@ use crate::files::roots;
 use crate::root_digest::RootDigest;
 use crate::{Error, PathError, parallel};
 
-/// The maximum length of a private key file, in bytes.
 const LONGEST_KEY: u64 = 1 << 20;
 
 /// The device and inode number of a file or folder. These numbers do not depend on the name by which the file or folder
@@ -53,15 +52,13 @@ pub(crate) struct CopyCheck<'o> {
 }
 
 impl CopyCheck<'_> {
-    /// Adds the next bytes of the file.
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        // Store at most one byte more than the longest private key has. A file that is longer than this key cannot be a
-        // copy of any key.
+        // One byte more than the length of the longest private key is enough to know that the file is longer, and
+        // therefore not a copy of a key.
         let missing = (self.own.longest + 1).saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(bytes.get(..missing).unwrap_or_default());
     }
 
-    /// Returns the reason why the file must not be published if it is a copy of a private key, and `None` otherwise.
     pub(crate) fn reason(&self) -> Option<&str> {
         let is_short = self.bytes.len() <= self.own.longest;
         is_short.then(|| self.own.contents.get(&sha256(&self.bytes))).flatten().map(String::as_str)
@@ -183,9 +180,6 @@ impl OwnFiles {
     }
 
     /// Returns the elements of `files` that belong to the repository, each with the reason for refusing it.
-    ///
-    /// # Errors
-    /// Returns an error if one of the files cannot be read.
     pub(crate) fn refuse_files(&self, files: &[&Path]) -> Result<Vec<Unpublishable>, Error> {
         let parent = |path: &Path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -213,20 +207,19 @@ impl OwnFiles {
         Ok(refused.into_iter().flatten().collect())
     }
 
-    /// Returns the reason why a file must not be published if it belongs to the repository, and `None` otherwise. Files
-    /// are compared by device and inode, so their names do not matter.
+    /// Compares files by device and inode, so their names do not matter.
     pub(crate) fn reason_of(&self, file: &Metadata) -> Option<&str> {
         self.files.get(&id(file)).map(String::as_str)
     }
 
-    /// Determines how the folder with this canonical path relates to the repository. Compares the device and inode of
-    /// the folder and of all folders that contain it.
+    /// `folder` must be a canonical path. Compares the device and inode of the folder and of all folders that contain
+    /// it.
     fn kind_of(&self, folder: &Path) -> FolderKind {
         let ids: Vec<Option<FileId>> = folder.ancestors().map(id_of).collect();
         if ids.iter().flatten().any(|id| self.folders.contains(id)) {
             return FolderKind::Tool;
         }
-        // Also compare names, because the tool may have created another folder since `folders` was collected.
+        // A folder that the tool created after `folders` was collected is recognized by its name.
         let inner = folder.ancestors().zip(ids.iter().skip(1));
         let is_new = |(inner, outer): (&Path, &Option<FileId>)| {
             *outer == Some(self.dir) && inner.file_name().is_some_and(Layout::is_own)
@@ -239,14 +232,11 @@ impl OwnFiles {
     }
 }
 
-/// The relation of a folder to the repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FolderKind {
     /// A folder that the tool manages, or one of its subfolders.
     Tool,
-    /// The repository's folder.
     Repository,
-    /// Any other folder.
     Other,
 }
 
@@ -318,7 +308,6 @@ fn id_of(path: &Path) -> Option<FileId> {
     fs::metadata(path).ok().as_ref().map(id)
 }
 
-/// Returns whether a file or folder called `name` is hidden on Unix.
 pub(crate) fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }

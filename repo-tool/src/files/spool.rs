@@ -22,27 +22,18 @@ pub(crate) struct Spool {
 #[derive(Clone, Debug)]
 pub(crate) struct SpooledText {
     spool: Arc<Spool>,
-    /// The position of the text in the file, in bytes.
     start: u64,
-    /// The length of the text in bytes.
     length: usize,
 }
 
 impl Spool {
     /// Creates an empty spool on the file system of `folder`.
-    ///
-    /// # Errors
-    /// [`Error::File`] if no file can be created in `folder`.
     pub(crate) fn create_in(folder: &Path) -> Result<Arc<Self>, Error> {
         let file = TemporaryFile::create_in(folder);
         let file = file.map_err(|error| Error::file("create a temporary file in", folder, error))?;
         Ok(Arc::new(Self { file, end: AtomicU64::new(0) }))
     }
 
-    /// Writes a text.
-    ///
-    /// # Errors
-    /// [`Error::File`] if the text cannot be written, for example because the disk is full.
     pub(crate) fn add(self: &Arc<Self>, text: &str) -> Result<SpooledText, Error> {
         let start = self.end.fetch_add(text.len() as u64, Ordering::Relaxed);
         let written = self.file.write_all_at(text.as_bytes(), start);
@@ -52,10 +43,6 @@ impl Spool {
 }
 
 impl SpooledText {
-    /// Returns the text.
-    ///
-    /// # Errors
-    /// [`Error::File`] if the file cannot be read.
     pub(crate) fn read(&self) -> Result<String, Error> {
         let file = &self.spool.file;
         let failed = |error| Error::file("read", file.path(), error);
@@ -64,7 +51,6 @@ impl SpooledText {
         String::from_utf8(bytes).map_err(|error| failed(io::Error::new(io::ErrorKind::InvalidData, error)))
     }
 
-    /// Returns the spool that contains this text.
     pub(crate) fn spool(&self) -> &Arc<Spool> {
         &self.spool
     }

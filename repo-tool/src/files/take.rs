@@ -10,7 +10,6 @@ use crate::files::folder::Folder;
 use crate::files::owner::is_ours;
 use crate::{Error, PublicationError};
 
-/// The number of bytes that are copied at once.
 const PART: usize = 256 * 1024;
 
 /// Creates the file `new` in the folder `to` from the file `name`, which must have `length` bytes. The new file is a
