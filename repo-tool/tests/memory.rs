@@ -1,4 +1,4 @@
-//! Tests that `add --from-list` needs little more memory than the list and the new metadata take.
+//! Tests that `add --from-list` uses little more memory than the list and the new metadata occupy.
 
 #![expect(
     clippy::unwrap_used,
@@ -20,12 +20,11 @@ use peak_alloc::PeakAlloc;
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// The number of targets in the list.
 const TARGETS: usize = 100_000;
 /// The base-2 logarithm of the number of bins: there are 1024 bins.
 const BIT_LENGTH: u8 = 10;
-/// The maximum memory that the command may use, in bytes per target. The list takes 91 bytes per target, and the new
-/// metadata takes 137.
+/// The maximum memory that the command may use, in bytes per target. The list occupies 91 bytes per target, and the new
+/// metadata occupies 137.
 const MOST_PER_TARGET: usize = 250;
 
 fn publish(repository: &mut Repository, change: impl FnOnce(&mut Edit<'_>) -> Result<(), Error>) {

@@ -1,5 +1,5 @@
 //! Commands that run while a change is pending. A new change is published if it does not depend on the pending change
-//! and has all signatures. Otherwise it becomes part of the pending change or is refused.
+//! and has all signatures. Every other change is added to the pending change or refused.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::indexing_slicing, reason = "a panic fails the test")]
@@ -51,7 +51,7 @@ impl Place {
         command.arg("-C").arg(self.packages()).args(args).output().unwrap()
     }
 
-    /// Runs a command and returns its output. Panics if the command's exit status is not `status`.
+    /// Runs a command that must end with the exit status `status`, and returns its output.
     fn run(&self, args: &[&str], status: ExitStatus) -> String {
         let output = self.output(args);
         let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -59,7 +59,6 @@ impl Place {
         text
     }
 
-    /// Adds a file as the target `name`.
     fn add(&self, name: &str, options: &[&str], status: ExitStatus) -> String {
         let file = self.folder.path().join("file");
         std::fs::write(&file, name).unwrap();

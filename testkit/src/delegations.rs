@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use crate::key::TestKey;
 use crate::repository::Repository;
 
-/// A delegation to one role. [`Repository::delegate`] adds it to a role.
+/// A delegation to one role. [`Repository::delegate`] adds it to the delegating role.
 ///
 /// Unless [`Delegation::keys`] sets other keys, the delegation has a single key: the key that [`TestKey::new`] returns
 /// for the role's name.
@@ -34,8 +34,8 @@ impl Delegation {
 
     /// Creates a delegation to the role `name` whose JSON object contains `members`.
     ///
-    /// `members` must be a JSON object. Its members replace the default members with the same names. They may be
-    /// invalid.
+    /// `members` must be a JSON object. Its members replace the default members with the same names, even if the
+    /// delegation becomes invalid.
     #[must_use]
     pub fn with_members(name: &str, members: Value) -> Delegation {
         Delegation { name: name.into(), keys: vec![TestKey::new(name)], threshold: 1, members }

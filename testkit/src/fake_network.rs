@@ -167,7 +167,6 @@ impl Fetch for FakeNetwork {
     }
 }
 
-/// Converts an answer into the result of [`Fetch::fetch`].
 pub(crate) fn response(answer: Answer) -> Result<Response, FetchError> {
     match answer {
         Answer::File(bytes) | Answer::Fault(NetworkFault::Body(bytes), _) => Ok(Response::whole(bytes)),

@@ -10,7 +10,6 @@ use sha2::{Digest, Sha256};
 
 use crate::canonical;
 
-/// A function that returns the raw signature over a message.
 type Sign = dyn Fn(&[u8]) -> Vec<u8> + Send + Sync;
 
 /// A key pair, and the key object that describes it in metadata (TUF specification 4.2.2).

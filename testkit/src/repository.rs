@@ -19,7 +19,7 @@ pub const TARGETS: &str = "targets/";
 /// The default expiry of every document.
 pub const DEFAULT_EXPIRY: &str = "2040-01-01T00:00:00Z";
 
-/// The characters to percent-encode in file names: all except `A–Z a–z 0–9 - . _ ~`.
+/// The characters that are percent-encoded in file names and target paths.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A TUF repository. It consists of documents, the keys that sign them, and the network on which they are published. A
@@ -44,7 +44,7 @@ pub struct Repository {
     documents: BTreeMap<String, Value>,
     signers: BTreeMap<String, Vec<TestKey>>,
     written: BTreeMap<String, Vec<u8>>,
-    /// The keys that were replaced since the last root was published. They also sign the next root.
+    /// The root keys that were replaced since the last root was published. They also sign the next root.
     outgoing: Vec<TestKey>,
     /// Whether entries in the snapshot and the timestamp contain lengths and hashes, or only versions. The default is
     /// `true`: lengths and hashes are included.
@@ -119,8 +119,8 @@ impl Repository {
         &self.network
     }
 
-    /// Returns the document of `role`, which becomes the `signed` member of the next published file. A test may change
-    /// the document in any way, and even make it invalid.
+    /// Returns the document of `role`. When the role is published next, the document becomes the `signed` member of the
+    /// file. A test may change the document in any way, and even make it invalid.
     ///
     /// # Panics
     ///
@@ -164,7 +164,8 @@ impl Repository {
         self.documents.keys().filter(|role| !top_level.contains(&role.as_str())).cloned().collect()
     }
 
-    /// Sets the keys of `role`. If the role does not exist, adds it with an empty targets document.
+    /// Sets the keys that sign the metadata of `role`. If the role does not exist, adds it with an empty targets
+    /// document.
     pub(crate) fn add_role(&mut self, role: &str, signers: &[TestKey]) {
         self.documents.entry(role.into()).or_insert_with(|| blank("targets"));
         self.signers.insert(role.into(), signers.to_vec());
@@ -333,7 +334,7 @@ impl Repository {
     }
 }
 
-/// Returns an empty root document. Its version is 0, so the first published version is 1.
+/// Returns an empty root document with version 0, so that the first published version is 1.
 fn blank_root() -> Value {
     json!({
         "_type": "root", "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY,
@@ -341,7 +342,7 @@ fn blank_root() -> Value {
     })
 }
 
-/// Returns an empty document for a role other than root. Its version is 0, as in [`blank_root`].
+/// Returns an empty document for a role other than root, with version 0.
 fn blank(role: &str) -> Value {
     let mut signed = json!({"_type": role, "spec_version": "1.0.34", "version": 0, "expires": DEFAULT_EXPIRY});
     let body = if role == "targets" { "targets" } else { "meta" };
@@ -351,8 +352,8 @@ fn blank(role: &str) -> Value {
 
 /// Returns a metadata file with the document `signed` and one signature by each of `keys`.
 ///
-/// The file is indented JSON, but the signatures cover the canonical form. Therefore, verification fails in a client
-/// that verifies the signatures over the bytes of the file.
+/// The file is indented JSON, but the signatures cover the canonical form. A client that verifies the signatures over
+/// the bytes of the file refuses it, so tests detect this defect.
 #[must_use]
 pub fn sign(signed: &Value, keys: &[TestKey]) -> Vec<u8> {
     let signatures: Vec<Value> = keys.iter().map(|key| key.signature(signed)).collect();
@@ -367,7 +368,6 @@ pub fn file_name(role: &str, version: Option<u64>) -> String {
     version.map_or_else(|| format!("{name}.json"), |version| format!("{version}.{name}.json"))
 }
 
-/// Percent-encodes every segment of a target path, as in a URL.
 fn escape_path(path: &str) -> String {
     path.split('/').map(|part| utf8_percent_encode(part, ENCODED).to_string()).collect::<Vec<_>>().join("/")
 }

@@ -30,7 +30,7 @@ pub type Versions = [u64; 4];
 ///
 /// Each method that updates the metadata opens the store again, as a program does whenever it starts. The client uses
 /// the time [`TestClient::now`] and never reads the machine's clock. With the feature `paused-time`, timeouts on the
-/// fake network expire immediately.
+/// fake network expire immediately, unless the client retries.
 ///
 /// ```
 /// use lastmile_testkit::{Repository, TestClient};
@@ -57,8 +57,8 @@ pub struct TestClient {
     /// How target files are named in repositories with consistent snapshots. The default is
     /// [`TargetNames::HashPrefixed`].
     pub target_names: TargetNames,
-    /// The URL of an HTTP server to use instead of the fake network, and the HTTP settings to use with the server. The
-    /// URL ends with `/`.
+    /// If set, the client uses an HTTP server with this URL and these settings instead of the fake network. The URL
+    /// ends with `/`.
     pub http: Option<(String, HttpSettings)>,
 }
 
@@ -183,9 +183,9 @@ impl TestClient {
             .event_sink(RecordEvents(events))
     }
 
-    /// Returns a tokio runtime. If the client uses the fake network and does not retry, the runtime's clock is paused,
-    /// so timers fire immediately. If the client retries, the clock runs. A paused clock would jump to the deadline
-    /// while the runtime waits for a thread that writes a part of a target.
+    /// Returns a tokio runtime. Its clock is paused if the client uses the fake network and does not retry, so timeouts
+    /// expire immediately. If the client retries, the clock runs: a paused clock would jump to the next timeout while
+    /// the runtime waits for a thread that writes a part of a target.
     fn runtime(&self) -> Runtime {
         let paused = self.http.is_none() && self.retry_policy.retries == 0;
         let mut builder = Builder::new_current_thread();
@@ -405,7 +405,7 @@ fn versions(session: &Session) -> Versions {
     versions.map(lastmile_metadata::Version::get)
 }
 
-/// Returns the paths of all files below `dir`, sorted.
+/// Returns the paths of all files below `dir`, relative to it and sorted.
 fn below(dir: &Path) -> Vec<String> {
     let mut names = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten() {
@@ -430,7 +430,6 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Records the events of the client.
 struct RecordEvents(Arc<Mutex<Vec<Event>>>);
 
 impl EventSink for RecordEvents {
@@ -439,8 +438,8 @@ impl EventSink for RecordEvents {
     }
 }
 
-/// A transport for several fake networks. The first network has the URL [`BASE`], and each other network has its own
-/// URL.
+/// A transport for several fake networks. The first network has the URL [`BASE`], the second `http://mirror-1.test/`,
+/// and so on.
 struct Mirrors(Vec<FakeNetwork>);
 
 impl Fetch for Mirrors {

@@ -24,7 +24,6 @@ fn install(root: &[u8], url: &str, settings: &HttpSettings, dir: &Path) -> Resul
     Ok(())
 }
 
-/// An installation of the application in a separate folder.
 struct Installation {
     root: Vec<u8>,
     dir: TempDir,

@@ -146,16 +146,16 @@ fn an_unknown_member_is_shown_and_refused_at_every_place() {
             let world = world.copy();
             world.plant(&role, |signed| signed.pointer_mut(&place).unwrap()["planted"] = json!("\u{202e}evil"));
             let mut repository = world.open();
-            // If the object is a map of keys, roles or targets, the planted member is not a valid entry of the map, so
-            // the tool refuses the pending file.
+            // If `place` is a map of keys, roles or targets, the planted member is not a valid entry of the map, so the
+            // tool refuses the pending file.
             let Ok(draft) = repository.staged() else { continue };
             let plan = repository.plan(draft, Signing::Never).unwrap();
             drop(repository);
             let shown = diff::full_text(&plan.diff);
             assert!(shown.contains("planted") && shown.contains("\\u{202e}evil"), "{role} {place}: {shown}");
             let error = world.sign(&[]).unwrap_err();
-            // A member that was planted in a key changes the hash of the key, so the key ID is wrong. tough refuses
-            // such files, so the tool refuses to sign the file even if the user accepts the member.
+            // A member in a key changes the hash of the key, so the key ID is wrong. tough refuses files with wrong key
+            // IDs. Therefore lastmile-repo does not sign the file, even if the user accepts the member.
             if !matches!(error, Error::Draft(_)) {
                 let named = names_to_accept(&error);
                 let named: Vec<&str> = named.iter().map(String::as_str).collect();

@@ -46,8 +46,8 @@ pub(crate) fn listed(world: &World) -> Vec<(String, bool)> {
     entries.iter().map(|(name, entry)| (name.clone(), is_whole(entry))).collect()
 }
 
-/// Rewrites snapshot and timestamp as earlier versions of the tool wrote them: each entry of the snapshot has only a
-/// version.
+/// Rewrites the snapshot and the timestamp in the form that earlier versions of the tool wrote: each entry of the
+/// snapshot has only a version.
 pub(crate) fn list_versions_only(world: &World) {
     let timestamp_role = RoleName::TIMESTAMP;
     let mut timestamp: Timestamp = read(world, &timestamp_role, "timestamp.json");
@@ -68,8 +68,9 @@ fn make_bins(world: &World, bit_length: u8, succinct: bool, keys: &[&str]) {
     world.change(|edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap()).unwrap();
 }
 
-/// Creates one repository for each kind of targets role. In each repository, a role of that kind lists the target `x`.
-/// Returns each repository with the name of that role and the name of the role's metadata file.
+/// Creates one repository for each kind of targets role: the top-level role, a delegated role, a succinct bin, and a
+/// bin by hash prefix. The role of that kind lists the target `x`. Returns each repository with the name of this role
+/// and the name of its metadata file.
 fn one_of_each_kind() -> Vec<(World, RoleName, String)> {
     let flat = World::new();
     flat.add("x", "good");
@@ -214,7 +215,7 @@ fn many_bins_of_an_earlier_version_stay_listed_by_version_with_a_warning() {
     assert_eq!(whole, ["targets.json"]);
     let warned = advice(&world);
     assert!(warned.contains("2^14 bins bin-* by version only") && warned.contains("--bit-length 13"), "{warned}");
-    // With half as many bins, the snapshot lists all of them with hashes, so there is no warning.
+    // With only 2^13 bins, the snapshot lists all of them with hashes, so there is no warning.
     make_bins(&world, 13, true, &["targets-1"]);
     assert!(!advice(&world).contains("by version only"));
     let bin: Vec<bool> =

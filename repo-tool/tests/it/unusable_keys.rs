@@ -100,7 +100,8 @@ fn a_removal_never_leaves_too_few_keys() {
     let id = KeyId::new(lastmile_repo_tool::internal::key_store::keyid_of(&world.public("targets-1")));
     let mut repository = world.open();
     let mut edit = repository.edit(Default::default());
-    // `remove_ids` always keeps one entry of a key ID whose key is usable, so this call removes nothing.
+    // If a key is usable, `remove_ids` keeps one entry of its ID. The role lists this ID only once, so nothing is
+    // removed.
     edit.remove_ids(&[RoleName::TARGETS], &[id]).unwrap();
     assert_eq!(edit.trust(&RoleName::TARGETS).unwrap().0.len(), 1);
 }

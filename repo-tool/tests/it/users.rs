@@ -1,4 +1,5 @@
-//! Tests with several users of one machine who share files, and with a key that is allowed for only one command.
+//! Tests with several users who share a repository on one machine, and with a private key outside the repository that
+//! `--allow-key` allows for one command.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
@@ -16,7 +17,6 @@ struct Place {
     folder: TempDir,
 }
 
-/// A user of the machine.
 #[derive(Clone, Copy)]
 struct User {
     id: u32,
@@ -46,7 +46,6 @@ impl Place {
         command
     }
 
-    /// Creates a home folder that belongs to `user`.
     fn home(&self, user: User) -> PathBuf {
         let home = self.path(&format!("home-{}", user.id));
         if !home.exists() {
@@ -66,7 +65,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Sets the group of the files below `folder`.
+/// Lets `group` read and write `folder` and everything below it.
 fn share(folder: &Path, group: u32) {
     chown(folder, None, Some(group)).unwrap();
     fs::set_permissions(folder, fs::Permissions::from_mode(0o2770)).unwrap();

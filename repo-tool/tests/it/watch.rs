@@ -19,8 +19,8 @@ fn start(folder: &Path) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Reads the events of a process up to the event `planned` for version 2 of the timestamp. Returns whether this process
-/// renewed the timestamp.
+/// Reads the events of `child` until the event `planned` names version 2 of the timestamp. Returns whether `child`
+/// itself published this version.
 fn read_events(child: &mut Child) -> bool {
     let mut is_renewed = false;
     for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {

@@ -39,7 +39,6 @@ impl World {
         world
     }
 
-    /// Copies the repository and the user's configuration to another folder.
     pub(crate) fn copy(&self) -> Self {
         let copy = Self { folder: folder(), now: self.now };
         std::fs::copy(self.user_config(), copy.user_config()).unwrap();
@@ -62,7 +61,6 @@ impl World {
         self.folder.path().join("repository")
     }
 
-    /// Returns the path of the publishing user's configuration file.
     pub(crate) fn user_config(&self) -> PathBuf {
         self.folder.path().join("config.toml")
     }
@@ -71,9 +69,9 @@ impl World {
         self.invocation().layout(&self.dir())
     }
 
-    /// Returns an invocation that waits up to ten seconds for the repository's lock. A lock may be held for a moment
-    /// after it was released, because a child process that another test starts inherits all open locks until it
-    /// executes its program.
+    /// Returns an invocation that waits up to ten seconds for the repository's lock. The lock may stay held for a
+    /// moment after this process has released it: a child process that another test starts inherits the open lock file
+    /// until it executes its program.
     pub(crate) fn invocation(&self) -> Invocation {
         let lock_wait = LockWait { at_most: Duration::from_secs(10), on_wait: Arc::new(|| {}) };
         Invocation { lock_wait, ..Invocation::new(self.now, UserConfig::at(&self.user_config())) }
@@ -115,7 +113,6 @@ impl World {
         self.publish_file(&self.invocation(), role, (name, content), observer)
     }
 
-    /// Publishes a file with `invocation` instead of the invocation of this world.
     pub(crate) fn add_as(&self, invocation: &Invocation, name: &str, content: &str) -> Result<Outcome, Error> {
         self.publish_file(invocation, &RoleName::TARGETS, (name, content), &mut Unobserved)
     }
@@ -141,7 +138,7 @@ impl World {
         self.change_with(&[], &mut Unobserved, change)
     }
 
-    /// Makes a change, and adds `keys` to the configured keys of every role, so that `keys` can sign the change too.
+    /// Makes a change. Also adds `keys` to the configured keys of every role, so that they can sign the change.
     /// Publishes the change or, if signatures are missing, stores it as the pending change.
     pub(crate) fn change_with(
         &self,
@@ -180,14 +177,13 @@ impl World {
         repository.conclude(&plan, &mut Unobserved)
     }
 
-    /// Generates a key in the repository's key folder. Returns the public key and its URI.
+    /// Generates a key in the repository's key folder.
     pub(crate) fn key(&self, name: &str) -> (PublicKey, KeyUri) {
         let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
         key_store::write(&self.layout().keys(), name, &key, &Protection::None).unwrap();
         (key.public_key().clone(), KeyUri::File(Path::new("keys").join(format!("{name}.pem"))))
     }
 
-    /// Moves the private key `name` away, runs `work`, and moves the key back.
     pub(crate) fn without_key(&self, name: &str, work: impl FnOnce()) {
         let (key, away) =
             (self.layout().keys().join(format!("{name}.pem")), self.folder.path().join("key-that-is-away"));
@@ -196,7 +192,6 @@ impl World {
         std::fs::rename(&away, &key).unwrap();
     }
 
-    /// Reads the public key `name` from the repository's key folder.
     pub(crate) fn public(&self, name: &str) -> PublicKey {
         key_store::read_public_key(&self.layout().keys().join(format!("{name}.pub")), Links::Refuse).unwrap()
     }
@@ -206,7 +201,7 @@ impl World {
         serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
     }
 
-    /// Returns the paths of all files below a folder of the repository, sorted.
+    /// Returns the paths of all files below the repository's folder `folder`, relative to it and sorted.
     pub(crate) fn files(&self, folder: &str) -> Vec<String> {
         let folder = self.dir().join(folder);
         let files = walkdir::WalkDir::new(&folder).into_iter().map(Result::unwrap);
@@ -217,7 +212,7 @@ impl World {
         names
     }
 
-    /// Creates a client that was shipped with the given version of the root.
+    /// Creates a client that ships with version `version` of the root.
     pub(crate) fn client(&self, version: u64, store: &MemoryStore) -> blocking::Updater {
         let root = std::fs::read(self.layout().metadata().join(format!("{version}.root.json"))).unwrap();
         let updater = Updater::builder(root)
@@ -234,7 +229,7 @@ impl World {
         self.fetch_with(&MemoryStore::default(), name)
     }
 
-    /// Like [`World::fetch`], but with a client that has already used `store`.
+    /// Like [`World::fetch`], but the client keeps its state in `store`, which an earlier client may have used.
     pub(crate) fn fetch_with(&self, store: &MemoryStore, name: &str) -> Result<Option<Vec<u8>>, ClientError> {
         let mut session = self.client(1, store).refresh_at(self.now)?;
         let Some(target) = session.find(&TargetPath::new(name).unwrap())? else {
@@ -251,12 +246,10 @@ pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-/// Returns whether the change was published.
 pub(crate) fn is_published(outcome: &Outcome) -> bool {
     matches!(outcome, Outcome::Published { .. })
 }
 
-/// Checks a list of targets as `add --from-list` does.
 pub(crate) fn target_list(text: &str) -> List {
     List::read_from(text.as_bytes(), Path::new("list"), &tempfile::env::temp_dir(), &|_| {}).unwrap()
 }

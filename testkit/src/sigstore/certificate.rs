@@ -132,7 +132,6 @@ pub(super) fn authority(key: &TestKey, name: &str, usage: Usage, start: DateTime
     signed(key, &body(&distinguished_name(name), validity, &distinguished_name(name), key, &extensions))
 }
 
-/// Returns the certificate of a timestamp authority, signed by `authority`.
 pub(super) fn time_authority(authority: (&TestKey, &str), key: &TestKey, start: DateTime<Utc>) -> Vec<u8> {
     let extensions =
         [critical("2.5.29.15", &der::value(0x03, &[7, 0x80])), critical("2.5.29.37", &Usage::TimeStamping.list())];
@@ -141,7 +140,7 @@ pub(super) fn time_authority(authority: (&TestKey, &str), key: &TestKey, start: 
     signed(authority.0, &body(&name, validity, &distinguished_name("times"), key, &extensions))
 }
 
-/// The permitted use of the key in a certificate.
+/// The extended key usage of a certificate.
 #[derive(Clone, Copy)]
 pub(super) enum Usage {
     Code,

@@ -1,6 +1,5 @@
 //! An encoder for DER (ITU-T X.690), the encoding of X.509 certificates.
 
-/// Returns the encoding of a value with the tag `tag`.
 pub(super) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut bytes = vec![tag];

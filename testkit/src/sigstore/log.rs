@@ -166,7 +166,7 @@ impl Log {
         entry
     }
 
-    /// Returns the entry for this log in a trusted root.
+    /// Returns the JSON object that describes this log in a trusted root.
     pub(super) fn trusted(&self) -> Value {
         json!({
             "baseUrl": format!("https://{}", self.name),
@@ -181,12 +181,11 @@ impl Log {
     }
 }
 
-/// The position of an entry in the tree of a log.
+/// The inclusion proof of an entry.
 struct Tree {
     index: usize,
     size: usize,
     root: Vec<u8>,
-    /// The hashes of the inclusion proof.
     hashes: Vec<String>,
 }
 

@@ -21,7 +21,6 @@ use crate::{TestKey, hash};
 /// The time at which certificates are issued and signatures are recorded by default: 2026-01-01.
 pub const RECORDED: DateTime<Utc> = DateTime::from_timestamp(1_767_225_600, 0).expect("a valid time");
 
-/// The payload type of envelopes that contain in-toto statements.
 const STATEMENT: &str = "application/vnd.in-toto+json";
 
 /// A simulated Sigstore instance.

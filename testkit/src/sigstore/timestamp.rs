@@ -76,7 +76,7 @@ impl TimeAuthority {
         certificate::time_authority((&self.root, &self.name), &self.key, TimeAuthority::start())
     }
 
-    /// Returns the entry for this authority in a trusted root.
+    /// Returns the JSON object that describes this authority in a trusted root.
     pub(super) fn trusted(&self) -> Value {
         let root = certificate::authority(&self.root, &self.name, Usage::TimeStamping, TimeAuthority::start());
         let chain = [self.certificate(), root].map(|certificate| json!({ "rawBytes": base64(certificate) }));

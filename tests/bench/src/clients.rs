@@ -12,7 +12,6 @@ pub(crate) const PYTHON_TUF: &str = "python-tuf";
 pub(crate) const TUF_JS: &str = "tuf-js";
 pub(crate) const TOUGH: &str = "tough";
 
-/// All clients for one repository.
 pub(crate) struct Clients<'a> {
     setup: &'a Setup,
     repository: PathBuf,
@@ -21,8 +20,8 @@ pub(crate) struct Clients<'a> {
 }
 
 impl<'a> Clients<'a> {
-    /// Creates clients for the repository in the folder `repository`, which is served at `url`. `scratch` is a folder
-    /// in the temporary folder of the benches. In `scratch`, each client has its own folder.
+    /// Creates clients for the repository in the folder `repository`, which is served at `url`. Each client has its own
+    /// folder `SCRATCH/PROGRAM` in the temporary folder of the benches.
     pub(crate) fn new(setup: &'a Setup, repository: &Path, url: &str, scratch: &str) -> Self {
         let scratch = setup.scratch.join(scratch);
         Self { setup, repository: repository.to_path_buf(), url: url.to_owned(), scratch }
@@ -32,7 +31,7 @@ impl<'a> Clients<'a> {
         self.scratch.join(program)
     }
 
-    /// Resets the client to the state after its installation, with only the shipped root.
+    /// Deletes the state of the client, so that it has only the shipped root.
     pub(crate) fn forget(&self, program: &str) -> Result<(), String> {
         let folder = self.folder(program);
         let _ = fs::remove_dir_all(&folder);
@@ -89,7 +88,7 @@ impl<'a> Clients<'a> {
         command
     }
 
-    /// Returns a command that makes `program` fetch `names`, or only the metadata if `names` is empty.
+    /// If `names` is empty, the command fetches only the metadata.
     pub(crate) fn get(&self, program: &str, names: &[String]) -> Command {
         if program == OURS {
             return self.ours(names);
@@ -121,12 +120,11 @@ impl<'a> Clients<'a> {
         out.trim().parse().map_err(|_| format!("{program} failed: {}", err.lines().last().unwrap_or_default()))
     }
 
-    /// Runs a command and measures it.
     pub(crate) fn measure(&self, command: &Command, limit: Duration) -> Result<Used, String> {
         process::measure(&self.setup.python, command, limit)
     }
 
-    /// Returns a [`Contestant`] that fetches `names` in each round. Every round starts with only the shipped root.
+    /// Returns a [`Contestant`] that starts every round with only the shipped root, and fetches `names`.
     pub(crate) fn first(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || {
             self.forget(program)?;
@@ -143,14 +141,12 @@ impl<'a> Clients<'a> {
         })
     }
 
-    /// Returns a [`Contestant`] that fetches `names` again in each round, although it already has them from an earlier
-    /// run.
+    /// Returns a [`Contestant`] that fetches `names` in each round, although it already has them from an earlier run.
     pub(crate) fn second(&'a self, program: &'static str, rounds: usize, names: &'a [String]) -> Contestant<'a> {
         self.contestant(program, rounds, move || self.measure(&self.get(program, names), TIME_LIMIT))
     }
 
-    /// Returns a [`Contestant`] for `rounds` rounds. Each round calls `turn` once. Without `--peers`, other
-    /// implementations are not run.
+    /// Calls `turn` once in each round. Without `--peers`, other implementations have no rounds.
     pub(crate) fn contestant(
         &self,
         program: &'static str,
@@ -161,7 +157,6 @@ impl<'a> Clients<'a> {
         Contestant { program, rounds, turn: Box::new(turn) }
     }
 
-    /// Runs a refresh with `program`, and returns the number of bytes that the server sent.
     pub(crate) fn bytes_of_refresh(&self, program: &'static str, server: &Server) -> Result<f64, String> {
         server.take_log();
         self.measure(&self.get(program, &[]), TIME_LIMIT)?;

@@ -17,7 +17,7 @@ const PLOTS: [(&str, &str, Unit); 3] = [
     ("curve-bytes", "Bytes downloaded by the first get", Unit::Bytes),
 ];
 
-/// A repository of a certain size, and the clients that are measured with it. Each client has its number of rounds.
+/// A repository of a certain size, and the clients that are measured with it, each with its number of rounds.
 struct Step {
     made: Generated,
     clients: Vec<(&'static str, usize)>,
@@ -47,8 +47,7 @@ pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the sizes to measure. Other implementations are not measured at sizes at which they would take minutes or
-/// use all memory.
+/// Other implementations are left out of the largest sizes, with which they would take minutes or use all memory.
 fn steps(quick: bool) -> Vec<Step> {
     let largest = if quick { 4 } else { 7 };
     let mut steps = Vec::new();

@@ -55,7 +55,7 @@ fn large_file(path: &Path, mebibytes: usize) -> std::io::Result<()> {
     (0..mebibytes).try_for_each(|_| file.write_all(&block))
 }
 
-/// Returns the file name of the target in the repository. The name starts with the hash of the file.
+/// In the repository, the file name of the target begins with the hash of the file.
 fn served_name(folder: &Path) -> Result<String, String> {
     let entries = fs::read_dir(folder.join("repository/targets")).map_err(|error| error.to_string())?;
     let mut names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());

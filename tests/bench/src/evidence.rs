@@ -109,8 +109,7 @@ impl Verifiers<'_> {
         self.setup.project.join("attest/tests/fixtures").join(name)
     }
 
-    /// Creates a command that runs `program`. The command configures an HTTP proxy that does not exist, so the program
-    /// fails if it uses the network.
+    /// The command configures an HTTP proxy that does not exist, so the program fails if it uses the network.
     fn command(&self, program: &Path) -> Command {
         let mut command = process::command(program, &self.setup.scratch);
         for variable in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
@@ -151,7 +150,6 @@ impl Verifiers<'_> {
         command
     }
 
-    /// Creates a command that verifies the bundle `rounds` times.
     fn sigstore_python(&self, sample: &Sample, rounds: u32) -> Command {
         let mut command = self.command(&self.setup.project.join("target/interop/sigstore-venv/bin/python"));
         command.arg(self.setup.project.join("tests/perf/sigstore_python.py"));
@@ -160,8 +158,8 @@ impl Verifiers<'_> {
         command
     }
 
-    /// Creates a command that verifies the bundle with @sigstore/verify. To verify a signature over a file, the program
-    /// would need the file itself, so it is measured only with statements.
+    /// To verify a signature over a file, @sigstore/verify would need the file itself, so it is measured only with
+    /// statements.
     fn sigstore_js(&self, sample: &Sample) -> Command {
         let mut command = self.command(Path::new("node"));
         command.env("NODE_MODULES", self.setup.project.join("target/interop/node/node_modules"));
@@ -219,8 +217,7 @@ impl Verifiers<'_> {
         Contestant { program, rounds, turn }
     }
 
-    /// Measures the time of one verification in a process that repeats the verification many times. The process prints
-    /// the seconds per verification.
+    /// Measures processes that verify the bundle many times. Each process prints the seconds per verification.
     fn loops(&self, sample: &Sample) -> Vec<Contestant<'_>> {
         let each = |program, rounds, mut command: Command| {
             let turn = Box::new(move || {

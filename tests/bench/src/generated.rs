@@ -12,11 +12,11 @@ const SCRIPT: &str = "tests/perf/make.py";
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Generated {
     pub(crate) targets: usize,
-    /// The number of targets whose files exist.
+    /// The number of targets that can be downloaded. The others are listed, but have no files.
     pub(crate) real: usize,
     /// The key type: `ed25519` or `ecdsa`.
     pub(crate) key: &'static str,
-    /// The number of bits of the path hash that select the bin; 0 means that the repository has no bins.
+    /// There are 2^`bits` bins; 0 means that the repository has no bins.
     pub(crate) bits: u32,
     /// The form of the delegations to bins: `prefix` or `succinct`.
     pub(crate) form: &'static str,
@@ -38,8 +38,8 @@ impl Generated {
     }
 
     /// Returns the folder of the repository, which contains `metadata/`, `targets/` and `names`. Generates the
-    /// repository if it does not exist, or if the script has changed since it was generated. A repository with bins is
-    /// in state 1.
+    /// repository if it does not exist, or if the script has changed since it was generated. Switches a repository with
+    /// bins to state 1, see [`state`].
     pub(crate) fn folder(&self, setup: &Setup) -> Result<PathBuf, String> {
         let Self { targets, real, key, bits, form } = self;
         let kept = setup.project.join("target/bench-data");
@@ -67,14 +67,14 @@ impl Generated {
     }
 }
 
-/// Switches a repository with bins to state `number`. In state 2, the repository has one more target than in state 1.
+/// Switches a repository with bins to the state before its change (1) or after it (2). The change adds one target.
 pub(crate) fn state(folder: &std::path::Path, number: u32) -> Result<(), String> {
     let metadata = folder.join("metadata");
     let copied = fs::copy(metadata.join(format!("timestamp.{number}.json")), metadata.join("timestamp.json"));
     copied.map(drop).map_err(|error| format!("{}: {error}", metadata.display()))
 }
 
-/// Returns the names of the targets whose files exist.
+/// Returns the names of the targets that can be downloaded.
 pub(crate) fn names(folder: &std::path::Path) -> Result<Vec<String>, String> {
     let text = fs::read_to_string(folder.join("names")).map_err(|error| error.to_string())?;
     Ok(text.lines().map(str::to_owned).collect())

@@ -57,7 +57,6 @@ pub(crate) fn bins(setup: &Setup, report: &mut Report) -> Result<(), String> {
     Ok(())
 }
 
-/// Measures the first and the second `get` of a target from the bins in `repository`.
 pub(crate) fn gets_from_bins(
     setup: &Setup,
     report: &mut Report,
@@ -69,8 +68,8 @@ pub(crate) fn gets_from_bins(
     let clients = Clients::new(setup, repository, &server.url, &what.replace([' ', ','], "-"));
     let mut first: Vec<_> = [OURS, PYTHON_TUF].map(|program| clients.first(program, 5, names)).into();
     if what.starts_with("prefix") {
-        // tuf-js is slow: for each bin that it reads, it copies all bins that it has read before. tough loads every
-        // bin.
+        // tuf-js is slow: for each bin that it reads, it copies all bins that it has read before. tough is slow because
+        // it loads every bin.
         first.extend([TUF_JS, TOUGH].map(|program| clients.tries(program, names)));
     }
     let targets = thousands(setup.sizes.targets);
@@ -83,7 +82,7 @@ pub(crate) fn gets_from_bins(
     Ok(())
 }
 
-/// Measures a lower bound for the time of the second `get`: to verify the signature, any client must hash the whole
+/// Measures a lower bound for the time of the second `get`. To verify the signature, any client must hash the whole
 /// stored file.
 fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.part(
@@ -119,7 +118,7 @@ fn hash_speed(setup: &Setup, hash: &str) -> Result<f64, String> {
     thousands.map(|thousands| thousands * 1e3).ok_or_else(|| "unexpected output of openssl speed".to_owned())
 }
 
-/// Measures the number of bytes that a client downloads if it has the state before the last change.
+/// Measures how many bytes a client downloads when it refreshes after `change`.
 pub(crate) fn returning(
     setup: &Setup,
     report: &mut Report,

@@ -35,8 +35,7 @@ usage: cargo xtask bench [--peers] [--quick] [NAME…]
 
 names: flat, bins, scale, network, download, publish, requests, evidence, loops";
 
-/// A function that runs one bench and adds rows and sections to the report. The error is the reason why the bench could
-/// not run.
+/// Adds rows and sections to the report. The error is the reason why the bench could not run.
 type Bench = fn(&Setup, &mut Report) -> Result<(), String>;
 
 const BENCHES: [(&str, Bench); 9] = [
@@ -51,22 +50,20 @@ const BENCHES: [(&str, Bench); 9] = [
     ("loops", micro::run),
 ];
 
-/// The arguments of the command line.
 struct Arguments<'a> {
     /// If set, other implementations are measured too.
     peers: bool,
     /// If set, the program only measures how costs grow with the number of targets. It runs no benches.
     curves: bool,
     sizes: Sizes,
-    /// The benches to run. If the list is empty, all benches run.
+    /// If the list is empty, all benches run.
     names: Vec<&'a str>,
 }
 
-/// The sizes of repositories and files.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Sizes {
     targets: usize,
-    /// The number of bits of the path hash that select a bin.
+    /// There are 2^`bits` bins.
     bits: u32,
     /// The number of small targets that are fetched over a slow network.
     small_files: usize,
@@ -100,7 +97,6 @@ const QUICK: Sizes = Sizes {
 };
 
 impl<'a> Arguments<'a> {
-    /// Parses the arguments. Returns `None` if an argument is unknown.
     fn parse(words: &[&'a str]) -> Option<Self> {
         let mut arguments = Self { peers: false, curves: false, sizes: FULL, names: Vec::new() };
         for word in words {
@@ -122,7 +118,6 @@ impl<'a> Arguments<'a> {
     }
 }
 
-/// The folders that the benches use and the programs that they measure.
 struct Setup {
     project: PathBuf,
     /// A temporary folder, which is new in each run of the benches and removed at the end.
@@ -158,7 +153,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the benches. Returns `true` if all benches ran, and lastmile met the [`Bar`](row::Bar) of each row.
+/// Returns `true` if all benches ran, and lastmile met the [`Bar`](row::Bar) of each row.
 fn run(arguments: &Arguments<'_>) -> Result<bool, String> {
     let setup = Setup::prepare(arguments)?;
     let result = if arguments.curves {
@@ -203,8 +198,7 @@ impl Setup {
         if !setup::others(&project) {
             return Err("other TUF implementations are missing, see above".into());
         }
-        // The programs are built separately from the examples, because cargo would otherwise unify the features of the
-        // programs and the examples.
+        // Build the programs separately from the examples. If cargo built them together, it would unify their features.
         let programs =
             ["build", "--release", "--locked", "-p", "lastmile-client", "-p", "lastmile-repo-tool", "--bins"];
         let examples = ["build", "--release", "--locked", "-p", "lastmile-perf", "--examples"];
@@ -233,7 +227,7 @@ impl Setup {
         })
     }
 
-    /// Creates the repository `repository` in `folder`, and publishes the files in the subfolder `files`.
+    /// Creates the repository `FOLDER/repository`, and publishes the files in `FOLDER/FILES`.
     fn repository(&self, folder: &Path, files: &str) -> Result<(), String> {
         process::run(&self.repo_tool, &["init", "repository"], folder)?;
         process::run(&self.repo_tool, &["--repository", "repository", "add", files], folder).map(drop)
@@ -244,7 +238,6 @@ impl Setup {
     }
 }
 
-/// Returns the path of the workspace.
 fn project_folder() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.ancestors().nth(2).unwrap_or(package).to_path_buf()

@@ -5,7 +5,6 @@ use crate::report::Report;
 use std::process::Command;
 use xtask::command::{Outcome, cargo, run_quietly, status};
 
-/// Measures the loops and lists the medians.
 pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let build = ["build", "--release", "--locked", "-p", "lastmile-perf", "--bin", "loops"];
     if let Outcome::Failed(why) = status(&mut cargo(&setup.project, &build)) {

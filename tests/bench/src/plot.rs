@@ -6,7 +6,6 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-/// One line of a plot.
 #[derive(Clone, Debug)]
 pub(crate) struct Curve {
     pub(crate) name: String,
@@ -15,9 +14,9 @@ pub(crate) struct Curve {
 }
 
 impl Curve {
-    /// Returns the exponent e for which y grows like x^e: the slope of the least-squares line through the logarithms of
-    /// the three rightmost points, where constant costs matter least. Returns `None` if there are fewer than two
-    /// points.
+    /// Returns the exponent e for which y grows like x^e, or `None` if there are fewer than two points. It is the slope
+    /// of the least-squares line through the logarithms of the three rightmost points. Constant costs matter least in
+    /// these points.
     pub(crate) fn exponent(&self) -> Option<f64> {
         let last = self.points.len().saturating_sub(3);
         let logs: Vec<(f64, f64)> = self.points.iter().skip(last).map(|(x, y)| (x.ln(), y.ln())).collect();
@@ -42,11 +41,11 @@ const COLOURS: [&str; 6] = ["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
-/// The horizontal range of the curves. The margins beside it contain numbers and names.
+/// The horizontal range of the curves. The numbers of the y axis are to the left of it, and the names of the curves to
+/// the right.
 const ACROSS: Range<f64> = 70.0..520.0;
 const DOWN: Range<f64> = 50.0..360.0;
 
-/// An axis: its decades and its position in the plot.
 struct Axis {
     decades: Range<i32>,
     position: Range<f64>,
@@ -76,7 +75,7 @@ fn whole(decade: f64) -> i32 {
     decade as i32
 }
 
-/// Returns the plot as SVG. `tick` formats a value of the y axis. Curves without points are left out.
+/// `tick` formats a value of the y axis. Curves without points are left out.
 pub(crate) fn svg(title: &str, curves: &[Curve], tick: fn(f64) -> String) -> String {
     let points = || curves.iter().flat_map(|curve| curve.points.iter());
     let across = Axis::new(points().map(|point| point.0), ACROSS);

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// The time and the memory that a program used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Used {
     pub(crate) seconds: f64,
@@ -13,14 +12,13 @@ pub(crate) struct Used {
 }
 
 impl Used {
-    /// Adds up the times of two programs that ran one after the other. The memory of the result is the larger of the
-    /// two values.
+    /// Combines the measurements of two programs that ran one after the other: the sum of the times and the larger
+    /// memory.
     pub(crate) fn and(self, next: Self) -> Self {
         Self { seconds: self.seconds + next.seconds, memory: self.memory.max(next.memory) }
     }
 }
 
-/// The time limit for a program.
 pub(crate) const TIME_LIMIT: Duration = Duration::from_secs(120);
 
 /// A Python program that runs and measures another program.
