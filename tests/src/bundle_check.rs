@@ -10,7 +10,7 @@ use lastmile_metadata::{Hashes, Key, TargetFile, TargetPath};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// A check of evidence, and the requirements of its policy.
+/// The requirements for evidence, from which a policy is created.
 #[derive(Clone, Debug)]
 pub struct BundleCheck {
     /// Who must have signed.
@@ -47,8 +47,8 @@ impl BundleCheck {
     }
 
     /// Checks `evidence` `rounds` times. Reads the policy and the trusted root only once, before the first check,
-    /// because a client that checks many packages does the same. Returns the time that the checks took, without the
-    /// time for reading.
+    /// because a client that checks many packages does the same. Returns the total time of the checks; reading is not
+    /// included.
     ///
     /// # Errors
     /// Returns the reason why the evidence does not satisfy the policy.

@@ -32,7 +32,7 @@ pub fn version(number: u64) -> Version {
     Version::new(number).expect("a version")
 }
 
-/// Returns the error `kind` about the role `name`. Tests compare their results with this error.
+/// Returns the error that tests expect: an error of the given kind about the role `name`.
 #[must_use]
 pub fn verdict(name: &str, kind: ErrorKind) -> Error {
     Error { role: role(name), kind }
@@ -51,7 +51,7 @@ pub fn malformed<T>(result: Result<T, Error>) -> String {
     }
 }
 
-/// Parses `bytes` as the file of a top-level role, which `R` determines.
+/// Parses `bytes` as the metadata file of a top-level role. The type `R` determines the role.
 ///
 /// # Errors
 ///

@@ -16,8 +16,8 @@ pub(crate) fn run(project: &Path) -> bool {
         if setup::run(project) { Outcome::Passed } else { Outcome::Failed("something is missing, see above".into()) }
     });
     lints(&mut steps, project);
-    // Check these crates without the rest of the workspace. Together with the other crates, cargo would also enable the
-    // features that those need.
+    // Check these crates without the rest of the workspace, because cargo would otherwise enable the features that the
+    // rest of the workspace needs.
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-keys", "-p", "lastmile-metadata"];
     steps.command("keys, metadata without features", cargo(project, &lean).args(["--", "-D", "warnings"]));
     let lean = ["clippy", "--locked", "--no-default-features", "-p", "lastmile-client"];
@@ -66,7 +66,6 @@ fn lints(steps: &mut Steps, project: &Path) {
     steps.command("clippy", &mut cargo(project, &clippy));
 }
 
-/// The crates that are published on crates.io.
 const PUBLISHED: [&str; 9] = [
     "lastmile-fs",
     "lastmile-keys",

@@ -16,7 +16,6 @@ const TOLERATED_PERCENT: u64 = 5;
 /// The callgrind option that restricts counting to the function `counted` of `tests/perf`.
 const COUNTED: &str = "--toggle-collect=*counted*";
 
-/// The counts of all loops, and the system on which the loops ran.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     /// The versions of the compiler, valgrind and the C library, and the kind of processor. Counts from different
@@ -25,7 +24,6 @@ struct Counts {
     loops: BTreeMap<String, u64>,
 }
 
-/// Counts the instructions and compares them with the recorded counts.
 pub(crate) fn check(project: &Path) -> Outcome {
     let recorded = fs::read_to_string(project.join(RECORDED)).map_err(|error| format!("{RECORDED}: {error}"));
     match recorded.and_then(|text| Ok((Counts::read(&text), Counts::take(project)?))) {
@@ -34,7 +32,6 @@ pub(crate) fn check(project: &Path) -> Outcome {
     }
 }
 
-/// Counts the instructions and records the counts.
 pub(crate) fn record(project: &Path) -> bool {
     let written = Counts::take(project)
         .and_then(|counts| fs::write(project.join(RECORDED), counts.text()).map_err(|error| error.to_string()));
@@ -77,7 +74,7 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
     Outcome::NotChecked(format!("the counts were recorded on another system; {}", worse.join("; ")))
 }
 
-/// Builds the program that contains the loops, with the release profile, which the shipped programs also use.
+/// Builds the program that contains the loops. The release profile is used, as it is for the shipped programs.
 fn build(project: &Path) -> Result<PathBuf, String> {
     let build = ["build", "--release", "--locked", "-p", "lastmile-perf", "--bin", "loops"];
     match status(&mut cargo(project, &build)) {
@@ -129,9 +126,9 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
     collected.filter(|count| *count > 0).ok_or_else(|| format!("callgrind counted no instructions for {name}"))
 }
 
-/// Describes the properties of the system that affect the counts. They include the instructions that the processor
-/// supports, because libraries choose implementations at run time. Of these instructions, only AVX2 changes the counts
-/// under valgrind.
+/// Describes the properties of the system that affect the counts. AVX2 is one of them, because some libraries choose an
+/// implementation for the processor at run time. Under valgrind, no other extension of the processor changes the
+/// counts.
 fn system() -> Result<String, String> {
     let first_line = |program: &str, argument: &str| {
         let text = run_quietly(Command::new(program).arg(argument))?.stdout;

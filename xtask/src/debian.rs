@@ -1,5 +1,5 @@
 //! Installs programs from newer Debian suites into a folder below `target/`. The system does not change, because apt
-//! runs with a separate list of sources, state and cache.
+//! runs with its own configuration, which names other folders for its state and its cache.
 //!
 //! The versions in these suites change, so the tests accept a range of versions. If a program cannot be installed, the
 //! tests that need it are skipped.
@@ -11,13 +11,11 @@ use std::process::{Command, Stdio};
 /// The folder for apt's files and the unpacked packages.
 const FOLDER: &str = "target/interop/debian";
 
-/// The suites in which apt searches for packages.
 const SUITES: [&str; 2] = ["forky", "sid"];
 
-/// The keyring with the keys that sign the suites.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A package, and the range of versions that the tests support.
+/// A package, and the versions that the tests support. `from` and `below` are major and minor numbers.
 struct Package {
     name: &'static str,
     from: (u32, u32),
@@ -119,7 +117,6 @@ impl Apt {
         Ok(version)
     }
 
-    /// Runs one of Debian's package tools in the folder. Returns the tool's output.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
         let mut command = Command::new(program);
         command.args(arguments).env("LC_ALL", "C").current_dir(&self.folder).stdin(Stdio::null());

@@ -11,17 +11,17 @@ use std::process::Command;
 use xtask::command::{Outcome, cargo, run_quietly, status};
 use xtask::say;
 
-/// The compiler flags that record coverage for libFuzzer. No sanitizer is used, because there is no unsafe code.
+/// The compiler flags that record coverage for libFuzzer and enable debug assertions. No sanitizer is used, because
+/// there is no unsafe code.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=1";
 const FOLDER: &str = "fuzz";
 
-/// The arguments of `cargo xtask fuzz`.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     seconds: u32,
-    /// The targets to fuzz. If the list is empty, all targets are fuzzed.
+    /// If the list is empty, all targets are fuzzed.
     targets: Vec<String>,
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn run(project: &Path, arguments: &Arguments) -> bool {
     result.map_err(say::warn).unwrap_or(false)
 }
 
-/// Builds the fuzzer, which contains all targets, and returns its path.
+/// Builds the fuzzer, a single program for all targets. Returns its path relative to [`FOLDER`].
 fn build(project: &Path) -> Result<String, String> {
     let host = run_quietly(Command::new("rustc").args(["--print", "host-tuple"]))?;
     let host = host.stdout.trim().to_owned();

@@ -1,4 +1,4 @@
-//! Lists of forbidden names and phrases, which readers did not understand.
+//! Lists of names and phrases that are forbidden because readers did not understand them.
 //!
 //! `CONTRIBUTING.md` describes the style. The lists find only a few words; they cannot tell whether a sentence is
 //! clear.
@@ -92,7 +92,7 @@ const PHRASES: &[&str] = &[
 /// The keywords that precede the name in a declaration.
 const KEYWORDS: &[&str] = &["const", "enum", "fn", "mod", "static", "struct", "trait", "type"];
 
-/// Finds the names and phrases in `file` that are on the lists.
+/// Adds a message to `broken` for every listed name or phrase in `file`.
 pub(crate) fn check(project: &Path, file: &Path, broken: &mut Vec<String>) {
     let name = file.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
     let is_code = file.extension().is_some_and(|ending| ending == "rs");

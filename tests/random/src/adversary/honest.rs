@@ -15,7 +15,7 @@ pub(crate) struct Honest {
     /// The keys of root, timestamp, snapshot, targets and the delegated role A, and the keys that A lists for the role
     /// B.
     pub(crate) rings: [Ring; 6],
-    /// The keys that the top-level targets role lists for the role B, if it delegates to B too.
+    /// The keys of the second delegation to B, in the top-level targets role. `None` if there is no such delegation.
     second: Option<Ring>,
     /// `true` if the delegation to A is terminating.
     terminating: bool,
@@ -32,7 +32,7 @@ pub(crate) struct Honest {
 }
 
 impl Honest {
-    /// Creates a repository. The bits of `kind` select its features.
+    /// The bits of `kind` select the features of the repository.
     pub(crate) fn new(kind: u32) -> Self {
         let mut next_key = 1;
         let mut ring = |bits: u32| {
@@ -67,7 +67,6 @@ impl Honest {
         honest
     }
 
-    /// Sets the current day.
     pub(crate) fn at(&mut self, day: i32) -> &mut Self {
         self.day = day;
         self
@@ -78,8 +77,9 @@ impl Honest {
         self.now.get(&role).map_or(0, |document| document.version)
     }
 
-    /// Publishes new versions of `roles` and of the timestamp, and of the snapshot if `roles` contains any role except
-    /// the timestamp. The root and the targets roles are also signed with `outgoing`, the previous keys of the root.
+    /// Publishes new versions of `roles`, and always a new timestamp. If `roles` contains any role except the
+    /// timestamp, publishes a new snapshot too. `outgoing` contains the previous keys of the root. They sign the new
+    /// root and the new targets roles, in addition to the current keys of these roles.
     pub(crate) fn publish(&mut self, roles: &[Role], outgoing: &BTreeSet<Key>) {
         for role in [Role::Root, Role::B, Role::A, Role::Targets] {
             if roles.contains(&role) {
@@ -100,9 +100,10 @@ impl Honest {
         self.publish(&due, &BTreeSet::new());
     }
 
-    /// Replaces the keys of `roles` that are in `lost` with new keys. If `threshold` is given, also sets the threshold
-    /// of the roles. Otherwise, replaces the oldest key of each role that has no key in `lost`. If a key of the second
-    /// delegation to B is in `lost`, replaces the keys of this delegation too.
+    /// Replaces the keys of `roles` that are in `lost`. Also sets the threshold of each role to `threshold`. Without a
+    /// `threshold`, a role that has no key in `lost` gets a new key instead of its oldest key.
+    ///
+    /// If `lost` contains a key of the second delegation to B, this delegation gets a single new key.
     pub(crate) fn rotate(&mut self, roles: &[Role], lost: &BTreeSet<Key>, threshold: Option<usize>) {
         let outgoing = self.rings[Role::Root as usize].keys.clone();
         for role in roles {
@@ -121,7 +122,7 @@ impl Honest {
             second.keys = BTreeSet::from([take(&mut self.next_key)]);
         }
         let of_root = roles.iter().any(|role| *role <= Role::Targets);
-        // The delegating roles must list the new keys, and the roles with new keys must be signed with them.
+        // The delegating roles must list the new keys, and the roles with new keys must be signed with these keys.
         let root = if of_root { Some(Role::Root) } else { None };
         let all: Vec<Role> = root.into_iter().chain([Role::Targets, Role::A, Role::B]).collect();
         self.publish(&all, &outgoing);
@@ -164,7 +165,6 @@ impl Honest {
         entries
     }
 
-    /// Returns the keys of all roles.
     pub(crate) fn keys(&self) -> BTreeSet<Key> {
         self.rings.iter().chain(&self.second).flat_map(|ring| ring.keys.iter().copied()).collect()
     }

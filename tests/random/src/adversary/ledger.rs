@@ -17,7 +17,7 @@ use super::policy::{Policy, Target};
 /// A key pair, identified by its seed.
 pub(crate) type Key = u16;
 
-/// The roles: the four top-level roles, and two delegated roles.
+/// `A` and `B` are delegated roles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Role {
     Root,
@@ -48,7 +48,6 @@ impl Role {
     }
 }
 
-/// The keys of a role and its threshold.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ring {
     pub(crate) keys: BTreeSet<Key>,
@@ -68,7 +67,6 @@ impl Ring {
     }
 }
 
-/// A delegation to one role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Delegation {
     pub(crate) to: Role,
@@ -88,16 +86,15 @@ impl Delegation {
 /// The content of a document without its version and expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// The keys of root, timestamp, snapshot and targets.
+    /// The keys of root, timestamp, snapshot and targets, in this order.
     Root([Ring; 4]),
     Timestamp(Listed),
     Snapshot(BTreeMap<Role, Listed>),
-    /// The targets by path, the delegations and the policy.
     Targets(BTreeMap<&'static str, Target>, Vec<Delegation>, Option<Policy>),
     Nothing,
 }
 
-/// An entry that lists a file: its version and optionally its digest.
+/// The entry for a metadata file in a timestamp or a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Listed {
     pub(crate) version: u64,
@@ -110,7 +107,6 @@ impl Listed {
     }
 }
 
-/// A signed metadata file, with its content and its signers.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Document {
     pub(crate) role: Role,
@@ -130,7 +126,6 @@ impl fmt::Debug for Document {
     }
 }
 
-/// A document before it is signed.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
     pub(crate) role: Role,
@@ -257,7 +252,8 @@ fn quoted(ids: &[String]) -> String {
     ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(",")
 }
 
-/// Returns a metadata file with the document `signed` and valid signatures over its canonical form.
+/// Returns a metadata file that contains `signed`, and valid signatures over `canonical`, which is the canonical form
+/// of `signed`.
 pub(crate) fn file(signed: &str, canonical: &str, signers: &BTreeSet<Key>) -> Bytes {
     let sign = |key: &Key| {
         let sig = hex::encode(signature(*key, canonical.as_bytes()));
@@ -285,7 +281,7 @@ type Signatures = HashMap<(Key, [u8; 32]), Vec<u8>>;
 
 thread_local! {
     static PAIRS: RefCell<HashMap<Key, PrivateKey>> = RefCell::default();
-    /// A cache of signatures, because most histories start in the same way.
+    /// A cache of signatures, because many histories sign the same documents at their start.
     static SIGNATURES: RefCell<Signatures> = RefCell::default();
 }
 
@@ -294,7 +290,7 @@ fn with_pair<T>(key: Key, work: impl FnOnce(&PrivateKey) -> T) -> T {
     PAIRS.with_borrow_mut(|pairs| work(pairs.entry(key).or_insert_with(make)))
 }
 
-/// Returns the public key in the form in which metadata lists it.
+/// Returns the public key as it appears in metadata.
 pub(crate) fn public(key: Key) -> String {
     with_pair(key, |pair| pair.public_key().public())
 }

@@ -8,7 +8,8 @@
 //! The attacker also withholds evidence, takes it from another package, or signs it with stolen keys. The client and
 //! the model must agree on whether each package may be installed. In addition:
 //!
-//! * every trusted root and the other trusted top-level roles must have enough signatures by the right keys;
+//! * every trusted root must be signed with enough of its own keys and of the keys of the previous root;
+//! * the other trusted top-level roles must be signed with enough of the keys that the newest trusted root lists;
 //! * no trusted top-level role may have expired;
 //! * no trusted version may decrease, unless the timestamp or snapshot keys were replaced (TUF specification 5.3.11);
 //! * after a crash, the file of each top-level role in the client's store must have its old or its new content, unless

@@ -14,7 +14,7 @@ pub(crate) type Served = Vec<BTreeMap<String, Arc<Document>>>;
 /// The lowest versions that the client still accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Floors {
-    /// The version of the root that was trusted when the versions below were recorded.
+    /// The version of the root that was trusted when `timestamp` and `snapshot` were recorded.
     pub(crate) root: u64,
     /// The version of the timestamp, and the version of the snapshot that it lists.
     pub(crate) timestamp: Option<(u64, u64)>,
@@ -22,7 +22,6 @@ pub(crate) struct Floors {
     pub(crate) snapshot: Option<(u64, BTreeMap<Role, u64>)>,
 }
 
-/// The state that a client stores.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientState {
     /// All trusted roots, starting with the shipped root.
@@ -31,15 +30,15 @@ pub(crate) struct ClientState {
     pub(crate) floors: Floors,
 }
 
-/// The documents that an update trusts.
+/// The documents that the client trusts after a successful update.
 #[derive(Debug)]
 pub(crate) struct Trusted {
     pub(crate) root: Arc<Document>,
     pub(crate) timestamp: Arc<Document>,
     pub(crate) snapshot: Arc<Document>,
     pub(crate) targets: Arc<Document>,
-    /// The delegated roles that were loaded. The key consists of the delegating role, the delegated role and the keys
-    /// in the delegation.
+    /// The delegated roles that were loaded. The key of the map identifies the delegation: the delegating role, the
+    /// delegated role and the keys that the delegation lists.
     pub(crate) delegated: BTreeMap<(Role, Role, Ring), Arc<Document>>,
 }
 
@@ -50,16 +49,15 @@ type Found = (Vec<Arc<Document>>, Target);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused(pub(crate) Role);
 
-/// One run of the update workflow, with the files that the mirrors serve and the current day.
 pub(crate) struct Update<'s> {
     served: &'s Served,
     day: i32,
-    /// The mirrors that lacked a required file or sent one that was refused. The client asks them last.
+    /// The mirrors that lacked a required file, sent a file that was refused, or had an older root or timestamp than
+    /// another mirror. The client asks them last.
     failed: BTreeSet<usize>,
 }
 
 impl ClientState {
-    /// Returns the state of a newly installed client.
     pub(crate) fn new(shipped: Arc<Document>) -> Self {
         let floors = Floors { root: shipped.version, timestamp: None, snapshot: None };
         Self { roots: vec![shipped], files: BTreeMap::new(), floors }
@@ -144,8 +142,8 @@ impl<'s> Update<'s> {
     }
 
     /// Returns `Some(Some(root))` if a mirror sends the next root, `Some(None)` if there is no next root, and `None` if
-    /// all mirrors send wrong files. If a mirror answers that there is no next root, the client asks the other mirrors
-    /// that have not failed before it believes this.
+    /// all mirrors send wrong files. If a mirror answers that there is no next root, the client does not rely on this
+    /// answer, and also asks all other mirrors that have not failed.
     fn next_root(&mut self, name: &str, is_next: impl Fn(&&Arc<Document>) -> bool) -> Option<Option<Arc<Document>>> {
         let served = self.served;
         let said = |document: Option<&Arc<Document>>| match document {
@@ -207,9 +205,9 @@ impl<'s> Update<'s> {
         };
         let first = self.ask("timestamp.json", |document| judge(floors, stored.as_ref(), document));
         let mut new = first.ok_or(Refused(Role::Timestamp))?;
-        // The client also asks the other mirrors, in case one has a newer timestamp. All mirrors that were asked before
-        // the sender of `new` have failed. So the sender is the first mirror that has not failed, unless it failed
-        // earlier; then no other mirror is left to ask.
+        // The client also asks the other mirrors, in case one has a newer timestamp. Every mirror that was asked before
+        // the sender of `new` is in `failed`. So `mirrors` either starts with the sender, or is empty because all
+        // mirrors, including the sender, have failed at some time.
         let mirrors: Vec<_> = self.in_order().filter(|mirror| !self.failed.contains(mirror)).collect();
         let mut its_mirror = mirrors.first().copied();
         let others = mirrors.get(1..).unwrap_or_default();
@@ -314,7 +312,6 @@ impl<'s> Update<'s> {
         Ok(Some((length, policy::may_be_installed(&documents, path, length, evidence.as_ref()))))
     }
 
-    /// Searches for the target `path`. Returns the target and the delegation chain.
     fn target(&mut self, state: &mut ClientState, trusted: &mut Trusted, path: &str) -> Result<Option<Found>, Refused> {
         let targets = Arc::clone(&trusted.targets);
         self.search(state, trusted, path, &targets, &mut BTreeSet::new()).map(|(found, _)| found)

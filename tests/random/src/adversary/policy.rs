@@ -18,7 +18,7 @@ pub(crate) const SIGNERS: [Key; 3] = [5_001, 5_002, 5_003];
 /// A key that signs evidence but that no policy names.
 const NOBODY: Key = 5_999;
 
-/// The names of the signers in every policy. The policy assigns a key to each name.
+/// Every policy defines signers with these names. Each policy assigns its own keys to the names.
 const NAMES: [&str; 2] = ["a", "b"];
 
 /// The path patterns of the rules. Each segment is either `*` or a name.
@@ -52,7 +52,6 @@ enum By {
     OfListingRole(usize),
 }
 
-/// An entry of a targets role.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A package. In place of a real hash, metadata lists the package's length as a hexadecimal number.
@@ -172,7 +171,6 @@ fn matches(pattern: &str, path: &str) -> bool {
         && patterns.iter().zip(names).all(|(pattern, name)| *pattern == "*" || *pattern == name)
 }
 
-/// Returns the path of the evidence for the package at `path`.
 pub(crate) fn evidence_path(path: &str) -> &'static str {
     match path {
         "x" => "x.intoto.jsonl",
@@ -189,7 +187,6 @@ pub(crate) fn is_demanded(chain: &[&Document], path: &str) -> bool {
     policies(chain).any(|policy| !policy.is_understood() || policy.rules(path).next().is_some())
 }
 
-/// Returns `true` if the package at `path` with the length `length` may be installed.
 pub(crate) fn may_be_installed(chain: &[&Document], path: &str, length: u64, evidence: Option<&Evidence>) -> bool {
     let signed = evidence.filter(|evidence| evidence.about == length).map(|evidence| evidence.signers.clone());
     let signed = signed.unwrap_or_default();
@@ -211,7 +208,6 @@ fn policy_of(document: &Document) -> Option<&Policy> {
 }
 
 thread_local! {
-    /// A cache of evidence files and their hashes.
     static CONTENTS: RefCell<BTreeMap<Evidence, (Bytes, String)>> = RefCell::default();
 }
 

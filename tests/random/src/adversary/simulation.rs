@@ -19,19 +19,18 @@ use super::stage::{Client, trusted};
 
 const PATHS: [&str; 4] = ["x", "a/1", "a/2", "b/1"];
 
-/// The honest repository, the attacker and the client.
 pub(crate) struct Simulation {
     honest: Honest,
     attacker: Attacker,
     /// The files that each mirror serves instead of the honest files.
     overlays: Vec<Overlay>,
-    /// All documents so far. The key is the content of the document's file.
+    /// All documents that were published or forged so far, by the content of their files.
     known: BTreeMap<Bytes, Arc<Document>>,
     client: Client,
     /// The state that the client must have, according to the model.
     state: ClientState,
-    /// The version of the root, and the versions of the other roles, that the client trusted after its last successful
-    /// update.
+    /// What the client trusted after its last successful update: the version of the root, and the versions of the other
+    /// roles.
     seen: Option<(u64, Versions)>,
     day: i32,
     skew: i32,
@@ -60,14 +59,15 @@ type Versions = BTreeMap<Role, u64>;
 
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    /// A cache of initial repositories, by kind. Only a few hundred kinds are used.
+    /// A cache of initial repositories, by the number that selects their features. Only 512 such numbers are used.
     static REPOSITORIES: RefCell<BTreeMap<u32, Honest>> = RefCell::default();
 }
 
 /// Runs a history.
 ///
 /// # Errors
-/// Returns a description of the first difference between the client and the model.
+/// Returns a description of the first difference between the client and the model, or of the first violation of a rule
+/// that does not depend on the model.
 pub(crate) fn simulate(history: &History) -> Result<Verdicts, String> {
     let honest = REPOSITORIES.with_borrow_mut(|known| {
         if known.len() > 2_000 {
@@ -112,7 +112,6 @@ impl Simulation {
             }
             Act::Redelegate => self.honest.redelegate(by),
             Act::Steal => {
-                // The attacker steals one key of a role, or all keys of the role.
                 let ring = &self.honest.rings[pick(&ROLES) as usize];
                 let most = if by >> 8 & 3 == 0 { 1 } else { ring.keys.len() };
                 self.attacker.steal(ring.keys.iter().take(most).copied());
@@ -141,7 +140,8 @@ impl Simulation {
         Ok(())
     }
 
-    /// Adds the current documents to `known`, and offers their evidence files on the network.
+    /// Adds the current documents of the repository and the attacker to `known`. From now on, the network also serves
+    /// the evidence files that these documents list.
     fn record_documents(&mut self) {
         let made = self.honest.now.values().cloned();
         let forged = self.overlays.iter().flat_map(|overlay| overlay.values().flatten().cloned());
@@ -232,9 +232,10 @@ impl Simulation {
         Ok(expected.is_ok() && expected_found.iter().all(Result::is_ok))
     }
 
-    /// Checks rules that do not depend on the model. Enough of the right keys must have signed every trusted root and
-    /// the other trusted top-level roles. No trusted top-level role may have expired. No trusted version may have
-    /// decreased, unless the timestamp or snapshot keys were replaced.
+    /// Checks rules that do not depend on the model. Every trusted root must be signed with enough of its own keys and
+    /// of the keys of the previous root. The other trusted top-level roles must be signed with enough of the keys that
+    /// the newest root lists. No trusted top-level role may have expired. No trusted version may have decreased, unless
+    /// the timestamp or snapshot keys were replaced.
     fn check_trusted(&mut self, documents: &[Vec<u8>; 4], state: &ClientState) -> Result<(), String> {
         for pair in state.roots.windows(2) {
             let [before, after] = [&pair[0], &pair[1]];
@@ -289,7 +290,8 @@ impl Simulation {
         self.record_documents();
         self.honest.renew();
         self.record_documents();
-        // A client cannot recover once it trusts a root from the attacker, who signed it with enough stolen root keys.
+        // A client that trusts a root from the attacker cannot recover. The attacker needs enough stolen root keys to
+        // create such a root.
         let is_lost = self.state.roots.iter().any(|root| {
             self.honest.files.get(&Role::Root.file(root.version)).is_none_or(|honest| honest.bytes != root.bytes)
         });
@@ -354,9 +356,9 @@ fn check_state(expected: &ClientState, found: &ClientState) -> Result<(), String
     Ok(())
 }
 
-/// Checks the stored state after a crash. The file of each top-level role and the recorded versions must have the old
-/// or the new content. If the keys of timestamp or snapshot were rotated, the files and the recorded versions of both
-/// roles may also be missing.
+/// Checks the stored state after a crash. The file of each top-level role and the recorded versions must be those from
+/// before the update or those from after the update. If the keys of timestamp or snapshot were rotated, the files and
+/// the recorded versions of both roles may also be missing.
 fn check_after_crash(before: &ClientState, found: &ClientState, after: &ClientState) -> Result<(), String> {
     let bytes = |state: &ClientState| state.roots.iter().map(|root| root.bytes.clone()).collect::<Vec<_>>();
     let before_roots = bytes(before);

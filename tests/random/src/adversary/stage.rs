@@ -15,7 +15,6 @@ use super::ledger::{Document, ROLES, Role};
 use super::model::{ClientState, Floors, Served};
 use super::policy::Evidence;
 
-/// The real client with its network and its store.
 pub(crate) struct Client {
     pub(crate) updater: Updater,
     pub(crate) network: Network,
@@ -53,7 +52,6 @@ impl Network {
         *self.served.lock().unwrap() = served;
     }
 
-    /// Serves an evidence file.
     pub(crate) fn offer(&self, evidence: &Evidence) {
         let (content, digest) = evidence.content();
         self.evidence.lock().unwrap().insert(digest, content);
@@ -81,11 +79,13 @@ impl Fetch for Network {
     }
 }
 
-/// A store that crashes at a chosen change: a file that is written or removed. This change and all later changes fail.
+/// A store that can crash when a file is written or removed. The change at which it crashes fails, and so do all later
+/// changes.
 #[derive(Clone, Default)]
 pub(crate) struct CrashingStore {
     inner: MemoryStore,
-    /// The number of changes that succeed before the crash, and `true` if the crash has happened.
+    /// How many more changes succeed before the crash, or `None` if there is no crash; and `true` once the store has
+    /// crashed.
     crash: Arc<Mutex<(Option<u32>, bool)>>,
 }
 
@@ -112,7 +112,6 @@ impl CrashingStore {
         Err(LocalError::new("write to", "the simulated store", io::Error::other("crashed")))
     }
 
-    /// Returns the content of a file.
     pub(crate) fn bytes(&self, file: &StoredFile) -> Option<Vec<u8>> {
         self.inner.read(file, u64::MAX).unwrap()
     }

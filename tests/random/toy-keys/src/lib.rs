@@ -25,7 +25,7 @@ pub enum KeyError {
         /// The `scheme` as found.
         scheme: String,
     },
-    /// The algorithm is supported, but `public` is not a valid key.
+    /// The algorithm is supported, but `keyval.public` is not a valid key.
     #[error("{0}")]
     Invalid(String),
 }
@@ -145,7 +145,8 @@ impl SignatureChecks {
         self.0.iter_mut().for_each(|(digest, _)| digest.update(part));
     }
 
-    /// Returns, for each signature, `true` if the signature is valid.
+    /// Returns `true` for each valid signature and `false` for each invalid one, in the order of the calls of
+    /// [`SignatureChecks::add`].
     #[must_use]
     pub fn finish(self) -> Vec<bool> {
         self.0.into_iter().map(|(digest, signature)| *digest.finalize() == *signature).collect()
