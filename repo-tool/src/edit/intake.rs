@@ -50,14 +50,13 @@ impl Source {
     }
 }
 
-/// Whether a file that contains a private key is refused or allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum PrivateKeys {
     Refuse,
     Allow,
 }
 
-/// Whether to publish hidden files and folders, whose names start with a dot.
+/// Whether to publish files and folders whose names start with a dot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hidden {
     /// Skip hidden files and folders.
@@ -86,12 +85,11 @@ pub struct Incoming {
 
 /// Finds the files to publish in each of `paths`, which may be files or folders. For a file that is itself in `paths`,
 /// the target path is the file name. For a file in a folder, the target path is relative to the folder. If `under` is
-/// given, it is prepended to every target path. The paths in `paths` themselves are never skipped, even if they are
-/// hidden.
+/// given, it is prepended to every target path. A path in `paths` is published even if it is hidden.
 ///
 /// # Errors
-/// [`PathError::Unpublishable`] if some files cannot be published. The error lists all of them. Links, FIFOs and
-/// devices cannot be published, nor can files whose names are not UTF-8 or not safe on every platform.
+/// [`PathError::Unpublishable`] if some files cannot be published. The error lists all of them. Only regular files can
+/// be published, and only if their names are UTF-8 and safe on every platform.
 pub fn find<P: AsRef<Path>>(paths: &[P], under: Option<&str>, hidden: Hidden) -> Result<FoundFiles, Error> {
     let mut found = FoundFiles::default();
     let mut refused = Vec::new();
@@ -119,7 +117,6 @@ pub fn find<P: AsRef<Path>>(paths: &[P], under: Option<&str>, hidden: Hidden) ->
     if refused.is_empty() { Ok(found) } else { Err(PathError::Unpublishable { files: refused }.into()) }
 }
 
-/// Returns the source for a directory entry, or the reason why the entry cannot be published.
 fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result<Source, String> {
     let file = entry.path();
     let kind = entry.file_type();
@@ -167,7 +164,6 @@ pub fn copy(
     copy_into(sources, &Folder::open(into)?, algorithms, own, progress)
 }
 
-/// Like [`copy`], but takes an open destination folder.
 pub(crate) fn copy_into(
     sources: &[Source],
     into: &Folder,
@@ -205,7 +201,8 @@ pub(crate) fn measure(
     })
 }
 
-/// Calls `work` for each source. If some files must stay private, returns one error that lists all of them.
+/// Calls `work` for each source, on all cores. If some files must stay private, returns one error that lists all of
+/// them.
 fn each(
     sources: &[Source],
     own: &OwnFiles,
@@ -237,7 +234,7 @@ fn each(
     Ok(incoming)
 }
 
-/// Returns the file name for the copy of the source at index `number`.
+/// Returns the file name for the copy of source number `number`.
 pub(crate) fn name(number: usize) -> String {
     format!("in-{number}")
 }
@@ -253,7 +250,7 @@ fn hash(
     let refused = |reason: String| Ok(Err(Unpublishable { path: source.file.clone(), reason }));
     let mut from = access::open_regular(&source.file).map_err(read)?;
     let found = from.metadata().map_err(read)?;
-    // Check the opened file too, because the name may refer to a different file by now.
+    // Check the opened file too, because another file may have taken its name since the first check.
     if let Some(reason) = own.reason_of(&found) {
         return refused(reason.to_string());
     }
@@ -262,7 +259,8 @@ fn hash(
     let mut content = own.content();
     let mut digests: Vec<Digests> = algorithms.iter().filter_map(|algorithm| Digests::new(*algorithm)).collect();
     let mut length = 0_u64;
-    // The buffer is one byte longer than a small file, so that one read reaches the end of the file.
+    // A small file needs only a small buffer. The buffer is never empty, because a read into an empty buffer looks like
+    // the end of the file.
     let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| (listed + 1).min(PART))];
     loop {
         let count = from.read(&mut part).map_err(read)?;
@@ -286,7 +284,7 @@ fn hash(
     Ok(Ok(TargetFile::new(source.name.clone(), length, hashes)))
 }
 
-/// Refuses a target whose file name, with the hash prefix, would be too long for common file systems.
+/// Refuses a target if its file name is too long for common file systems. The hash prefix counts as part of the name.
 pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), EditError> {
     let longest = hashes.known().map(|(_, digest)| 2 * digest.len()).max().unwrap_or_default();
     let name = path.as_str().rsplit('/').next().unwrap_or_default();
@@ -296,8 +294,8 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Ed
     Ok(())
 }
 
-/// If the target is published at several paths, creates a hard link to the copied file in `folder` for each additional
-/// path. Returns a pair for the copy and for each link: its current path, and its path in `targets/`.
+/// Creates another copy in `folder`, as a hard link if possible, for every path of the target after the first. Returns
+/// all copies as pairs: the current path, and the path in `targets/`.
 pub(crate) fn link_copies(
     incoming: &Incoming,
     folder: &Folder,

@@ -11,7 +11,6 @@ use crate::draft::Draft;
 use crate::published::Published;
 use crate::{EditError, Error, InvalidInput, trusting};
 
-/// Mutable references to the keys, the key IDs and the threshold of a role.
 pub(super) struct RoleKeysMut<'e> {
     keys: &'e mut BTreeMap<KeyId, Key>,
     keyids: &'e mut Vec<KeyId>,
@@ -19,7 +18,7 @@ pub(super) struct RoleKeysMut<'e> {
 }
 
 impl RoleKeysMut<'_> {
-    /// Returns the usable keys of the role, without duplicates.
+    /// Returns the keys of the role that lastmile can use, without duplicates.
     fn publics(&self) -> BTreeSet<&PublicKey> {
         self.keyids.iter().filter_map(|id| self.keys.get(id)?.public_key().ok()).collect()
     }
@@ -39,15 +38,15 @@ impl RoleKeysMut<'_> {
             self.keyids.push(key.keyid());
             self.keys.insert(key.keyid(), key);
         }
-        // A key may be listed under several key IDs and in several encodings. Compare the key material, to remove all
-        // of these entries.
+        // The same key may be listed under several key IDs and in several encodings. A comparison of the key material
+        // finds all of these entries.
         let gone = |id: &KeyId| self.keys.get(id).is_some_and(|key| remove.contains(&key.material()));
         self.keyids.retain(|id| !gone(id));
         self.check_reachable(role)
     }
 
-    /// Removes all entries of the key IDs from the role's list. If a key ID has a usable key, keeps the first of its
-    /// entries.
+    /// Removes the key IDs `ids` from the role's key list. If lastmile can use the key of a key ID, keeps the first
+    /// entry of that key ID.
     pub(super) fn remove_ids(&mut self, role: &RoleName, ids: &[KeyId]) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
         let keys = &*self.keys;
@@ -72,7 +71,7 @@ impl RoleKeysMut<'_> {
 }
 
 impl Edit<'_> {
-    /// Returns the usable keys and the threshold of `role` in the draft.
+    /// Returns the keys of `role` that lastmile can use, and the threshold of `role`, in the draft.
     ///
     /// # Errors
     /// [`Error::NotFound`] if the role does not exist.
@@ -90,13 +89,13 @@ impl Edit<'_> {
         Ok((keys, ring.threshold().get()))
     }
 
-    /// Returns every delegated role of the draft, at any depth, each with its delegating role. The roles are in
-    /// breadth-first order, starting from `targets`. A role with two delegating roles has two entries. Reads all roles.
+    /// Returns all delegated roles of the draft, at any depth, as pairs: the delegated role, and its delegating role.
+    /// The order is breadth-first from `targets`. A role with two delegating roles has two entries. Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.
     pub fn delegated_roles(&mut self) -> Result<Vec<(RoleName, RoleName)>, Error> {
-        // Read all roles from the top, so that `view` does not have to search for each role.
+        // Read all roles once. Otherwise, `view` would search for each role separately.
         self.published().read_all()?;
         let mut edges = Vec::new();
         let mut waiting = VecDeque::from([RoleName::TARGETS]);
@@ -166,11 +165,12 @@ impl Edit<'_> {
         self.rotate_all(std::slice::from_ref(role), add, remove)
     }
 
-    /// Adds and removes keys of several roles. All succinct bins of a role change if `roles` contains one of them.
+    /// Adds and removes keys of several roles. If `roles` contains a succinct bin, all bins of its delegating role
+    /// change.
     ///
     /// # Errors
-    /// [`Error::Edit`] if a role already trusts an added key, does not trust a removed key, or would have fewer keys
-    /// than its threshold.
+    /// [`Error::Edit`] if an added key is already trusted for a role, if a removed key is not trusted for a role, or if
+    /// a role would have fewer keys than its threshold.
     pub fn rotate_all(&mut self, roles: &[RoleName], add: &[PublicKey], remove: &[PublicKey]) -> Result<(), Error> {
         let remove: Vec<KeyMaterial> = remove.iter().map(KeyMaterial::from).collect();
         self.rotate_material(roles, add, &remove)
@@ -197,7 +197,7 @@ impl Edit<'_> {
         self.set_threshold_of_all(std::slice::from_ref(role), threshold)
     }
 
-    /// Sets the threshold of several roles. All succinct bins of a role change if `roles` contains one of them.
+    /// Sets the threshold of several roles. If `roles` contains a succinct bin, all bins of its delegating role change.
     ///
     /// # Errors
     /// [`Error::InvalidInput`] if the threshold is 0, and [`Error::Edit`] if a role has fewer keys than the threshold.
@@ -231,8 +231,8 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Groups `roles` by delegating role. If `roles` contains several roles, reads all roles of the repository once
-    /// instead of searching for each role separately.
+    /// Groups `roles` by delegating role. For a single role, searches for that role only. Otherwise, reads all roles
+    /// once.
     pub(super) fn by_delegator(
         &mut self,
         roles: &[&RoleName],

@@ -1,5 +1,5 @@
-//! Lists of targets whose files are on another server (`add --from-list`). The text of a list is not kept in memory.
-//! All cores check the list, one part at a time. Each line is read again when its target is needed.
+//! Reads lists of targets whose files are on another server (`add --from-list`). The text of a list is not kept in
+//! memory. All cores check the list, each core one part at a time. A line is read again when its target is needed.
 //!
 //! Each line has one of two forms. The first is a JSON object, `{"path": "a/b", "length": 3, "hashes": {"sha256": "…"},
 //! "custom": {…}}`, where `custom` is optional. The second is `SHA256 LENGTH PATH`, separated by spaces or tabs, where
@@ -26,7 +26,7 @@ use crate::{EditError, Error, LineFault, parallel};
 const PART: u64 = 1 << 20;
 /// The size of the buffer for copying a list from a pipe, in bytes.
 const COPIED: usize = 1 << 16;
-/// The number of bytes that are read first when searching for the end of a line. Each further read doubles this number.
+/// The number of bytes in the first read of a search for the end of a line. Each further read is twice as long.
 const READ: usize = 256;
 
 /// A checked list of targets. Each target takes 16 bytes of memory.
@@ -38,10 +38,9 @@ pub struct List {
     immutable: Immutable,
 }
 
-/// The targets of a part of the list.
 #[derive(Debug)]
 struct Part {
-    /// The number of targets in all earlier parts.
+    /// The number of targets in the earlier parts of the list.
     before: usize,
     entries: Box<[LineEntry]>,
 }
@@ -59,8 +58,8 @@ impl List {
     /// `spool`. Calls `progress` with the number of bytes checked.
     ///
     /// # Errors
-    /// [`Error::Edit`] if a line is invalid; the error contains the number of the first invalid line. [`Error::File`]
-    /// if the list is empty or cannot be read.
+    /// [`Error::Edit`], with the number of the first invalid line, if the list has one. [`Error::File`] if the list is
+    /// empty or cannot be read.
     pub fn read(file: &Path, spool: &Path, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         let read = |error| Error::file("read", file, error);
         let opened = named::open(file).map_err(read)?;
@@ -100,7 +99,6 @@ impl List {
         Self::check(ListFile { file: copy.into_file(), path: path.to_path_buf(), length }, PART, progress)
     }
 
-    /// Checks a list in parts of `part` bytes.
     fn check(text: ListFile, part: u64, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
         if text.length == 0 {
             return Err(text.failed(io::Error::new(io::ErrorKind::InvalidData, "it is empty")));
@@ -145,7 +143,6 @@ impl List {
     }
 }
 
-/// The file of a list.
 #[derive(Debug)]
 struct ListFile {
     file: File,
@@ -163,7 +160,6 @@ impl ListFile {
         self.failed(io::Error::new(io::ErrorKind::InvalidData, "it changed while it was being read"))
     }
 
-    /// Reads the bytes of a range.
     fn bytes(&self, start: u64, end: u64) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; usize::try_from(end.saturating_sub(start)).map_err(|_| self.changed())?];
         self.file.read_exact_at(&mut bytes, start).map_err(|error| match error.kind() {
@@ -194,7 +190,7 @@ impl ListFile {
         }
     }
 
-    /// Reads the lines whose first byte is among the `part` bytes that begin at `start`.
+    /// Reads the lines that begin in the range of `part` bytes from `start`.
     fn lines_from(&self, start: u64, part: u64) -> Result<Lines, Error> {
         // The byte before `start` shows whether a line starts at `start`.
         let from = start.saturating_sub(1);
@@ -209,14 +205,13 @@ impl ListFile {
         Ok(Lines { start: from + skipped as u64, text: bytes })
     }
 
-    /// Reads the line at `start`.
     fn line(&self, start: u64) -> Result<Vec<u8>, Error> {
         let mut line = Vec::new();
         self.complete_line(start, &mut line)?;
         Ok(line)
     }
 
-    /// Returns the number of the line at `start`. The first line has the number 1.
+    /// Returns the number, counted from 1, of the line at `start`.
     fn number(&self, start: u64) -> Result<usize, Error> {
         let mut number = 1;
         let mut at = 0;
@@ -228,7 +223,6 @@ impl ListFile {
         Ok(number)
     }
 
-    /// Returns the error for the line at `start`.
     fn refused(&self, start: u64, fault: LineFault) -> Error {
         self.number(start).map_or_else(|error| error, |line| EditError::Line { line, fault }.into())
     }
@@ -242,7 +236,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// Checks the lines. Fails with the position of the first invalid line and its fault.
+    /// The error contains the position of the first invalid line, and its fault.
     fn check(&self) -> Result<Box<[LineEntry]>, (u64, LineFault)> {
         let mut entries = Vec::new();
         let mut start = self.start;

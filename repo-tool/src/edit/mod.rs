@@ -30,7 +30,7 @@ use crate::published::Published;
 use crate::role_content::RoleContent;
 use crate::{Error, NotFound};
 
-/// An editor for a draft. Content that the draft does not change is read from the published state.
+/// An editor for a draft. If the draft does not change a role, the editor returns the published role.
 pub struct Edit<'a> {
     published: &'a mut Published,
     draft: Draft,
@@ -76,8 +76,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Like [`Self::view`], but returns only the delegations. If the draft keeps the role on disk, this function does
-    /// not read the role from the disk.
+    /// Like [`Self::view`], but returns only the delegations. Reads nothing from disk if the draft contains the role.
     ///
     /// # Errors
     /// [`Error::NotFound`] if no role delegates to `role`.
@@ -149,8 +148,8 @@ impl<'a> Edit<'a> {
         self.draft.targets.insert(role.clone(), RoleContent::Held(empty));
     }
 
-    /// Returns the role that delegates to `role` in the draft. Searches the roles that the draft changes first, and
-    /// then the published roles. Ignores published delegations that the draft removes.
+    /// Returns the role that delegates to `role` in the draft. Searches the draft first, and then the published roles.
+    /// Ignores published delegations that the draft removes.
     ///
     /// # Errors
     /// [`Error::NotFound`] if no role delegates to `role`.
@@ -172,8 +171,8 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Finishes the edit and returns the draft. If a change of keys has made the signatures of other roles invalid,
-    /// marks these roles to be signed again.
+    /// Finishes the edit and returns the draft. If a change of keys has made signatures of other roles invalid, these
+    /// roles must be signed again, so this function marks them.
     ///
     /// # Errors
     /// Returns an error if published metadata does not verify.
@@ -242,7 +241,7 @@ impl<'a> Edit<'a> {
 
 /// Returns the delegated roles that are new or whose keys or threshold changed.
 fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator: &RoleName) -> Vec<RoleName> {
-    // Collect the key rings once, because there may be many roles.
+    // Build the map of key rings once. Searching for each role would be slow if there are many roles.
     let listed: BTreeMap<RoleName, KeyRing> = match before.map(|before| &before.roles) {
         Some(DelegatedRoles::Listed(_)) => before.into_iter().flat_map(Delegations::rings).collect(),
         _ => BTreeMap::new(),
@@ -263,12 +262,10 @@ fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator
     rings.filter(|(child, ring)| changed(child, ring)).map(|(child, _)| child).collect()
 }
 
-/// Returns whether both key rings have the same key IDs, the same keys and the same threshold.
 pub(crate) fn same_ring(one: &KeyRing, other: &KeyRing) -> bool {
     one.threshold() == other.threshold() && one.keys().eq(other.keys())
 }
 
-/// Returns whether `delegations` includes a delegation to `role`.
 pub(crate) fn delegates(delegations: Option<&Delegations>, role: &RoleName) -> bool {
     delegations.is_some_and(|delegations| match &delegations.roles {
         DelegatedRoles::Listed(roles) => roles.iter().any(|delegation| delegation.name == *role),
@@ -276,7 +273,6 @@ pub(crate) fn delegates(delegations: Option<&Delegations>, role: &RoleName) -> b
     })
 }
 
-/// Removes the keys whose key IDs are not in `used`.
 fn drop_unused<V>(keys: &mut BTreeMap<KeyId, V>, used: &BTreeSet<KeyId>) {
     keys.retain(|id, _| used.contains(id));
 }

@@ -1,4 +1,5 @@
-//! Finds and removes odd key IDs. A key ID is odd if a role lists it more than once, or if it has no usable key.
+//! Finds and removes odd key IDs. A key ID is odd if a role lists it more than once, if no key has this ID, or if
+//! lastmile cannot use the key.
 
 use std::collections::BTreeSet;
 
@@ -35,8 +36,8 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Removes all entries of the [odd](Odd) key IDs `ids` from the key lists of `roles`. If a key ID has a usable key,
-    /// keeps the first of its entries.
+    /// Removes the [odd](Odd) key IDs `ids` from the key lists of `roles`. If lastmile can use the key of a key ID,
+    /// keeps the first entry of that key ID.
     ///
     /// # Errors
     /// [`Error::Edit`] if a role would have fewer usable keys than its threshold.

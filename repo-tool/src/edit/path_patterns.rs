@@ -1,5 +1,5 @@
 //! Checks the path patterns of new delegations (spec 4.5). The only wildcards are `*` and `?`, and neither matches `/`.
-//! Characters that are special in shells and in Git, such as `[`, match only themselves.
+//! All other characters, such as `[`, match only themselves, even if they are special in shells or in Git.
 
 use lastmile_metadata::{PathPattern, Paths};
 
@@ -9,15 +9,14 @@ use crate::{EditError, Error};
 /// Parses path patterns.
 ///
 /// # Errors
-/// [`Error::Edit`] if one of the patterns matches no usable target path. Examples are `/foo/*`, `./foo/*` and
-/// `foo//bar`.
+/// [`Error::Edit`] if one of the patterns matches no usable target path. Examples of such patterns are `/foo/*`,
+/// `./foo/*` and `foo//bar`.
 pub fn patterns(texts: &[String]) -> Result<Paths, Error> {
     let paths = Paths::Patterns(texts.iter().map(PathPattern::new).collect());
     refuse_useless(&paths)?;
     Ok(paths)
 }
 
-/// Refuses patterns that match nothing.
 pub(super) fn refuse_useless(paths: &Paths) -> Result<(), Error> {
     // TUF specification 4.5: a pattern does not start with a slash, because no target path starts with a slash.
     match patterns_of(paths).iter().find(|pattern| is_useless(pattern)) {
@@ -85,8 +84,8 @@ fn warning(pattern: &PathPattern) -> Option<String> {
 /// Returns an example of a usable target path that the pattern matches, or `None` if there is no such path.
 fn example(pattern: &PathPattern) -> Option<String> {
     let segments = pattern.as_str().split('/').map(|segment| {
-        // Try `x` for each star first, because an empty replacement may give a reserved name. Then try an empty
-        // replacement, because `x` may make a name too long.
+        // First replace each star with `x`, because the segment without its stars may be a reserved name. Then remove
+        // the stars, because `x` may make the segment too long.
         let texts = ["", "x"].map(|star| segment.replace("**", "*").replace('*', star).replace('?', "x"));
         texts.into_iter().rev().find(|text| target_path(text).is_ok())
     });

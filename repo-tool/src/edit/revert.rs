@@ -1,8 +1,8 @@
-//! Restores the targets and delegations as they were before the last publication that changed them.
+//! Restores the targets and delegations from before the last publication that changed them.
 //!
 //! The files of earlier versions are still in `metadata/`, but anyone who can write to that folder may have changed
-//! them. Therefore the earlier snapshot and the files that it lists are verified. Each of these files must also be
-//! signed with the keys that currently sign for its role, if the role still exists. The root is never reverted.
+//! them. Therefore the earlier snapshot and the files that it lists are verified. If a role still exists, its earlier
+//! file must also verify with the role's current keys. The root is never reverted.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use crate::report::verify::check_target;
 use crate::role_content::RoleContent;
 use crate::{Error, NotFound, Repository, RevertError, names, parallel};
 
-/// Whether to restore delegations whose keys have since been removed.
+/// Whether to restore delegations that list removed keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RemovedKeys {
     /// Refuse to trust removed keys again.
@@ -33,30 +33,27 @@ pub enum RemovedKeys {
     Trust,
 }
 
-/// Whether to restore targets whose files are missing in this repository.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MissingFiles {
-    /// Refuse to restore targets whose files are missing.
     Refuse,
-    /// Restore the targets. This is for repositories whose target files are on another server.
+    /// For repositories whose target files are on another server.
     Allow,
 }
 
-/// The earlier content of a role, and the roles that delegated to the role.
 struct EarlierRole {
     content: Targets,
     delegators: BTreeSet<RoleName>,
 }
 
 impl Edit<'_> {
-    /// Restores the targets and delegations of all roles as they were before the last publication that changed them.
+    /// Restores the targets and delegations of all roles from before the last publication that changed them.
     /// Publications that only renewed signatures are skipped. Returns the version of the snapshot that lists the
     /// restored content.
     ///
     /// # Errors
     /// [`Error::Revert`] if the repository has no consistent snapshots, or if an earlier file is missing or does not
-    /// verify. With [`RemovedKeys::Refuse`], also [`Error::Revert`] if the earlier content trusts keys that have since
-    /// been removed. [`Error::NotFound`] if no earlier publication has different content.
+    /// verify. With [`RemovedKeys::Refuse`], also [`Error::Revert`] if the earlier delegations list keys that have
+    /// since been removed. [`Error::NotFound`] if no earlier publication has different content.
     pub fn revert(&mut self, removed: RemovedKeys) -> Result<Version, Error> {
         if !self.published.root.consistent_snapshot {
             return Err(RevertError::NotKept.into());
@@ -143,8 +140,8 @@ fn read_snapshot(published: &Published, version: Version) -> Result<Verified<Sna
         .map_err(|error| RevertError::Untrusted { path, error }.into())
 }
 
-/// Reads and verifies the roles that the earlier delegations reach from `targets`. Ignores roles that the earlier
-/// snapshot does not list.
+/// Follows the earlier delegations from `targets`, and reads and verifies the earlier file of each role. Skips roles
+/// that the earlier snapshot does not list.
 fn earlier_roles(published: &Published, snapshot: &Snapshot) -> Result<BTreeMap<RoleName, EarlierRole>, Error> {
     let mut roles: BTreeMap<RoleName, EarlierRole> = BTreeMap::new();
     let mut waiting = VecDeque::from([(RoleName::TARGETS, None, published.root.key_ring(&RoleName::TARGETS)?)]);
@@ -176,8 +173,8 @@ pub(crate) fn read_role(
     let verify = || {
         listed.check(&bytes).map_err(|kind| MetadataError { role: role.clone(), kind })?;
         let earlier = Verified::<Targets>::of_file(role, bytes, ring, &simulated_client::reading_limits())?;
-        // Also verify with the current keys. If the snapshot lists no hash for the role, somebody with a revoked key
-        // could have replaced the earlier file.
+        // Also verify with the current keys. Otherwise, if the snapshot lists no hash for the role, an attacker with a
+        // revoked key could have replaced the earlier file.
         if let Ok(ring) = published.key_ring(role) {
             earlier.verify(role, &ring)?;
         }
@@ -187,7 +184,6 @@ pub(crate) fn read_role(
     verify().map_err(|error| RevertError::Untrusted { path, error }.into())
 }
 
-/// Reads the metadata file of an earlier version of a role.
 fn read(published: &Published, role: &RoleName, version: Version) -> Result<(PathBuf, Vec<u8>), Error> {
     let path = published.layout().metadata().join(names::metadata_file(role, Some(version)));
     match access::read_small(&path, LONGEST_METADATA)? {
@@ -204,22 +200,21 @@ fn has_version(role: &RoleName, expected: Version, found: Version) -> Result<(),
     Err(MetadataError { role: role.clone(), kind })
 }
 
-/// Returns whether both snapshots list the same version of each role.
 fn has_same_versions(one: &Snapshot, other: &Snapshot) -> bool {
     let versions =
         |snapshot: &Snapshot| snapshot.roles().map(|(role, listed)| (role, listed.version)).collect::<Vec<_>>();
     versions(one) == versions(other)
 }
 
-/// Returns whether two versions of a role differ at most in their version numbers and expiry dates.
+/// Ignores the version numbers and the expiry dates.
 pub(crate) fn has_same_content(one: &Targets, other: &Targets) -> bool {
     let mut one = one.clone();
     (one.header.version, one.header.expires) = (other.header.version, other.header.expires);
     one.write() == other.write()
 }
 
-/// Refuses the earlier delegations if they list a key for a role, and the current delegations no longer list that key
-/// for the same role.
+/// Fails if the earlier delegations list a key for a role, but the current delegations do not list the key for that
+/// role.
 fn refuse_removed_keys(published: &Published, roles: &BTreeMap<RoleName, EarlierRole>) -> Result<(), Error> {
     let current = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
     let current: BTreeSet<(String, KeyMaterial)> = current.flat_map(listed_keys).collect();
@@ -232,8 +227,8 @@ fn refuse_removed_keys(published: &Published, roles: &BTreeMap<RoleName, Earlier
     if keys.is_empty() { Ok(()) } else { Err(RevertError::RemovedKeys { keys: keys.into_iter().collect() }.into()) }
 }
 
-/// Returns a pair for each key of each delegated role: the name of the role, and the key. For succinct bins, the name
-/// is the name prefix followed by `-*`.
+/// Returns one pair of role name and key for each key of each delegated role. For succinct bins, which share their
+/// keys, the role name is `PREFIX-*`.
 fn listed_keys(delegations: &Delegations) -> Vec<(String, KeyMaterial)> {
     let material = |name: String, keyids: &[KeyId]| -> Vec<(String, KeyMaterial)> {
         let keys = keyids.iter().filter_map(|id| delegations.keys.get(id));

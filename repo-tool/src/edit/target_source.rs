@@ -6,7 +6,8 @@ use super::add::DelegatedPaths;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, NotFound};
 
-/// If more targets than this are added to a role, only their paths are kept in memory while the role is written.
+/// The maximum number of targets added to a role that are kept in memory while the role is written. If there are more,
+/// only their paths are kept.
 const FEW: usize = 1 << 14;
 
 /// A source of many targets, each of which is identified by a number. Targets are parsed on demand, to save memory.
@@ -42,7 +43,7 @@ pub trait TargetSource: Sync {
         false
     }
 
-    /// Returns whether a new target without custom data takes the custom data of the target that it replaces.
+    /// Returns whether a new target without custom data inherits the custom data of the target that it replaces.
     fn keeps_custom(&self) -> bool;
 
     /// Returns whether a target may be added to a role that delegates the path of the target to another role.
@@ -54,15 +55,14 @@ pub trait TargetSource: Sync {
         None
     }
 
-    /// Called if two different targets, `one` and `other`, have the same path. If this function returns `Ok`, the
-    /// target `one` is used.
+    /// Decides what happens if two different targets, `one` and `other`, have the same path. `Ok` selects the target
+    /// `one`.
     ///
     /// # Errors
     /// [`Error::Edit`] if the source must not contain different targets with the same path.
     fn clash(&self, one: usize, other: usize) -> Result<(), Error>;
 }
 
-/// Targets in memory.
 impl TargetSource for Vec<TargetFile> {
     fn len(&self) -> usize {
         self.as_slice().len()
@@ -99,8 +99,8 @@ pub(super) struct NamedTarget {
 }
 
 impl NamedTarget {
-    /// Reads the target `number`. `count` is the number of targets that are added to the same role. If `count` exceeds
-    /// [`FEW`], only the path is kept in memory.
+    /// Reads the target `number`. `count` is the number of targets that are added to the same role. Keeps only the path
+    /// if `count` exceeds [`FEW`].
     pub(super) fn read(source: &dyn TargetSource, number: u32, count: usize) -> Result<Self, Error> {
         if count > FEW {
             return Ok(Self { path: source.path(number as usize)?, number, target: None });
@@ -109,7 +109,7 @@ impl NamedTarget {
         Ok(Self { path: target.path.clone(), number, target: Some(target) })
     }
 
-    /// Returns the target. If it is not in memory, reads it from `source`.
+    /// Reads the target from `source` if it is not in memory.
     pub(super) fn target(&self, source: &dyn TargetSource) -> Result<TargetFile, Error> {
         self.target.clone().map_or_else(|| source.target(self.number as usize), Ok)
     }

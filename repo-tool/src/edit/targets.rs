@@ -9,8 +9,8 @@ use super::Edit;
 use crate::{Error, NotFound};
 
 impl Edit<'_> {
-    /// Adds `target` to `role`. If `role` has bins, adds `target` to the bin for the path of the target instead.
-    /// Returns the role that lists the target.
+    /// Adds `target` to `role` or, if `role` has bins, to the bin for the path of `target`. Returns the role that lists
+    /// the target.
     ///
     /// # Errors
     /// Returns an error if the role does not exist, or if the metadata of a role does not verify.
@@ -41,8 +41,8 @@ impl Edit<'_> {
         Ok(holder)
     }
 
-    /// Returns the role in which clients will find `path` after the draft is published. If there is none, returns the
-    /// role in which clients find `path` in the published state, even if the draft removes the target from that role.
+    /// Returns the role in which clients will find `path` after the draft is published. If they will not find it,
+    /// returns the role in which they find it in the published state.
     pub(super) fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         if let Some(holder) = self.find(path)? {
             return Ok(Some(holder));
@@ -76,8 +76,7 @@ impl Edit<'_> {
         Ok(None)
     }
 
-    /// Returns the role in which a target with this path belongs: `role` itself or, if `role` has bins, the bin for the
-    /// path. A bin may itself have bins.
+    /// Returns `role` itself or, if `role` has bins, the bin for `path`. A bin may itself have bins.
     pub(crate) fn bin_for(&mut self, role: &RoleName, path: &TargetPath) -> Result<RoleName, Error> {
         let mut role = role.clone();
         while let Some(bin) = self.view(&role)?.delegations.as_ref().and_then(|delegations| delegations.bin_for(path)) {

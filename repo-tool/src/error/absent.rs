@@ -50,8 +50,8 @@ pub enum NotFound {
         /// The prefix.
         start: String,
     },
-    /// No role trusts this key.
-    #[error("no role trusts the key {key}")]
+    /// The key is not trusted for any role.
+    #[error("the key {key} is not trusted for any role")]
     TrustedKey {
         /// The first characters of the public key, for messages.
         key: String,
@@ -62,7 +62,7 @@ pub enum NotFound {
         /// The path of the target.
         path: TargetPath,
     },
-    /// A bug in this program lost a target when it distributed the targets into bins.
+    /// A target was lost while targets were distributed into bins. This is a bug in lastmile.
     #[error("internal error: a target was lost while targets were distributed into bins")]
     DistributedTarget,
     /// The user's configuration does not give the URL at which the repository is served.

@@ -54,19 +54,19 @@ pub enum InvalidInput {
     /// New keys need a pass-phrase, but none was given.
     #[error("no pass-phrase was given for new keys")]
     NoPassPhrase,
-    /// A member for a target's custom data is not of the form `KEY=TEXT` or `KEY:=JSON`.
+    /// A `--custom` argument is not of the form `KEY=TEXT` or `KEY:=JSON`.
     #[error("`{}` is not of the form KEY=TEXT or KEY:=JSON", printable(pair))]
     CustomPair {
         /// The text that does not have this form.
         pair: String,
     },
-    /// A member for a target's custom data is given twice.
+    /// Two `--custom` arguments have the same key.
     #[error("`{}` is given twice", printable(key))]
     CustomTwice {
         /// The name of the custom member.
         key: String,
     },
-    /// The value of a member for a target's custom data is not valid in metadata.
+    /// The value of a `--custom` argument is not valid in metadata.
     #[error(
         "--custom {}: {error}; fractional numbers cannot be signed; use KEY=TEXT to store the value as text",
         printable(key)
@@ -83,16 +83,16 @@ pub enum InvalidInput {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EditError {
-    /// The role already trusts the key.
-    #[error("{role} already trusts the key {key}")]
+    /// The key is already trusted for the role.
+    #[error("the key {key} is already trusted for {role}")]
     KeyTrusted {
         /// The role.
         role: RoleName,
         /// The first digits of the key ID.
         key: String,
     },
-    /// The role does not trust the key.
-    #[error("{role} does not trust the key {key}")]
+    /// The key is not trusted for the role.
+    #[error("the key {key} is not trusted for {role}")]
     KeyNotTrusted {
         /// The role.
         role: RoleName,
@@ -119,12 +119,12 @@ pub enum EditError {
         /// The number of keys, without duplicates.
         keys: usize,
     },
-    /// A role cannot be added, because some role already delegates to a role with this name.
+    /// A role cannot be added, because a delegated role already has this name.
     #[error("{delegator} already delegates to {role}")]
     Delegated {
         /// The role that delegates.
         delegator: RoleName,
-        /// The role to which `delegator` already delegates.
+        /// The existing role.
         role: RoleName,
     },
     /// A role with succinct bins cannot have other delegations.
@@ -135,8 +135,8 @@ pub enum EditError {
     },
     /// The delegation to a bin cannot be changed, because the bins of a role must together cover all paths.
     #[error(
-        "{role} is a bin, and the number of a bin determines its paths and its position; `set-threshold` changes the \
-         threshold of all bins"
+        "{role} is a bin, so its paths and its position cannot be changed; `set-threshold` changes the threshold of \
+         all bins"
     )]
     IsBin {
         /// The bin.
@@ -195,7 +195,8 @@ pub enum EditError {
         /// The target.
         path: TargetPath,
     },
-    /// The role already has the requested number of bins of the requested kind (succinct or hash prefixes).
+    /// The role already has the requested bins: their number and their kind (succinct or hash prefixes) would not
+    /// change.
     #[error("{role} already has 2^{bit_length} bins of the requested kind")]
     SameBins {
         /// The role.
@@ -209,7 +210,8 @@ pub enum EditError {
         /// The role.
         role: RoleName,
     },
-    /// The role has delegations, and a role with succinct bins cannot have any others.
+    /// The role has delegations that it cannot keep. Succinct bins allow no other delegation. Hash-prefix bins allow no
+    /// other delegation with hash prefixes.
     #[error(
         "{role} already has delegations; a role with succinct bins cannot have others (use --prefixes, or --role to put the \
          bins below another role)"
@@ -325,8 +327,8 @@ fn file_and_folder(clashes: &[(TargetPath, TargetPath)]) -> String {
     text
 }
 
-// Do not use `#[from]`, because thiserror would also make the inner error the `source()`, and its text would be printed
-// twice.
+// Do not use `#[from]`, because thiserror would then return the contained error as the `source()`, and its text would
+// be printed twice.
 impl From<RoleNameError> for EditError {
     fn from(error: RoleNameError) -> Self {
         Self::RoleName(error)
@@ -428,7 +430,7 @@ pub enum VersionError {
     /// need a version number above the maximum.
     #[error("version numbers are exhausted")]
     ExhaustedForProof,
-    /// The highest version that was issued, or that was found in the folder, is far above the published version.
+    /// The highest known version of the role is far above the published version.
     #[error(
         "found {role} version {highest}, which is {above} above the published version: your publications cannot have caused \
          that jump. Check the files of {role} in metadata/ and the file {record}, and remove wrong entries. If the server \
@@ -437,11 +439,11 @@ pub enum VersionError {
     Jump {
         /// The role.
         role: RoleName,
-        /// The highest version that was found.
+        /// The highest version in the record of issued versions or in the folder `metadata/`.
         highest: Version,
-        /// The difference between that version and the published version.
+        /// The difference between `highest` and the published version.
         above: u64,
-        /// The name of the file in the repository's folder that records all issued versions.
+        /// The file name of the record of issued versions, which is in the repository's folder.
         record: &'static str,
     },
     /// The record of issued versions cannot be read.

@@ -36,7 +36,7 @@ pub enum ConfigError {
         /// The role.
         role: String,
     },
-    /// `renew_days` is not less than `expires_days`, so the role would be due for renewal as soon as it is signed.
+    /// `renew_days` is not less than `expires_days`. The role would always be due for renewal.
     #[error("role `{}`: renew_days must be less than expires_days", printable(role))]
     RenewDays {
         /// The role.
@@ -98,8 +98,8 @@ pub enum ConfigError {
         /// The name of the destination.
         name: String,
     },
-    /// The entry `keys` in the user's configuration, which allows private keys outside the repository's folder, is not
-    /// a list of files.
+    /// The entry `keys` in the user's configuration is not a list of files. The entry lists the private keys outside
+    /// the repository's folder that the tool may use.
     #[error("keys must be a list of files")]
     KeyList,
     /// The entry `shared-with-group` in the user's configuration is neither a name nor a number.
@@ -111,10 +111,11 @@ pub enum ConfigError {
         /// The name of the group.
         group: String,
     },
-    /// The section `[monitor]` in the user's configuration, which specifies the receivers of notifications, is invalid.
+    /// The section `[monitor]` in the user's configuration is not valid. The section specifies where notifications are
+    /// sent.
     #[error("[monitor] {}", printable(reason))]
     Monitor {
-        /// The reason. The text never quotes the URL, because the URL may contain a secret.
+        /// The reason. It never quotes the URL for notifications, because that URL may contain a secret.
         reason: String,
     },
     /// A section of the user's configuration is not a table of tables.
@@ -129,6 +130,6 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a key URI such as `file:keys/root-1.pem`", printable(text))]
 pub struct InvalidKeyUri {
-    /// The text that is not a key URI.
+    /// The invalid text.
     pub text: String,
 }

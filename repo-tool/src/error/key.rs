@@ -76,15 +76,15 @@ pub enum RevokeError {
         /// The first characters of the public key, for messages.
         key: String,
     },
-    /// A role would still trust the key, because a second role delegates to this role with the same key.
+    /// The key would still be trusted for a role, because a second role also delegates to that role with this key.
     #[error(
-        "{role} would still trust the key, because {delegator} also delegates to {role} with this key: remove one of the \
-         delegations with `lastmile-repo undelegate --from={} {}`, then revoke the key again",
+        "the key would still be trusted for {role}, because {delegator} also delegates to {role} with this key: remove \
+         one of the delegations with `lastmile-repo undelegate --from={} {}`, then revoke the key again",
         shell::quoted(&printable(delegator.as_str())),
         shell::arguments([role])
     )]
     StillTrusted {
-        /// The role that would still trust the key.
+        /// The role for which the key would still be trusted.
         role: RoleName,
         /// The second role that delegates to `role`.
         delegator: RoleName,
@@ -95,23 +95,23 @@ pub enum RevokeError {
         /// The first digits of the replacement's key ID.
         key: String,
     },
-    /// The replacement is already a key of every role that loses a key.
-    #[error("the roles that lose a key already trust the replacement {key}")]
+    /// The replacement is already a key of every role that would get it.
+    #[error("the replacement {key} is already a key of every role that would get it")]
     ReplacementIsTrusted {
         /// The first digits of the replacement's key ID.
         key: String,
     },
-    /// A replacement key was given for roles that lose no key.
+    /// A replacement key was given for a role that loses no key.
     #[error(
         "{} loses no key: use `lastmile-repo rotate --add KEY.pub {}` to add one",
         printable(role),
         shell::arguments([role])
     )]
     LosesNoKey {
-        /// The role name that the user gave, or a prefix of role names followed by `*`.
+        /// The name of a role, or the start of role names followed by `*`, as the user gave it.
         role: String,
     },
-    /// The number of the role's keys, all of which must be replaced, does not fit in 32 bits.
+    /// All keys of the role must be replaced, but their number does not fit in 32 bits.
     #[error("{role} has too many keys to replace all of them")]
     TooManyKeys {
         /// The role.

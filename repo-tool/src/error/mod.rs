@@ -2,7 +2,7 @@
 //! an error from its fields.
 //!
 //! `Display` prints an error with its causes. If the causes were also available through `source()`, a program that
-//! prints the chain of sources would print each cause twice. Therefore inner errors are public fields instead.
+//! prints the chain of sources would print each cause twice. Therefore causes are available only as public fields.
 
 mod absent;
 mod change;
@@ -47,7 +47,7 @@ pub(crate) use text::chain;
 pub use unpublishable::Unpublishable;
 use unpublishable::listed;
 
-/// An error of the repository tool. Unless the message says otherwise, nothing was published.
+/// An error of the repository tool. Nothing was published, unless the message says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -95,7 +95,8 @@ pub enum Error {
     /// A network operation failed.
     #[error(transparent)]
     Network(#[from] NetworkError),
-    /// New metadata of a role has unknown members or keys, and the user has not accepted them. It was not signed.
+    /// New metadata of a role contains members or keys that the tool does not know. It was not signed, because the user
+    /// has not accepted them.
     #[error(
         "not signed: {role} contains members or keys that lastmile-repo does not know, but that TUF clients may \
          honor:\n{}\nto sign {role} with them, add: {}",
@@ -155,7 +156,7 @@ pub enum Error {
     Request {
         /// The kind of error in the other process.
         kind: RefusalKind,
-        /// The message of the error in the other process, without a leading `not published: `.
+        /// The message of the error in the other process. `not published: ` is removed from its start.
         text: String,
     },
     /// The last publication cannot be reverted.
@@ -186,8 +187,8 @@ pub enum Error {
     Failed(String),
 }
 
-// Do not use `#[from]`, because thiserror would also make the inner error the `source()`, and its text would be printed
-// twice.
+// Do not use `#[from]`, because thiserror would then return the contained error as the `source()`, and its text would
+// be printed twice.
 impl From<DraftError> for Error {
     fn from(error: DraftError) -> Self {
         Self::Draft(error)
@@ -340,7 +341,6 @@ mod tests {
 
     use super::*;
 
-    /// Returns an example error for each kind of refusal.
     fn of_requests() -> [(RefusalKind, Error); 4] {
         let path = TargetPath::new("a").unwrap();
         [
@@ -358,7 +358,7 @@ mod tests {
             let again = fault.error(text);
             assert_eq!(fault, expected);
             assert_eq!((again.to_string(), again.hint()), (error.to_string(), error.hint()), "{error:?}");
-            // If this process passes the error on to a third process, the kind of refusal stays the same.
+            // The kind of refusal stays the same if the error is passed on once more.
             let (fault, text) = RefusalKind::of(&again).unwrap();
             assert_eq!((fault, fault.error(text).to_string()), (expected, error.to_string()));
         }

@@ -47,7 +47,7 @@ pub enum PathError {
         /// The file.
         path: PathBuf,
     },
-    /// A path does not end in a file name that this tool uses.
+    /// The tool does not use a file with this path or name.
     #[error("{} is not a file name that lastmile-repo uses", printable_path(path))]
     ForeignName {
         /// The path.
@@ -105,8 +105,7 @@ pub enum PathError {
         /// The ID of the group that shares the repository.
         group: u32,
     },
-    /// Only the owner can read a working folder, so this user cannot know whether a publication by the owner was
-    /// interrupted.
+    /// Only the owner can read a working folder. It may contain an interrupted publication by the owner.
     #[error(
         "only user {owner} can read {}, which may contain an interrupted publication: because the repository is \
          shared, user {owner} must set shared-with-group in their configuration and then run `lastmile-repo renew`; \
@@ -141,12 +140,12 @@ pub enum PathError {
         /// The permissions of the folder.
         mode: u32,
     },
-    /// Other users can change a file that must not be changed, or read a file that must stay secret.
+    /// Other users can change a file that only this user may change, or read a file that must stay secret.
     #[error("cannot rely on {}: {exposure}; {}", printable_path(path), exposure.remedy(&printable_path(path)))]
     Exposed {
         /// The file.
         path: PathBuf,
-        /// The users who have access, and the access that they have.
+        /// Which users have access, and whether they can read or change the file.
         exposure: Exposure,
     },
     /// The path is not UTF-8, so the configuration cannot contain it.

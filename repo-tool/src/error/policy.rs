@@ -23,7 +23,7 @@ pub enum PolicyError {
         /// The unsupported parts, each with its position in the policy.
         parts: Vec<String>,
     },
-    /// The policy in the metadata of a role, which is published or about to be published, is malformed.
+    /// The policy in a role's published metadata, or in a draft of the role, is malformed.
     #[error("the policy of {role}: {problem}")]
     OfRole {
         /// The role.
@@ -31,7 +31,7 @@ pub enum PolicyError {
         /// A description of the problem and its position.
         problem: String,
     },
-    /// The role is a bin: it is delegated by hash prefixes instead of path patterns.
+    /// The role is a bin: its paths are selected by their hashes, not by patterns.
     #[error("{role} is delegated by hash prefixes, so it cannot have a policy")]
     Bin {
         /// The role.
@@ -49,27 +49,26 @@ pub enum PolicyError {
         /// The role.
         role: RoleName,
     },
-    /// The policy names a trust root that the role does not list, and the policy does not give the digest of that trust
-    /// root.
+    /// The policy names a trust root without its digest, and the role does not list that trust root.
     #[error("trust.{name}: {role} does not list the trust root `{path}`, and the policy does not give its `sha256`")]
     TrustRootNotListed {
         /// The role that has the policy.
         role: RoleName,
         /// The name of the trust root in the policy.
         name: String,
-        /// The path of the target.
+        /// The target path of the trust root.
         path: TargetPath,
     },
     /// A trust root cannot be used.
     #[error("the trust root `{path}`: {problem}")]
     TrustRoot {
-        /// The path of the target.
+        /// The target path of the trust root.
         path: TargetPath,
         /// A description of the problem.
         problem: String,
     },
-    /// The tool has no usable first root for a TUF repository that publishes a trust root. Either the user has not
-    /// pinned or given a first root, or the given root differs from the pinned root.
+    /// A trust root cannot be fetched from a TUF repository, because the first root of that repository is missing or
+    /// wrong. Either no first root is pinned or given, or the given root differs from the pinned root.
     #[error("the TUF repository at {url}: {problem}")]
     FirstRoot {
         /// The URL.
@@ -129,12 +128,12 @@ impl PolicyError {
             Self::None { .. } => Some("`lastmile-repo status` lists the roles that have a policy"),
             Self::TrustRootNotListed { .. } => Some(
                 "publish the trust root first (run `lastmile-repo policy trust-root update URL` or `lastmile-repo \
-                 add`), or give its `sha256` in the policy; the `sha256` is required if the role has bins, because \
-                 such a role does not list targets itself",
+                 add`), or give its `sha256` in the policy; a role with bins lists no targets itself, so its policy \
+                 must give the `sha256`",
             ),
             Self::FirstRoot { .. } => Some(
                 "get the first root of that TUF repository through a channel that you trust, and give it with `--first-root \
-                 FILE`; to pin another root, remove the folder that contains the pinned root",
+                 FILE`; to replace the pinned root, first remove the folder that contains it",
             ),
             Self::Upstream { .. } => None,
             Self::WrongFile { .. } => Some("restore the file from a backup or from the server"),
@@ -147,7 +146,6 @@ impl PolicyError {
     }
 }
 
-/// Returns one indented line for each unsupported part of a policy.
 fn lines(parts: &[String]) -> String {
     parts.iter().map(|part| format!("\n  {}", printable(part))).collect()
 }
