@@ -13,7 +13,7 @@ use crate::cli::program;
 /// A user ID, which is also used as a group ID. The user owns no files before a test.
 const USER: u32 = 65_534;
 
-/// Runs the copy of the client next to `state`.
+/// Runs the copy of the client that is in the parent folder of `state`.
 fn run(state: &Path, user: u32, args: &[&str]) -> Output {
     let mut command = Command::new(state.with_file_name("lastmile"));
     command.arg("--state-dir").arg(state).args(args).uid(user).gid(user).env_clear();

@@ -22,7 +22,7 @@ const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The requests that a refresh sends if nothing has changed.
 const REFRESH: [&str; 2] = ["metadata/2.root.json", "metadata/timestamp.json"];
 
-/// Returns a policy with the keys `a` and `b` as signers, and with the rules `rules`.
+/// Returns a policy with the keys `a` and `b` as signers.
 fn policy(rules: &[Value]) -> Value {
     let signer = |name: &str| json!({ "key": TestKey::new(name).object() });
     json!({ "version": 1, "signer": { "a": signer("a"), "b": signer("b") }, "require": rules })
@@ -32,7 +32,6 @@ pub(crate) fn signature_by(signer: &str) -> Value {
     json!({ "name": format!("signed-by-{signer}"), "kind": "signature", "paths": ["app/*"], "by": [signer] })
 }
 
-/// Returns an envelope with a statement about `content`, signed with the key named `key`.
 fn envelope(key: &str, content: &[u8], predicate_type: &str) -> String {
     let statement = json!({
         "_type": "https://in-toto.io/Statement/v1", "predicateType": predicate_type, "predicate": {},
@@ -81,7 +80,6 @@ fn with_session<T>(
     runtime().block_on(async { work(&mut updater.refresh_at(client.now).await.unwrap()).await })
 }
 
-/// Downloads the package with the local policy `local`.
 fn get_with(client: &TestClient, local: &Value) -> Result<Vec<u8>, Error> {
     let local = LocalPolicy::parse(local.to_string().as_bytes()).unwrap();
     with_session(
@@ -99,7 +97,6 @@ pub(crate) fn refusal(client: &TestClient, repository: &Repository) -> Refusal {
     refusal_and_requests(client, repository).0
 }
 
-/// Like [`refusal`], but also returns the requests that the client made.
 fn refusal_and_requests(client: &TestClient, repository: &Repository) -> (Refusal, Vec<String>) {
     let network = repository.network();
     network.forget_requests();

@@ -23,7 +23,7 @@ enum How {
     Root(&'static str),
     /// With the named trusted root. Neither a log entry nor a signed certificate timestamp is required.
     Private(&'static str),
-    /// With the named key, and with the trusted root of the public instance.
+    /// With the named key and the trusted root of the public instance.
     Key(&'static str),
     /// With the named key alone.
     OnlyKey(&'static str),
@@ -31,14 +31,13 @@ enum How {
 
 use How::{Key, OnlyKey, Private, Root};
 
-/// The names of the trusted roots in `attest/tests/fixtures`. All other names refer to files in the package that
-/// contains the bundle.
+/// The trusted roots in `attest/tests/fixtures`. Any other name in [`How`] is a path in the folder of the bundles.
 const PUBLIC: &str = "public-root.json";
 const STAGING: &str = "staging-root.json";
 const GITHUB: &str = "github-root.json";
 
-/// The bundles in a folder. Each element contains the path of a bundle, how the bundle is verified, and the reason for
-/// its refusal. The reason is "" if the bundle is accepted.
+/// The bundles in a folder: for each bundle, its path, how it is verified, and why it is refused. The reason is "" if
+/// the bundle is accepted.
 type Cases = &'static [(&'static str, How, &'static str)];
 
 const NO_ISSUER: &str = "the certificate names no issuer";
@@ -109,7 +108,7 @@ const PYPI: Cases = &[
 
 const SIGSTORE_GO: Cases = &[
     ("bundles/dsse-2sigs.sigstore.json", Root(PUBLIC), "the envelope has 2 signatures"),
-    // `VERIFY` states the reasons for the refusals of these bundles.
+    // The comments in `VERIFY` explain why the next two bundles are refused.
     ("bundles/dsse.sigstore.json", Root(PUBLIC), "`tlogEntries` has no `inclusionProof`"),
     ("bundles/othername.sigstore.json", Root("trusted-roots/scaffolding.json"), "neither a URI nor an email address"),
     ("bundles/public-key-validity.sigstore.json", OnlyKey("public-keys/public-key-validity.pem"), ""),
@@ -122,7 +121,6 @@ fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// Returns the folder of a crate that this project depends on.
 fn crate_folder(name: &str) -> PathBuf {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.current_dir(project(".")).args(["metadata", "--format-version=1", "--locked", "--offline"]);
@@ -133,7 +131,7 @@ fn crate_folder(name: &str) -> PathBuf {
     Path::new(found["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()
 }
 
-/// Returns the paths of the bundles and attestation objects in a folder.
+/// Returns the paths of all bundles and attestation objects below `folder`, relative to `folder`.
 fn bundles_in(folder: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut folders = vec![folder.to_owned()];

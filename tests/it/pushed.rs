@@ -1,6 +1,6 @@
 //! Tests with two machines, each with a clone of a repository. Publishers on both machines push to one destination at
-//! the same time, and are killed at random moments. The destination is a folder, a folder on an SSH server, or an S3
-//! bucket.
+//! the same time, and their commands are killed after different times. The destination is a folder, a folder on an SSH
+//! server, or an S3 bucket.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,22 +20,21 @@ use crate::servers::site::Site;
 use crate::servers::sshd::Server;
 use crate::servers::wire::get;
 
-/// The time limit for all publishers, counted from the end of [`Scene::killing`].
+/// How long the publishers may continue after [`Scene::killing`].
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// A destination, and the publishers that push to it.
 struct Scene<'a> {
     /// The options of the first push.
     to: Vec<String>,
-    /// The environment of the publishers.
     environment: Vec<(&'static str, OsString)>,
     /// The URL from which clients read the destination.
     url: String,
-    /// Reads a file of the destination.
     read: &'a dyn Fn(&str) -> Option<Vec<u8>>,
     /// The number of publishers on each machine.
     publishers: usize,
-    /// The time during which publishers are killed. Afterwards, they can finish, so that the test ends.
+    /// The period in which commands of publishers are killed. Afterwards, every command runs to its end, so that the
+    /// test can end.
     killing: Duration,
 }
 
@@ -61,8 +60,7 @@ impl Machine<'_> {
     }
 }
 
-/// Runs a command, and kills it after the time `life`, if it is still running. Returns whether it succeeded, and its
-/// messages.
+/// Runs a command. If the command still runs after `life`, kills it. Returns whether it succeeded, and its messages.
 fn run_for(mut command: Command, life: Option<Duration>) -> (bool, String) {
     let mut child: Child = command.spawn().unwrap();
     let start = Instant::now();
@@ -133,8 +131,8 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_in_s3() {
     lastmile_tests::say(&play(&tempfile::tempdir().unwrap(), &scene));
 }
 
-/// Runs all publishers of `scene`, and checks that no release is lost and that no served snapshot changes. Returns a
-/// summary.
+/// Runs all publishers of `scene`, and checks that no release is lost, and that each version of the snapshot is always
+/// served with the same content. Returns a summary.
 fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
     let machine = |name| Machine { folder: folder.path().join(name), environment: &scene.environment };
     let first = machine("first");
@@ -157,8 +155,7 @@ fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
                 scope.spawn(move || publish(machine, number, folder, kills, quiet))
             })
             .collect();
-        // A client may fetch a file as soon as the timestamp refers to it, so the files that the timestamp refers to
-        // must not change.
+        // A client may fetch the snapshot as soon as the timestamp lists it, so its content must not change afterwards.
         let mut seen: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         while publishers.iter().any(|publisher| !publisher.is_finished()) {
             if let Some((version, snapshot)) = served_snapshot(scene.read) {
@@ -192,7 +189,7 @@ fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
     format!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * scene.publishers)
 }
 
-/// Publishes a release and pushes it. A killed command is repeated. Nothing is killed after `quiet`.
+/// Publishes a release and pushes it. Until `quiet`, kills each command that takes too long. Repeats killed commands.
 fn publish(machine: &Machine<'_>, number: usize, folder: &Path, kills: &AtomicUsize, quiet: Instant) {
     let file = folder.join(format!("release-{number}"));
     fs::write(&file, number.to_string()).unwrap();

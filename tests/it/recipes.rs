@@ -9,14 +9,12 @@ use crate::cli::program;
 mod container;
 mod pipelines;
 
-/// Runs a command that must succeed, and returns its standard output.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The program that checks unit files of systemd.
 const VERIFIER: &str = "systemd-analyze";
 
 #[test]

@@ -359,7 +359,8 @@ fn w_5_3_10_the_last_root_must_expire_after_the_start() {
     }
 }
 
-/// Returns a client that trusts a timestamp and a snapshot with versions that an attacker has inflated.
+/// Returns a repository and a client. An attacker has inflated the versions of the timestamp and the snapshot that the
+/// client trusts.
 fn fast_forwarded() -> (Repository, TestClient) {
     let mut repository = Repository::new();
     let client = TestClient::new(&repository);
@@ -484,7 +485,8 @@ fn w_5_0_after_any_failure_the_client_can_update_later() {
             repository.network().fault(path, fault.clone());
             let found = client.refresh();
             let honest = match &fault {
-                // Two kinds of faults are harmless: a missing next root, and a body that happens to be the honest file.
+                // Two kinds of faults are harmless: the next root is missing, or the body happens to be the honest
+                // file.
                 NetworkFault::Status(404) => path == ROOT_2,
                 NetworkFault::Body(body) => Some(body) == repository.network().file(path).as_ref(),
                 _ => false,

@@ -8,7 +8,7 @@ use lastmile_testkit::{
 use lastmile_tests::verdict;
 use serde_json::json;
 
-/// Returns a repository with the delegations that `build` creates.
+/// Returns a repository that has published the delegations that `build` adds.
 fn repository(build: impl FnOnce(&mut Repository)) -> Repository {
     let mut repository = Repository::new();
     build(&mut repository);
@@ -154,8 +154,8 @@ fn a8_a_delegated_role_is_trusted_for_one_chain_of_delegations_only() {
         repository.set_signers("shared", &[TestKey::new("b")]);
         repository.add_target("below", "b/x", b"honest");
     });
-    // The attacker has the key that `a` lists, and controls a mirror that answers the first request for each file with
-    // the attacker's file.
+    // The attacker has the key that `a` lists for `shared`, and controls a mirror. For each file, the mirror answers
+    // the first request with the attacker's file.
     let mut attacker = honest.fork();
     let attackers_key = TestKey::new("attacker");
     attacker.signed("shared")["delegations"] = json!(null);

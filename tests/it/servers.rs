@@ -22,7 +22,7 @@ pub(crate) mod wire;
 use site::{Site, TARGETS, replaced};
 use wire::{encoded, get};
 
-/// The endings of the metadata file names. They include the role `team ö+`, whose name must be percent-encoded in URLs.
+/// The endings of the metadata file names. The name of the role `team ö+` must be percent-encoded in URLs.
 const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".team ö+.json", "timestamp.json"];
 
 /// A text that each private key file contains. No response of the server may contain it.
@@ -96,8 +96,7 @@ fn targets_come_as_they_are(site: &Site, port: u16) {
     }
 }
 
-/// Checks that the server serves only metadata and targets. The server's root folder is the repository, which also
-/// contains private keys.
+/// The server's root folder is the repository, which also contains private keys.
 fn nothing_else_is_served(site: &Site, port: u16) {
     let key = "keys/root-1.pem";
     assert!(String::from_utf8(site.bytes(key)).unwrap().contains(SECRET));

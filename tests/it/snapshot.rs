@@ -195,8 +195,8 @@ fn w_5_5_5_3_a_snapshot_that_the_timestamp_has_superseded_still_counts() {
     let (mut repository, client) = warm();
     publish_snapshot(&mut repository);
     repository.network().fault("metadata/3.snapshot.json", NetworkFault::Status(500));
-    // The client stores the new timestamp but not the new snapshot, so the version that the stored timestamp lists
-    // differs from the version of the stored snapshot.
+    // The client stores the new timestamp but not the new snapshot. The stored snapshot is therefore older than the
+    // version that the stored timestamp lists.
     assert_eq!(network_error(client.refresh()), FetchError::Status(500));
     repository.signed("snapshot")["meta"].as_object_mut().unwrap().remove("a.json");
     publish_snapshot(&mut repository);

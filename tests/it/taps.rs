@@ -1,5 +1,5 @@
-//! Tests of TAP 12 in the whole workflow: a key ID names a key only within one file. Also tests that delegations in the
-//! format of TAP 3, which is not implemented, are refused. The modules `search` and `delegations` test TAP 15.
+//! Tests of TAP 12 in the whole workflow: key IDs need to be unique only within one file. Also tests that delegations
+//! in the format of TAP 3, which is not implemented, are refused. The modules `search` and `delegations` test TAP 15.
 
 use lastmile_metadata::{ErrorKind, Threshold};
 use lastmile_testkit::{Delegation, Repository, TestClient, TestKey, refused};
@@ -52,7 +52,7 @@ fn delegations_in_the_format_of_tap_3_are_malformed() {
         })
     };
     let both = json!([delegation(2, &["a", "b"])]);
-    // TAP 3 moves the keys to another member, and shows the delegations both as a list and as an object.
+    // TAP 3 moves the keys to another member. Its examples show the delegations both as a list and as an object.
     for delegations in [both.clone(), json!({"roles": both}), json!({"keys": {}, "roles": both})] {
         let mut repository = Repository::new();
         let targets = repository.signed("targets");

@@ -14,7 +14,6 @@ fn repository() -> Repository {
     repository
 }
 
-/// Runs `check` for the top-level targets role and for the delegated role `a`.
 fn both(mut check: impl FnMut(&str)) {
     check("targets");
     check("a");
@@ -65,7 +64,6 @@ fn w_5_6_1_and_f_4_4_3_without_a_listed_length_there_is_a_limit() {
     });
 }
 
-/// Returns the path of the current version of `role`.
 fn path(repository: &Repository, role: &str) -> String {
     format!("metadata/{}.{role}.json", repository.version(role))
 }

@@ -1,4 +1,4 @@
-//! Tests of releases by a team, on a machine that has the team's key, and either the online keys or no other key.
+//! Tests of releases by a team. The team's machine has the team's key, and in some tests also the online keys.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -11,10 +11,9 @@ use tempfile::TempDir;
 
 use crate::cli::program;
 
-/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
-/// The exit status of a change that is not published, because signatures are missing.
+/// The exit status if a change stays pending because signatures are missing.
 const PENDING: i32 = 6;
 
 /// A maintainer's machine, with a home folder, a configuration and a clone of the repository in `packages`.
@@ -43,14 +42,12 @@ impl Machine {
         command
     }
 
-    /// Runs a command line, and returns its exit status and its output.
     fn run(&self, line: &str) -> (i32, String) {
         let output = self.command(line).env("SOURCE_DATE_EPOCH", self.now.to_string()).output().unwrap();
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         (output.status.code().unwrap(), said)
     }
 
-    /// Runs a command line that must succeed.
     fn succeed(&self, line: &str) -> String {
         let (status, said) = self.run(line);
         assert_eq!(status, 0, "{line}: {said}");
@@ -68,7 +65,8 @@ impl Machine {
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// Copies the folder that is named in the message `said` to the new folder `name`.
+    /// Copies the folder of a pending change to the new folder `name`. The message `said` contains the path of the
+    /// folder.
     fn receive(&self, name: &str, said: &str) {
         let line = said.lines().find(|line| line.contains("opy") && line.contains("/staged")).unwrap();
         let folder =
@@ -122,7 +120,7 @@ impl Company {
         machine.succeed(&format!("lastmile-repo pull -C packages --from ../www --root {root} --without-targets"));
     }
 
-    /// Copies the private keys of snapshot and timestamp from the owner to `machine`, and allows their use there.
+    /// Copies the owner's private keys of snapshot and timestamp to `machine`, and runs `key allow` for them.
     fn give_online_keys(&self, machine: &Machine) {
         for key in ["snapshot-1.pem", "timestamp-1.pem"] {
             copy(&self.path("owner/packages/keys").join(key), &machine.path(key));
@@ -201,7 +199,6 @@ fn a_team_with_only_its_own_key_hands_its_releases_to_the_machine_with_the_onlin
     }
     server.receive("incoming", &said);
     server.receive("changed", &said);
-    // Meanwhile the owner releases something else.
     release_of_owner(&owner, "tool");
 
     // A file that differs from its entry is refused, and so is a document without the team's signature.
@@ -217,8 +214,8 @@ fn a_team_with_only_its_own_key_hands_its_releases_to_the_machine_with_the_onlin
     let (status, said) = server.run("lastmile-repo publish -C packages --from changed --dry-run");
     assert!(status == PENDING && said.contains("team-a version 2 needs 1 more signature"), "{status} {said}");
 
-    // The server has not adopted the owner's release before it publishes the team's release, so `push` combines both.
-    // The server cannot sign for the team, and keeps the team's document.
+    // The server publishes the team's release before it has adopted the owner's release. `push --catch-up` combines the
+    // two releases. It cannot sign for the team, so it keeps the team's document.
     server.succeed("lastmile-repo publish -C packages --from incoming --dry-run");
     server.succeed("lastmile-repo publish -C packages --from incoming");
     server.succeed("lastmile-repo push -C packages --catch-up");

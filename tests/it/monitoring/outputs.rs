@@ -18,7 +18,7 @@ use super::site::{Ran, Site};
 /// The name of a role that would inject text into each format if the name were not escaped.
 const HOSTILE: &str = "\"><img src=x onerror=\"document.title='hacked'\">;BEGIN:VALARM,\\n&amp;'} 1";
 
-/// Parses an output with Python.
+/// Parses `file` with the Python parser for `kind`. Returns the content as JSON.
 pub(super) fn parsed(kind: &str, file: &str) -> Value {
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     let python = project.join("../target/interop/monitoring-venv/bin/python");
@@ -29,14 +29,13 @@ pub(super) fn parsed(kind: &str, file: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Returns the value of a sample of the metrics.
 pub(super) fn sample(metrics: &Value, name: &str, labels: &Value) -> Option<f64> {
     let samples = metrics["samples"].as_array().unwrap();
     let found = samples.iter().find(|sample| sample[0] == name && sample[1] == *labels);
     found.map(|sample| sample[2].as_f64().unwrap())
 }
 
-/// Runs `status` for a repository that another tool made, in which a role has the name [`HOSTILE`].
+/// Runs `status` for a repository that delegates to a role named [`HOSTILE`].
 fn hostile(site: &Site, options: &[&str]) -> Ran {
     let mut repository = Repository::new();
     repository.delegate("targets", &Delegation::paths(HOSTILE, &["x/*"]));
@@ -44,7 +43,7 @@ fn hostile(site: &Site, options: &[&str]) -> Ran {
     status_of(site, &repository, options)
 }
 
-/// Runs `status` for a repository that another tool made.
+/// Runs `status` for `repository`, which `lastmile-repo` did not create.
 fn status_of(site: &Site, repository: &Repository, options: &[&str]) -> Ran {
     let root = site.path("other-root.json");
     fs::write(&root, repository.first_root()).unwrap();
@@ -114,7 +113,6 @@ fn neither_a_failed_output_nor_a_wrong_command_line_is_reported_as_a_state_of_th
     assert!(!fs::exists(&file).unwrap());
 }
 
-/// Returns the umask of this process.
 fn umask() -> u32 {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap();
@@ -168,7 +166,7 @@ fn a_calendar_is_read_by_another_implementation_and_its_events_move() {
     let events = calendar["events"].as_array().unwrap();
     let names: Vec<&str> = events.iter().map(|event| event["summary"].as_str().unwrap()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
-    // The root expires after 365 days, and its renewal period is the last 60 days of this time.
+    // The root expires after 365 days. Its renewal period is the last 60 of these days.
     assert_eq!(events[0]["summary"], format!("Renew root of {} before 2031-01-01 12:00 UTC", site.url()));
     assert_eq!(events[0]["start"], "2030-11-02T12:00:00+00:00");
     assert_eq!(events[0]["triggers"], json!(["0:00:00", "2030-12-02 12:00:00+00:00"]));
@@ -180,14 +178,14 @@ fn a_calendar_is_read_by_another_implementation_and_its_events_move() {
     let moved = parsed("calendar", &file)["events"][1].clone();
     assert_eq!((&moved["uid"], &moved["sequence"]), (&events[1]["uid"], &json!(2)));
     assert_ne!(moved["start"], events[1]["start"]);
-    // If the folder is missing, its renewal periods are unknown, so the calendar uses the default renewal periods.
+    // Without the folder, `status` does not know the renewal periods, so it uses the defaults for the calendar.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     let without = site.path("without.ics");
     assert_eq!(site.run_elsewhere(&["status", &site.url(), "--calendar", &without]).status, ExitStatus::Done);
     let event = parsed("calendar", &without)["events"][0].clone();
     assert_eq!((&event["start"], &event["triggers"]), (&events[0]["start"], &events[0]["triggers"]));
     fs::rename(site.path("moved"), site.dir()).unwrap();
-    // If the repository cannot be read, the calendar keeps its dates.
+    // If `status` cannot read the repository, it leaves the calendar unchanged.
     let before = fs::read(&file).unwrap();
     site.network.put(&format!("{METADATA}timestamp.json"), b"{}".to_vec());
     assert_eq!(site.run(&["status", &site.url(), "--calendar", &file]).status, ExitStatus::Findings);
@@ -217,7 +215,7 @@ fn inode(file: &str) -> u64 {
     std::os::unix::fs::MetadataExt::ino(&fs::metadata(file).unwrap())
 }
 
-/// Returns the browser, or prints `NOT CHECKED`.
+/// Returns the path of the browser. If there is none, prints `NOT CHECKED`.
 fn browser() -> Option<PathBuf> {
     let path = ["/usr/bin/chromium", "/usr/bin/chromium-browser"].into_iter().map(PathBuf::from);
     let found = path.into_iter().find(|path| path.exists());
@@ -227,7 +225,7 @@ fn browser() -> Option<PathBuf> {
     found
 }
 
-/// Runs the browser without a window. Returns its standard output.
+/// Opens the file `page` in the browser, without a window. Returns what the browser prints.
 fn browse(browser: &Path, site: &Site, options: &[&str], page: &str) -> String {
     let profile = format!("--user-data-dir={}", site.path("profile"));
     let mut command = Command::new("timeout");
@@ -260,7 +258,7 @@ fn a_page_shows_hostile_names_as_text() {
     assert!(dom.contains("<h2>\"&gt;&lt;img src=x onerror=\"document.title='hacked'\"&gt;"), "{dom}");
     assert!(!dom.contains("<img"), "{dom}");
     assert_eq!(dom.matches("<meter").count(), 5, "{dom}");
-    // Even if a name could add elements, the page would run no script.
+    // Even with an element that runs a script, the page stays safe: its Content-Security-Policy blocks all scripts.
     let script = "<script>document.title='hacked'</script><img src=x onerror=\"document.title='hacked'\">";
     let injected = site.path("injected.html");
     fs::write(&injected, page.replace("</body>", &format!("{script}</body>"))).unwrap();

@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::site::{Site, copy_to};
 
-/// Returns the exit status of `status --monitor` as a number.
 fn monitor_status(ran: &super::site::Ran) -> u8 {
     ran.status.code()
 }
@@ -50,7 +49,8 @@ fn the_pinned_root_and_the_folder_are_found_by_the_metadata_url() {
     assert_eq!(names, ["root", "timestamp", "snapshot", "targets"]);
     assert_eq!((&roles[0]["threshold"], &roles[0]["keys"].as_array().unwrap().len()), (&json!(2), &3));
     assert!(roles[1]["keys"][0]["uri"].as_str().unwrap().starts_with("file:keys/timestamp"));
-    // If the folder is missing, the command requests the pinned root from the URL, and shows no URIs of private keys.
+    // Without the folder of the repository, the command requests the pinned root from the URL, and shows no URIs of
+    // private keys.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     site.network.forget_requests();
     let ran = site.run_elsewhere(&["status", &site.url(), "--json"]);
@@ -138,7 +138,8 @@ fn monitoring_learns_that_no_root_can_be_fetched() {
     assert!(written.contains("lastmile_up{repository=\"http://127.0.0.1:1/metadata/\"} 0"), "{written}");
     let ran = site.run_elsewhere(&[&check[..], &["--monitor"]].concat());
     assert_eq!(monitor_status(&ran), 2, "{ran:?}");
-    // If another URL serves the root, the repository counts as up, and only the first mirror is reported.
+    // A second mirror serves the root, so the repository counts as up. Only the first mirror is reported as
+    // unreachable.
     let ran = site.run_elsewhere(&["status", closed, &site.url(), "--root-sha256", &digest, "--json"]);
     assert_eq!((ran.json()["up"].clone(), ran.problems()), (json!(true), vec!["unreachable".to_owned()]), "{ran:?}");
 }
@@ -202,8 +203,8 @@ fn a_repository_that_went_back_since_the_last_look_is_reported_until_it_is_ahead
     }
     site.upload();
     assert_eq!(site.run(&["status", &site.url()]).status, ExitStatus::Done);
-    // Versions may decrease when the keys of timestamp and snapshot are replaced. A dry run does not change the stored
-    // versions.
+    // If the keys of timestamp and snapshot have been replaced, `status` accepts lower versions than it has stored. A
+    // dry run does not change the stored versions.
     let seen = fs::read_dir(site.home().join(".local/state/lastmile-repo/seen")).unwrap().next().unwrap().unwrap();
     let before = fs::read_to_string(seen.path()).unwrap();
     fs::write(seen.path(), before.replace("\"timestamp\":2", "\"timestamp\":9")).unwrap();
@@ -365,7 +366,7 @@ fn mirrors_that_serve_different_files_with_the_same_version_are_reported() {
     let ran = site.run(&["status", &site.url(), &url, "--json"]);
     assert_eq!(ran.problems(), [&forks[..], &["not-from-folder", "not-from-folder"]].concat(), "{ran:?}");
     assert_eq!(ran.json()["state"], "CRITICAL");
-    // If the folder is missing, the command still compares the mirrors with each other.
+    // Without the folder, the command still compares the mirrors with each other.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     let ran = site.run_elsewhere(&["status", &site.url(), &url, "--json"]);
     assert_eq!(ran.problems(), forks, "{ran:?}");
@@ -388,8 +389,8 @@ fn delegated_roles_are_fetched_only_on_request() {
     assert_eq!(site.network.requests().iter().filter(|path| path.ends_with("team.json")).count(), 1);
 }
 
-/// Returns the lines that a command printed for people. Key IDs, which are random, are replaced with `ID`, and the
-/// names of root keys, whose order varies, with `root-N`.
+/// Returns the lines that a command printed for people. Replaces key IDs with `ID`, because they are random. Replaces
+/// the names of root keys with `root-N`, because their order varies.
 fn shown(ran: &super::site::Ran) -> Vec<String> {
     let line = |line: &str| match line.strip_prefix("             ") {
         Some(key) => {
@@ -423,7 +424,7 @@ fn people_see_roles_keys_dates_and_problems() {
     ];
     assert_eq!((ran.status, shown(&ran)), (ExitStatus::Done, healthy.map(str::to_owned).to_vec()), "{ran:?}");
     assert_eq!(ran.stderr, format!("{url} serves a valid repository.\n"));
-    // If the folder is missing, the command knows neither the private keys nor the renewal periods.
+    // Without the folder, the command knows neither the private keys nor the renewal periods.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     site.days_pass(8);
     let ran = site.run_elsewhere(&["status", &url, "--within", "30"]);

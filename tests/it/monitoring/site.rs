@@ -12,7 +12,6 @@ use lastmile_testkit::{FakeNetwork, METADATA, Request, Server};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The output and the exit status of a command.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) status: ExitStatus,
@@ -52,11 +51,9 @@ impl Write for Written {
     }
 }
 
-/// A repository, its server, and the home directory of its maintainer.
 pub(super) struct Site {
     pub(super) folder: TempDir,
     pub(super) now: DateTime<Utc>,
-    /// The files that the server serves.
     pub(super) network: FakeNetwork,
     pub(super) server: Server,
     /// The header lines of all requests.
@@ -107,7 +104,6 @@ impl Site {
         self.now += TimeDelta::days(days);
     }
 
-    /// Copies the repository's metadata to the server.
     pub(super) fn upload(&self) {
         copy_to(&self.dir(), &self.network);
     }
@@ -116,7 +112,6 @@ impl Site {
         self.run_in(self.dir(), args)
     }
 
-    /// Runs a command for the repository in the folder `dir`.
     pub(super) fn run_in(&self, dir: PathBuf, args: &[&str]) -> Ran {
         let stdout = Written::default();
         let stderr = Written::default();
@@ -136,7 +131,6 @@ impl Site {
         self.run_in(self.folder.path().to_path_buf(), args)
     }
 
-    /// Runs a command that must succeed.
     pub(super) fn done(&self, args: &[&str]) {
         let ran = self.run(args);
         assert_eq!(ran.status, ExitStatus::Done, "{args:?}: {ran:?}");
@@ -150,7 +144,6 @@ impl Site {
     }
 }
 
-/// Copies the metadata in a folder to a server.
 pub(super) fn copy_to(dir: &std::path::Path, network: &FakeNetwork) {
     for entry in fs::read_dir(dir.join("metadata")).unwrap().map(Result::unwrap) {
         let name = entry.file_name().into_string().unwrap();

@@ -45,7 +45,7 @@ fn a_session_judges_a_package_once() {
             let verdict = session.judge(&target).await.unwrap();
             let Outcome::Satisfied(proofs) = &verdict.rules()[0].outcome else { panic!("{verdict:?}") };
             assert_eq!((proofs[0].evidence.as_str(), proofs[0].signer.as_str()), (EVIDENCE, "a"));
-            // After the stored evidence is removed, only the session still knows the result of the check.
+            // Even without the stored evidence, the session remembers that the package passed the check.
             let index = client.store_path().join("state").join("evidence");
             assert!(index.exists());
             for (name, _) in client.all_stored() {
@@ -107,7 +107,7 @@ fn evidence_is_not_requested_if_no_rule_applies() {
 
 #[test]
 fn evidence_needs_no_evidence() {
-    // The paths of this rule also match the evidence.
+    // The paths of this rule also match the path of the evidence.
     let mut rule = signature_by("a");
     rule["paths"] = json!(["*/*"]);
     let repository = with_rules(&[rule], &["a"]);
@@ -186,8 +186,8 @@ fn c_45_a_trust_root_that_is_too_long_is_not_requested() {
     assert!(!requests.contains(&repository.target_location("trust/root.json", &long)), "{requests:?}");
 }
 
-/// Returns a policy that requires a signature by the identity `release`. `trust` defines the trust root for this
-/// identity.
+/// Returns a policy that requires a signature by the identity `release`. The policy contains `trust` as the trust root
+/// for this identity.
 fn with_trust(trust: &Value) -> Value {
     let mut policy = policy(&[signature_by("release")]);
     policy["trust"] = json!({ "public": trust });

@@ -12,12 +12,12 @@ use crate::cli::program;
 struct Sample {
     /// The name of the fixtures: the package `NAME.txt` and the bundle `NAME.json`.
     name: &'static str,
-    /// The trusted root of the Sigstore instance.
+    /// The file name of the trusted root.
     root: &'static str,
     issuer: &'static str,
     subject: &'static str,
-    /// The policy's rule in TOML, without the name and the paths of the rule. For provenance, the section of the
-    /// builder follows.
+    /// The members of the policy's rule in TOML, except `name` and `paths`. A rule about provenance is followed by the
+    /// section `[builder]`.
     rule: &'static str,
     /// The required evidence, as errors describe it.
     wanted: &'static str,
@@ -43,8 +43,7 @@ const PROVENANCE: Sample = Sample {
     wanted: "provenance",
 };
 
-/// A person's signature over a file, with an RFC 3161 timestamp. The staging instance recorded the signature in Rekor
-/// v2.
+/// A person's signature over a file, recorded in Rekor v2 by the staging instance, with an RFC 3161 timestamp.
 const SIGNATURE: Sample = Sample {
     name: "rekor-v2-file",
     root: "staging-root.json",
@@ -54,8 +53,8 @@ const SIGNATURE: Sample = Sample {
     wanted: "a signature by author",
 };
 
-/// A person's signature over a file, with an RFC 3161 timestamp. The public instance recorded the signature in Rekor
-/// v1.
+/// A person's signature over a file, recorded in Rekor v1 by the public instance. Both the log and an RFC 3161
+/// timestamp attest to the signing time.
 const TWO_TIMES: Sample = Sample {
     name: "two-times",
     root: "public-root.json",
@@ -135,7 +134,6 @@ impl Home {
         self.folder.path().join("out").join(format!("{}.txt", self.sample.name))
     }
 
-    /// Installs the package with the real client, and checks its content.
     fn installs(&self) {
         let output = self.get();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -162,9 +160,9 @@ impl Home {
         self.run("lastmile", &["get", &format!("{}.txt", self.sample.name), "--output", "out"])
     }
 
-    /// Publishes the sample's policy with `replaced` changed to `replacement`, and checks that the client refuses the
-    /// package. The package violates this policy, so `lastmile-repo` publishes it only with `--even-so`. Finally,
-    /// publishes the original policy again.
+    /// Replaces `replaced` with `replacement` in the sample's policy, publishes this policy, and checks that the client
+    /// refuses the package. The package violates this policy, so `lastmile-repo` publishes it only with `--even-so`.
+    /// Finally, publishes the original policy again.
     fn refuses_under(&self, [replaced, replacement]: [&str; 2], found: &str) {
         let policy = self.sample.policy();
         assert!(policy.contains(replaced), "{replaced}");

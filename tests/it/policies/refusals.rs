@@ -85,8 +85,7 @@ fn c_44_a_rule_of_an_unknown_kind_needs_a_newer_lastmile() {
     let client = TestClient::new(&repository);
     let found = found(refusal(&client, &repository));
     assert!(found.contains("horoscope") && found.contains("needs a newer lastmile"), "{found}");
-    // A client that does not know a kind of rule may still install the packages that the policy's member `upgrade`
-    // lists.
+    // A client that does not know a kind of rule may still install the packages in the policy's member `upgrade`.
     repository.signed("targets")["x-lastmile-policy"]["upgrade"] = json!([PACKAGE]);
     repository.publish(&["targets"]);
     assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);

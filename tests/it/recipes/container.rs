@@ -11,10 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::run;
 use crate::cli::program;
 
-/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
-/// The folders of the host that the test mounts, each with its path in the container.
+/// The volumes: each folder of the host, with its path in the container.
 const VOLUMES: [(&str, &str); 4] = [
     ("packages", "/srv/packages"),
     ("config", "/var/lib/lastmile-repo"),
@@ -22,7 +21,6 @@ const VOLUMES: [(&str, &str); 4] = [
     ("www", "/srv/www"),
 ];
 
-/// A container definition.
 #[derive(Default)]
 struct Definition {
     user: String,
@@ -67,13 +65,13 @@ impl Definition {
         definition
     }
 
-    /// Returns a command that runs the entry point with `arguments` in the container whose volumes are below `folder`.
+    /// Returns a command that runs the entry point in the container. The volumes are folders in `folder`.
     fn command(&self, folder: &Path, arguments: &[String]) -> Command {
         let (user, group) = self.user.split_once(':').unwrap();
         let mut script = "mount --make-rprivate /\n".to_owned();
         let program = program("lastmile-repo");
         let program = program.to_str().unwrap();
-        // Empty file systems hide some folders of the host. The program may be in one of these folders, so it is copied
+        // The mounts below hide some folders of the host. The program may be in one of these folders, so it is copied
         // first.
         script += &format!("cp {program} {}/lastmile-repo\n", folder.display());
         script += "for folder in /srv /run /var/lib /usr/local/bin; do mount -t tmpfs -o mode=755 none $folder; done\n";
@@ -113,7 +111,7 @@ fn the_container_renews_and_pushes_with_a_read_only_file_system_and_stops_on_req
         return;
     }
 
-    // Four days ago, a repository was published, so its timestamp is due for renewal.
+    // The repository was published four days ago, so its timestamp is due for renewal.
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let before = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() - 4 * DAY;

@@ -12,13 +12,11 @@ use tempfile::TempDir;
 use super::run;
 use crate::cli::program;
 
-/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
 /// The arguments that name the destination in the recipes.
 const DESTINATION: &str = "s3://packages/it --region eu-central-1";
 
-/// Returns the pipeline below the heading `heading`.
 fn pipeline(heading: &str) -> Value {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(tests.join("../docs/recipes/README.md")).unwrap();

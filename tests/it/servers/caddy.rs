@@ -9,7 +9,6 @@ use super::site::{Site, replaced, succeed};
 use super::tls::certified;
 use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
-/// A running Caddy server, which is stopped when it is dropped.
 struct Caddy {
     said: PathBuf,
     _running: Running,
@@ -24,15 +23,14 @@ impl Caddy {
     }
 }
 
-/// Starts Caddy with the site block in docs/serving.md, at `address` on a free port. The settings `first` are added at
-/// the start of the block.
+/// Starts Caddy with the site block in docs/serving.md, at `address` on a free port. The settings `first` come first in
+/// the block.
 fn serve(site: &Site, address: &str, first: &str) -> (Caddy, u16) {
     let rooted = site.settings("caddyfile");
     let home = site.path("caddy");
     fs::create_dir(&home).unwrap();
     let command = |[port]: [u16; 1]| {
         let head = format!("{address}:{port} {{\nbind 127.0.0.1\nlog\n{first}");
-        // The test turns off the admin port and the redirect from HTTP to HTTPS.
         let around = "{\nadmin off\nauto_https disable_redirects\n}\n";
         let text = format!("{around}{}", replaced(&rooted, "packages.example {", &head));
         fs::write(home.join("Caddyfile"), text).unwrap();

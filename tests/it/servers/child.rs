@@ -13,13 +13,11 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// first.
 const PORTS: usize = 5;
 
-/// A running server, which is killed when it is dropped.
 pub(super) struct Running {
     child: Child,
 }
 
 impl Running {
-    /// Returns the ID of the process.
     pub(super) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -32,13 +30,13 @@ impl Drop for Running {
     }
 }
 
-/// Returns a free port. Another process may still take it.
+/// Another process may take the port before it is used.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts the command that `command` returns for `N` free ports, and waits until `is_ready` returns `true`. The output
-/// goes to the file `said`.
+/// Starts a server, and waits until `is_ready` returns `true`. `command` gets `N` free ports and returns the command of
+/// the server. The output goes to the file `said`.
 pub(super) fn start<const N: usize>(
     said: &Path,
     command: impl Fn([u16; N]) -> Command,
@@ -53,7 +51,7 @@ pub(super) fn start<const N: usize>(
     panic!("the server did not start: {}", text(said));
 }
 
-/// Starts a server and waits until it is ready. Returns `None` if the server exits instead.
+/// Returns `None` if the server exits before it is ready.
 fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> Option<Running> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = File::create(said).unwrap();
@@ -71,7 +69,7 @@ fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> O
     }
 }
 
-/// Calls `look` repeatedly until `look` returns `Some`. Returns `None` after a minute.
+/// Calls `look` repeatedly until it returns `Some`. Returns `None` after [`PATIENCE`].
 pub(super) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -12,7 +12,6 @@ use super::s3::Bucket;
 use super::site::{Site, succeed};
 use crate::cli::program;
 
-/// The number of seconds in a day.
 const DAY: u64 = 86_400;
 
 /// Returns the maintainer's command for `line`, whose first word is the name of the program.

@@ -11,9 +11,9 @@ use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another
 /// The path of nginx on systems where nginx is not in `PATH`.
 const PLACE: &str = "/usr/sbin/nginx";
 
-/// Settings for the whole server, in addition to the settings in docs/serving.md. Some of them are common settings that
-/// would break the repository if the settings in docs/serving.md did not override them. The other settings make nginx
-/// use only one folder and one process.
+/// Settings for the whole server, in addition to the settings in docs/serving.md. Some are common settings that would
+/// break the repository, but the settings in docs/serving.md override them. The other settings make nginx use only one
+/// folder and one process.
 const AROUND: &str = r#"
 daemon off;
 master_process off;
@@ -37,14 +37,13 @@ SERVERS
 }
 "#;
 
-/// A running nginx, which is stopped when it is dropped.
 pub(super) struct Nginx {
     folder: PathBuf,
     _running: Running,
 }
 
 impl Nginx {
-    /// Starts nginx with the server blocks that `servers` returns for `N` free ports.
+    /// Starts nginx. `servers` gets `N` free ports and returns the server blocks.
     pub(super) fn start<const N: usize>(folder: &Path, servers: impl Fn([u16; N]) -> String) -> (Nginx, [u16; N]) {
         fs::create_dir(folder).unwrap();
         let command = |ports| {
@@ -53,7 +52,7 @@ impl Nginx {
             command.arg("-p").arg(folder).args(["-e", "stderr", "-c", "nginx.conf"]);
             command
         };
-        // nginx writes the file with its process ID after it has bound its ports.
+        // nginx writes `nginx.pid` after it has bound its ports.
         let is_ready = || !text(&folder.join("nginx.pid")).is_empty();
         let (running, ports) = start(&folder.join("said"), command, is_ready);
         (Nginx { folder: folder.to_owned(), _running: running }, ports)
@@ -71,8 +70,8 @@ impl Nginx {
     }
 }
 
-/// Returns the server block from docs/serving.md, adapted to the repository of `site`. The settings `first` are added
-/// at the start of the block.
+/// Returns the server block from docs/serving.md, adapted to the repository of `site`. The settings `first` come first
+/// in the block.
 pub(super) fn server(site: &Site, first: &str) -> String {
     replaced(&site.settings("nginx"), "server {", &format!("server {{\n{first}"))
 }

@@ -11,16 +11,13 @@ use super::ran::{self, Ran};
 use super::site::{Site, succeed};
 use crate::cli::program;
 
-/// The account of the emulator.
 const ACCOUNT: &str = "devstoreaccount1";
-/// The key of the account, which is the same in every emulator.
+/// The well-known key of the emulator's account.
 const KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-/// A key of no account.
 const WRONG_KEY: &str = "bm90IHRoZSBrZXkgb2YgdGhlIGFjY291bnQ=";
 /// The text that the emulator prints before its address.
 const STARTED: &str = "Blob service successfully listens on ";
 
-/// The message if the emulator is not installed.
 const NOT_CHECKED: &str =
     "Azure Blob Storage: NOT CHECKED: `cargo xtask setup` did not install azurite on this machine";
 
@@ -79,7 +76,6 @@ fn run(site: &Site, machine: &str, arguments: &[&str]) -> Ran {
     run_with(site, machine, KEY, arguments)
 }
 
-/// Publishes a target.
 fn add(site: &Site, machine: &str, name: &str) {
     fs::write(site.path(name), name).unwrap();
     run(site, machine, &["add", &format!("../{name}")]).done();

@@ -16,7 +16,6 @@ use crate::cli::program;
 /// A secret that must not appear in any output.
 const SECRET: &str = "wJalrXUtnFEMI-K7MDENG";
 
-/// Returns a command that runs `lastmile-repo` in the repository's folder, with credentials in the environment.
 fn command(site: &Site, arguments: &[&str]) -> Command {
     let mut command = Command::new(program("lastmile-repo"));
     command.env_clear().env("LASTMILE_REPO_CONFIG", site.path("config.toml")).env("HOME", site.path(""));
@@ -29,7 +28,6 @@ fn run(command: Command) -> Ran {
     ran::run(command, &[SECRET, "AKIDEXAMPLE1"])
 }
 
-/// Pushes to the prefix `it` of the bucket.
 fn push(site: &Site, bucket: &Bucket, more: &[&str]) -> Ran {
     let endpoint = format!("http://127.0.0.1:{}", bucket.port);
     let to = ["push", "--to", "s3://packages/it", "--endpoint", &endpoint, "--region", "us-east-1"];
@@ -137,7 +135,8 @@ fn a_target_with_a_plain_name_is_sent_again_only_if_the_object_has_another_diges
     site.release(&[("small", b"1".as_slice()), ("large", &large)]);
     let bucket = Bucket::new(&site);
     push(&site, &bucket, &[]).done();
-    // Changes the entries of the targets but not their files, and returns the targets that the next push sends.
+    // Publishes the targets again with other custom metadata but with the same content. Returns the targets that the
+    // next push uploads.
     let sent = |channel: &str| {
         for (name, content) in [("small", b"1".as_slice()), ("large", &large)] {
             fs::write(site.path(name), content).unwrap();
@@ -150,7 +149,7 @@ fn a_target_with_a_plain_name_is_sent_again_only_if_the_object_has_another_diges
         targets
     };
     assert_eq!(sent("beta"), [""; 0]);
-    // Another program overwrites the objects: one without a digest, and one with a wrong digest.
+    // Another program overwrites both objects: `small` without a digest, and `large` with a wrong digest.
     let copy = |name: &str| format!("aws s3 cp --only-show-errors ../{name} s3://packages/it/targets/{name}");
     bucket.run(&site, &copy("small"));
     bucket.run(&site, &format!("{} --metadata sha256={}", copy("large"), "0".repeat(64)));

@@ -20,7 +20,6 @@ pub(super) struct Machine<'a> {
 }
 
 impl Machine<'_> {
-    /// Returns a command that runs `lastmile-repo` in the repository's folder.
     pub(super) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("lastmile-repo"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap()).env("HOME", self.site.path(""));
@@ -35,7 +34,7 @@ impl Machine<'_> {
         run(self.command(arguments), &[])
     }
 
-    /// Pushes to the folder `www/it` of the site, which the server can reach.
+    /// Pushes to the folder `www/it` of the site.
     pub(super) fn push(&self, more: &[&str]) -> Ran {
         self.run(&[&["push", "--to", &url(self.site)], more].concat())
     }
@@ -57,12 +56,10 @@ pub(super) fn second<'a>(site: &'a Site, server: &'a Server) -> Machine<'a> {
     machine
 }
 
-/// Returns the URL of the destination.
 pub(super) fn url(site: &Site) -> String {
     format!("ssh://www{}", site.path("www/it").display())
 }
 
-/// Makes a client fetch all targets from the destination.
 pub(super) fn fetch_all(site: &Site, client: &str) {
     if !site.path(&format!("state-{client}")).exists() {
         site.trust(client, &format!("file://{}/", site.path("www/it").display()));
@@ -70,7 +67,6 @@ pub(super) fn fetch_all(site: &Site, client: &str) {
     site.fetch_all(client);
 }
 
-/// Returns the names of the targets that a client finds.
 pub(super) fn listed(site: &Site, client: &str) -> Vec<String> {
     let output = succeed(site.client(client).arg("list"));
     String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
@@ -147,7 +143,6 @@ fn recipe(mark: &str) -> String {
     block.unwrap_or_else(|| panic!("no block has {mark}")).split_once('\n').unwrap().1.to_owned()
 }
 
-/// Returns the commands in a block.
 fn commands(block: &str) -> Vec<&str> {
     block.lines().map(|line| line.strip_prefix("$ ").unwrap()).collect()
 }
@@ -225,7 +220,7 @@ fn the_messages_of_ssh_are_reported() {
     let config = fs::read_to_string(server.path("ssh_config")).unwrap();
     fs::write(server.path("ssh_config"), config.replace("HostName 127.0.0.1", "HostName 127.0.0.1\nPort 1")).unwrap();
     fails("Connection refused");
-    // This program prints text instead of speaking SFTP, as a shell does if its start-up file prints text.
+    // The SSH program now prints text instead of speaking SFTP. A shell does so if its start-up file prints text.
     fs::write(server.program(), "#!/bin/sh\necho Welcome to this server\nexec cat >/dev/null\n").unwrap();
     fails("the server sent a packet with the invalid length");
     fs::remove_file(server.program()).unwrap();

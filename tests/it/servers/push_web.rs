@@ -10,7 +10,7 @@ use super::nginx::{Nginx, server};
 use super::site::{Site, replaced, succeed};
 use crate::cli::program;
 
-/// A server that caches the responses of the server on port `ORIGIN` for a long time.
+/// The settings of a cache on port `PORT`. It keeps the responses of the server on port `ORIGIN` for an hour.
 const CACHE: &str = r#"
 proxy_cache_path cache keys_zone=it:1m;
 server {
@@ -24,7 +24,6 @@ server {
 }
 "#;
 
-/// Returns a command that runs `lastmile-repo` in the folder `machine`, with the configuration of this machine.
 fn command(site: &Site, machine: &str, line: &str) -> Command {
     let mut command = Command::new(program("lastmile-repo"));
     command.env("LASTMILE_REPO_CONFIG", site.path(&format!("{machine}.toml")));
@@ -32,14 +31,13 @@ fn command(site: &Site, machine: &str, line: &str) -> Command {
     command
 }
 
-/// Runs `lastmile-repo`, and returns the exit status, the result and the messages.
+/// Returns the exit status, the JSON result and the messages of `lastmile-repo`.
 fn run(site: &Site, machine: &str, line: &str) -> (i32, Value, String) {
     let Output { status, stdout, stderr } = command(site, machine, line).output().unwrap();
     let result = serde_json::from_slice(&stdout).unwrap_or_default();
     (status.code().unwrap(), result, String::from_utf8(stderr).unwrap())
 }
 
-/// Like [`run`], but the command must succeed.
 fn done(site: &Site, machine: &str, line: &str) -> Value {
     let (status, result, said) = run(site, machine, line);
     assert_eq!(status, 0, "{line}: {said}");
@@ -90,7 +88,7 @@ fn recipe() -> [String; 3] {
     commands.try_into().unwrap()
 }
 
-/// Runs a command line in the folder of a machine. Returns whether it succeeded, and its messages.
+/// Runs a command line in the folder of a machine. Returns whether it succeeded, and its output.
 fn shell(site: &Site, machine: &str, line: &str) -> (bool, String) {
     let mut command = site.shell(line);
     command.current_dir(site.path(machine)).env("LASTMILE_REPO_CONFIG", site.path(machine).join("config.toml"));
@@ -102,7 +100,6 @@ fn shell(site: &Site, machine: &str, line: &str) -> (bool, String) {
     (status.success(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
 }
 
-/// Like [`shell`], but the command must succeed.
 fn shell_done(site: &Site, machine: &str, line: &str) -> String {
     let (is_done, said) = shell(site, machine, line);
     assert!(is_done, "{machine}: {line}: {said}");

@@ -4,7 +4,6 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-/// The result of a command.
 #[derive(Debug)]
 pub(super) struct Ran {
     pub(super) status: i32,
@@ -12,12 +11,11 @@ pub(super) struct Ran {
     pub(super) stderr: String,
 }
 
-/// Runs a command with the option `--json`. No output may contain one of the secrets.
+/// Runs a command that prints JSON. Panics if its output contains one of `secrets`.
 pub(super) fn run(mut command: Command, secrets: &[&str]) -> Ran {
     ran(command.output().unwrap(), secrets)
 }
 
-/// Returns the result of a command that has ended.
 pub(super) fn ran(output: Output, secrets: &[&str]) -> Ran {
     let Output { status, stdout, stderr } = output;
     let stdout = String::from_utf8(stdout).unwrap();

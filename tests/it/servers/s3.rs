@@ -16,7 +16,6 @@ const POLICY: &str = r#"{"Version": "2012-10-17", "Statement": [
     {"Effect": "Allow", "Principal": "*", "Action": "s3:ListBucket", "Resource": "arn:aws:s3:::packages"}
 ]}"#;
 
-/// Returns the path of a program in the virtual environment.
 fn installed(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/interop/s3-venv/bin").join(name);
     assert!(path.exists(), "{} is missing; run `cargo xtask setup`", path.display());
@@ -51,7 +50,7 @@ impl Bucket {
         bucket
     }
 
-    /// Runs command lines from docs/serving.md in the repository's folder.
+    /// Runs command lines in the repository's folder. `aws` is in `PATH`, and uses this server.
     pub(super) fn run(&self, site: &Site, lines: &str) {
         let mut command = site.shell(lines);
         let path = std::env::var("PATH").unwrap_or_default();
@@ -69,7 +68,7 @@ impl Bucket {
         format!("http://127.0.0.1:{}/packages/", self.port)
     }
 
-    /// Checks the type and the cache lifetime of each metadata file, and that the bucket has no compressed copy of it.
+    /// For each metadata file, checks the type and the cache lifetime, and that the bucket has no compressed copy.
     /// Returns the path, the content encoding and the stored bytes of each file.
     fn metadata(&self, site: &Site) -> Vec<(String, String, Vec<u8>)> {
         let answers = METADATA.map(|ending| {
@@ -88,7 +87,7 @@ impl Bucket {
     }
 }
 
-/// Returns the commands of the block in docs/serving.md that copies to S3 and contains `mark`, without the prompts.
+/// Returns the commands of a block in docs/serving.md, without the prompts. The block copies to S3 and contains `mark`.
 fn commands(mark: &str) -> String {
     let block = page("console").into_iter().find(|block| block.contains("s3://packages") && block.contains(mark));
     let block = block.unwrap_or_else(|| panic!("no block of the page copies to S3 with {mark}"));
@@ -105,7 +104,7 @@ fn targets_are_whole(site: &Site, bucket: &Bucket) {
     }
 }
 
-/// Runs the commands that [`commands`] returns for `mark`, publishes a release, and runs the commands again. Calls
+/// Runs the commands of the block with `mark` (see [`commands`]), publishes a release, and runs them again. Calls
 /// `check` after each run.
 fn copied(mark: &str, check: impl Fn(&Site, &Bucket)) {
     let mut site = Site::new(&[]);

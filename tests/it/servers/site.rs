@@ -20,7 +20,6 @@ const ROLE: &str = "team ö+";
 /// A folder with the repository `packages` and with the state and the downloads of clients.
 pub(crate) struct Site {
     folder: TempDir,
-    /// The content of each target.
     contents: BTreeMap<String, Vec<u8>>,
 }
 
@@ -54,7 +53,6 @@ impl Site {
         site
     }
 
-    /// Returns a path in the site's folder.
     pub(super) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -65,7 +63,6 @@ impl Site {
         succeed(command.current_dir(self.path("packages")).args(arguments));
     }
 
-    /// Publishes `targets`, a list of names and contents.
     pub(super) fn release(&mut self, targets: &[(&str, &[u8])]) {
         self.add(&[], targets);
     }
@@ -81,17 +78,16 @@ impl Site {
         self.repo(&[&["add", dist.path().to_str().unwrap()], arguments].concat());
     }
 
-    /// Returns the content of a target.
     pub(super) fn content(&self, target: &str) -> &[u8] {
         &self.contents[target]
     }
 
-    /// Returns the path of the metadata file with the highest version whose name ends with `ending`.
+    /// Among the metadata files whose names end with `ending`, returns the path of the one with the highest version.
     pub(super) fn metadata(&self, ending: &str) -> String {
         newest(self.files("metadata", ending)).unwrap_or_else(|| panic!("no metadata file ends in {ending}"))
     }
 
-    /// Returns the path of the file with the content of `target`, in a repository whose target files have hash prefixes.
+    /// Returns the path of the file that holds `target`. The file name must have a hash prefix.
     pub(super) fn target(&self, target: &str) -> String {
         let path = format!("targets/{target}");
         let (folder, name) = path.rsplit_once('/').unwrap();
@@ -107,13 +103,12 @@ impl Site {
         names.filter(|name| name.ends_with(ending)).map(|name| format!("{folder}/{name}")).collect()
     }
 
-    /// Reads a file in the repository.
     pub(super) fn bytes(&self, path: &str) -> Vec<u8> {
         fs::read(self.path("packages").join(path)).unwrap()
     }
 
-    /// Returns a command that runs `lastmile`. Each `client` has its own state folder. Environment variables for
-    /// proxies and certificates are removed.
+    /// Returns a command that runs `lastmile` with a state folder for `client`. The command inherits no environment
+    /// variables for proxies and certificates.
     pub(super) fn client(&self, client: &str) -> Command {
         let mut command = direct(Command::new(program("lastmile")));
         command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", format!("state-{client}"));
@@ -128,8 +123,8 @@ impl Site {
         replaced(&blocks[0], "/srv/packages", self.path("packages").to_str().unwrap())
     }
 
-    /// Returns a command that runs a command line from docs/serving.md in the site's folder. The folder of the tested
-    /// programs is first in `PATH`.
+    /// Returns a command that runs the shell command `line` in the site's folder. The folder of the tested programs is
+    /// first in `PATH`.
     pub(super) fn shell(&self, line: &str) -> Command {
         let programs = program("lastmile-repo").parent().unwrap().to_str().unwrap().to_owned();
         let path = std::env::var("PATH").unwrap_or_default();
@@ -153,13 +148,11 @@ impl Site {
         command
     }
 
-    /// Makes `client` fetch all targets, and checks their content.
     pub(super) fn fetch_all(&self, client: &str) {
         succeed(&mut self.get_all(client));
         self.check_all(client);
     }
 
-    /// Checks that `client` has downloaded all targets.
     pub(super) fn check_all(&self, client: &str) {
         for (name, content) in &self.contents {
             let found = fs::read(self.path(&format!("downloads-{client}")).join(name)).unwrap();
@@ -188,7 +181,6 @@ fn direct(mut command: Command) -> Command {
     command
 }
 
-/// Runs a command that must succeed.
 pub(super) fn succeed(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -209,7 +201,7 @@ pub(super) fn page(language: &str) -> Vec<String> {
     wanted.map(str::to_owned).collect()
 }
 
-/// Replaces `from` with `to` in `text`. Panics if `text` does not contain `from`.
+/// Like [`str::replace`], but panics if `text` does not contain `from`.
 pub(super) fn replaced(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "the page no longer has `{from}`: {text}");
     text.replace(from, to)

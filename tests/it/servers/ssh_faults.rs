@@ -13,7 +13,6 @@ use super::ran::{Ran, ran};
 use super::site::{Site, succeed};
 use super::sshd::Server;
 
-/// Sets the duration of the lock in the configurations of both machines.
 fn shorten_lease(site: &Site) {
     for name in ["config.toml", "other.toml"] {
         let Ok(text) = fs::read_to_string(site.path(name)) else { continue };
@@ -50,7 +49,6 @@ fn ended(child: Child) -> Ran {
     ran(child.wait_with_output().unwrap(), &[])
 }
 
-/// Returns the descendants of a process: its children, their children, and so on.
 fn descendants(id: u32) -> Vec<u32> {
     let text = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
     let children: Vec<u32> = text.split_whitespace().map(|id| id.parse().unwrap()).collect();
@@ -58,7 +56,7 @@ fn descendants(id: u32) -> Vec<u32> {
     [children, below].concat()
 }
 
-/// Returns the names of the files in a folder of the destination, which need not exist.
+/// Returns the sorted names of the files in a folder of the destination. A missing folder counts as empty.
 fn names(site: &Site, folder: &str) -> Vec<String> {
     let entries = fs::read_dir(site.path("www/it").join(folder)).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
@@ -66,7 +64,6 @@ fn names(site: &Site, folder: &str) -> Vec<String> {
     names
 }
 
-/// Returns whether the large target is visible.
 fn has_large(site: &Site) -> bool {
     names(site, "targets").iter().any(|name| name.ends_with(".large"))
 }
@@ -78,7 +75,6 @@ fn lock(site: &Site, number: u64, milliseconds: u64) {
     fs::write(site.path(&format!("www/it/.lastmile-lock/{number}")), content).unwrap();
 }
 
-/// Returns the content of the lock object.
 fn lock_content(site: &Site) -> Value {
     let newest = names(site, ".lastmile-lock").iter().map(|name| name.parse::<u64>().unwrap()).max().unwrap();
     serde_json::from_slice(&fs::read(site.path(&format!("www/it/.lastmile-lock/{newest}"))).unwrap()).unwrap()
@@ -93,7 +89,7 @@ fn a_lock_at_an_ssh_server_is_respected_and_an_abandoned_one_is_taken_over() {
     machine.push(&["--wait", "1"]).failed("busy", "another process is pushing");
     assert_eq!(names(&site, ""), [".lastmile-lock"]);
     lock(&site, 12, 1000);
-    // A slow process may leave behind a file with a lower number.
+    // A slow process may leave behind a lock object with a lower number. It must be ignored.
     lock(&site, 3, 600_000);
     let start = Instant::now();
     machine.push(&["--wait", "30"]).done();
@@ -123,7 +119,7 @@ fn a_push_with_ssh_continues_after_a_process_or_the_connection_was_killed() {
 
     let mut command = machine.command(&["push", "--wait", "30"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // After the new process has taken over the lock, its folder replaces the folder of the killed process.
+    // When the new process takes over the lock, it replaces the folder of the killed process with its own.
     let old = names(&site, ".lastmile-push");
     let is_new = || {
         let now = names(&site, ".lastmile-push");

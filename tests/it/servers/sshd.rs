@@ -10,7 +10,7 @@ use std::process::Command;
 use super::child::{Running, start, text};
 use super::site::succeed;
 
-/// The server. It must be started with its absolute path.
+/// sshd must be started with its absolute path.
 const SSHD: &str = "/usr/sbin/sshd";
 
 /// A running SSH server, and the configuration of a user who can log in.
@@ -20,7 +20,8 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server in a new folder. `settings` are lines at the end of its configuration.
+    /// Starts a server with its files in `folder`, which must not exist. `settings` are lines at the end of its
+    /// configuration.
     pub(crate) fn new(folder: &Path, settings: &str) -> Server {
         fs::create_dir(folder).unwrap();
         // If root starts the server, this folder must exist.
@@ -60,17 +61,15 @@ impl Server {
         server
     }
 
-    /// Returns a path in the folder of the server.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Returns the program that connects to the server with the user's configuration.
+    /// Returns the path of a program that runs `ssh` with the user's configuration.
     pub(crate) fn program(&self) -> PathBuf {
         self.path("ssh")
     }
 
-    /// Returns the ID of the server's process.
     pub(crate) fn id(&self) -> u32 {
         self.running.id()
     }

@@ -10,10 +10,10 @@ use rustls::crypto::{aws_lc_rs, ring};
 use super::nginx::{Nginx, server};
 use super::site::{Site, succeed};
 
-/// The start of the client's error for a certificate that the client does not trust.
+/// The start of the client's error for a certificate that it does not trust.
 const NOT_SECURE: &str = "no secure connection: invalid peer certificate: ";
 
-/// Returns a site with a certificate for `localhost` that a test authority has signed.
+/// Returns a site with a certificate for `localhost`, which a test authority has signed.
 pub(super) fn certified() -> Site {
     let site = Site::new(&[]);
     let own = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
@@ -42,7 +42,6 @@ fn over_tls(site: &Site, port: u16, listen: &str, first: &str) -> String {
     server(site, &format!("{tls}{first}"))
 }
 
-/// Starts nginx with TLS and HTTP/2.
 fn secure(site: &Site) -> (Nginx, u16) {
     let (nginx, [port]) = Nginx::start(&site.path("nginx"), |[port]| over_tls(site, port, "ssl http2", ""));
     (nginx, port)
@@ -123,7 +122,7 @@ fn a_certificate_for_another_name_is_refused() {
     assert_eq!(nginx.requests(), "");
 }
 
-/// Fetches `timestamp.json` with the cryptography provider `provider` and the authorities in `bundle`.
+/// Fetches `timestamp.json`. The file `bundle` contains the authorities to trust.
 fn fetch_with(site: &Site, port: u16, bundle: &str, provider: CryptoProvider) -> Result<Vec<u8>, FetchError> {
     let extra_ca = vec![fs::read(site.path(bundle)).unwrap()];
     let settings = HttpSettings { extra_ca, proxy: ProxyChoice::Direct, ..HttpSettings::default() };
@@ -150,8 +149,7 @@ fn both_providers_of_cryptography_accept_the_right_server_and_refuse_the_wrong_o
 fn the_provider_that_the_application_passes_is_used() {
     let site = certified();
     let (_nginx, port) = secure(&site);
-    // A connection fails if the provider has no signature algorithms. The failure shows that the client uses the given
-    // provider.
+    // This provider has no signature algorithms, so the connection must fail. With another provider, it would succeed.
     let mut provider = ring::default_provider();
     provider.signature_verification_algorithms.mapping = &[];
     let refused = fetch_with(&site, port, "authority.pem", provider);
@@ -180,8 +178,8 @@ fn without_any_authority_http_still_works() {
     site.check_all("it");
 }
 
-/// Starts two servers. The first redirects to the second with a URL that begins with `scheme`. `first` and `second` are
-/// the parameters of the servers' `listen` directives.
+/// Starts two servers. The first one redirects each request to the second one, with `scheme` in the URL. `first` and
+/// `second` are the parameters of the servers' `listen` directives.
 fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
     let servers = |[from, to]: [u16; 2]| {
         let away = format!("return 301 {scheme}://localhost:{to}$request_uri;\n");

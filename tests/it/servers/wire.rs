@@ -16,7 +16,6 @@ const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'
 /// The time limit for a response.
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
 
-/// The response of a server.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -31,7 +30,7 @@ impl Reply {
     }
 }
 
-/// Returns the percent-encoded path of a file.
+/// Returns the percent-encoded URL path of a file, with a leading `/`.
 pub(super) fn encoded(file: &str) -> String {
     format!("/{}", utf8_percent_encode(file, IN_PATH))
 }
@@ -86,7 +85,7 @@ pub(super) fn proxy_that_breaks_once(port: u16, bytes: u64) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let own = listener.local_addr().unwrap().port();
     let has_broken = Arc::new(AtomicBool::new(false));
-    // The thread ends with the process of the test.
+    // The thread ends when the test process ends.
     thread::spawn(move || {
         while let Ok((client, _)) = listener.accept() {
             let server = TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -100,7 +99,8 @@ pub(super) fn proxy_that_breaks_once(port: u16, bytes: u64) -> u16 {
     own
 }
 
-/// Forwards responses until the server or the client closes the connection, or the proxy breaks it.
+/// Forwards responses until the server or the client closes the connection. If no connection has been broken yet,
+/// closes this one after `bytes` bytes.
 fn carry(server: TcpStream, mut client: TcpStream, bytes: u64, has_broken: &AtomicBool) {
     let limit = if has_broken.load(Ordering::SeqCst) { u64::MAX } else { bytes };
     let carried = io::copy(&mut server.take(limit), &mut client).unwrap_or(0);

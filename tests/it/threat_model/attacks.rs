@@ -10,8 +10,8 @@ const NEWER: &[u8] = b"newer package";
 /// A malicious package with the same length as the good one.
 const OTHER: &[u8] = b"fine package";
 
-/// Returns a repository with two roots and a delegated role, a network that offers its files, and the paths of the
-/// files that a new client fetches to get `team/package`.
+/// Returns a repository with two roots and a delegated role, and a network with its files. Also returns the paths of
+/// the files that a new client fetches to get `team/package`.
 fn asked_for() -> (Made, FakeNetwork, Vec<String>) {
     let made = Made::with_team();
     made.run(&["renew", "root", "--force"]);

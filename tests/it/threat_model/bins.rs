@@ -1,5 +1,5 @@
-//! Attacks with the stolen keys of bins. The snapshot usually lists the hashes of bins. It lists none if the bins must
-//! be signed with both online keys, or if an earlier version of lastmile-repo made the snapshot.
+//! Attacks with the stolen keys of bins. The snapshot usually lists the hashes of bins. It lists no hashes of bins if
+//! both online keys must sign the bins, or if an earlier version of lastmile-repo made the snapshot.
 
 use lastmile_attacks::{EVIL, GOOD};
 use lastmile_testkit::{METADATA, file_name, hash};
@@ -12,7 +12,6 @@ const NEWER: &[u8] = b"newer package";
 const KINDS: [&[&str]; 2] = [&[], &["--prefixes"]];
 const BOTH: [&str; 2] = ["snapshot-1", "timestamp-1"];
 
-/// Creates `keys` and adds them to all bins.
 fn add_keys(made: &Made, kind: &[&str], keys: &[&str]) {
     // Succinct bins share their keys, so adding a key to one bin adds it to all bins.
     let bins = if kind.is_empty() { &["bin-0"][..] } else { &["bin-0", "bin-1"] };

@@ -45,12 +45,11 @@ fn signature(content: &[u8]) -> Value {
     sigstore::statement(SIGN, &json!({}), content)
 }
 
-/// Returns an envelope with `statement`, signed with `key`.
 fn signed_with(key: &TestKey, statement: &Value) -> Value {
     sigstore::envelope(&statement.to_string(), &[key])
 }
 
-/// Returns a policy with `rules`, which defines two signers: the key `builder` and the identity `workflow`.
+/// Returns a policy with `rules` and with two signers: the key `builder` and the identity `workflow`.
 fn policy(rules: &[Value]) -> Value {
     json!({
         "version": 1,
@@ -88,7 +87,6 @@ fn made(rules: &[Value], evidence: &[Value]) -> Made {
     made_under(&policy(rules), &instance().trusted_root(), evidence)
 }
 
-/// Publishes the next version of `role`, which lists `path` with `content` and `evidence`.
 fn release(attacker: &Attacker, role: &str, path: &str, content: &[u8], evidence: &[Value]) {
     let lines: Vec<String> = evidence.iter().map(Value::to_string).collect();
     let file = format!("{path}.intoto.jsonl");
@@ -132,7 +130,7 @@ fn said(made: &Made, network: &FakeNetwork) -> String {
     new
 }
 
-/// Returns the content of the malicious package, which [`said`] returns if clients accept the package.
+/// Returns the text that [`said`] returns if clients accept the malicious package.
 fn evil() -> String {
     String::from_utf8(EVIL.to_vec()).unwrap()
 }
@@ -236,7 +234,8 @@ fn p4_a_workflow_signs_as_itself_but_neither_publishes_nor_signs_as_another() {
     let evidence = |identity: &Identity, content| instance().attest(identity, &signature(content));
     let by_workflow = made(&[signed_by("signed", &["workflow"])], &[evidence(&workflow(), GOOD)]);
     assert_eq!(published(&by_workflow, &[evidence(&workflow(), EVIL)]), evil());
-    // The policy does not accept another workflow, or a run of the same workflow that a stranger can trigger.
+    // The policy refuses signatures by another workflow. It also refuses signatures by the same workflow if a pull
+    // request triggered the run, because strangers can open pull requests.
     let other = workflow().with_uri(&WORKFLOW.replace("release", "test"));
     let triggered = workflow().claim("build-trigger", "pull_request_target");
     for identity in [other, triggered] {
@@ -253,7 +252,6 @@ fn p4_a_workflow_signs_as_itself_but_neither_publishes_nor_signs_as_another() {
     assert_eq!(published(&made(&rules, &both), &[evidence(&workflow(), EVIL)]), REFUSED);
 }
 
-/// Returns provenance for `content` that names `source`.
 fn provenance(content: &[u8], source: &str) -> Value {
     let predicate = json!({
         "buildDefinition": {
@@ -313,7 +311,7 @@ fn p6_the_key_of_a_log_backdates_signatures_but_makes_no_certificate() {
     assert_eq!(published(&two_logs, &[truth.clone()]), REFUSED);
     truth["verificationMaterial"]["tlogEntries"].as_array_mut().unwrap().push(late);
     assert_eq!(published(&two_logs, &[truth]), REFUSED);
-    // The key of the log cannot issue certificates.
+    // With the log's key, the attacker cannot issue certificates.
     let by_workflow = made(&[signed_by("signed", &["workflow"])], &[instance().attest(&workflow(), &signature(GOOD))]);
     let own_authority = Sigstore { authority: TestKey::p256("an attacker"), ..instance() };
     assert_eq!(published(&by_workflow, &[own_authority.attest(&workflow(), &signature(EVIL))]), REFUSED);

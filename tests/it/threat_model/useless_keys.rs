@@ -1,5 +1,5 @@
-//! Tests of keys that are useless to an attacker who has no other keys, because the snapshot or the timestamp lists the
-//! hash of each file that is signed with these keys.
+//! Tests of keys that are useless to an attacker who has no other keys. Files that are signed with these keys must also
+//! match the hashes that the snapshot or the timestamp lists.
 
 use lastmile_attacks::GOOD;
 use lastmile_testkit::METADATA;
@@ -9,16 +9,16 @@ use crate::made::{Attacker, Made, in_days, refusal};
 
 const NEWER: &[u8] = b"newer package";
 
-/// The attacks of an attacker who has only the keys `stolen`, which sign for `role`.
+/// An attack with only the keys `stolen`, which sign for `role`.
 pub(super) struct Attempt<'a> {
     pub(super) stolen: &'a [&'a str],
     pub(super) role: &'a str,
-    /// A package that is listed by `role` or by a role to which `role` delegates. `lastmile-repo add` adds the package
-    /// with `options`.
+    /// A package that is in `role`, or in a role to which `role` delegates. `lastmile-repo add` adds the package with
+    /// `options`.
     pub(super) package: &'a str,
     pub(super) options: &'a [&'a str],
     /// The expected errors of clients: the first for a replaced file of the published version, the second for a forged
-    /// release.
+    /// release. `ROLE` stands for the name of the role.
     pub(super) refusals: [&'a str; 2],
 }
 
@@ -64,8 +64,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Runs the attacks of [`Attempt::fails`] for a role that lists the package itself. `forge` lists malicious
-    /// content.
+    /// Runs the attacks of [`Attempt::fails`]. The role lists the package itself, and the attacker replaces this entry
+    /// with malicious content.
     pub(super) fn never_installs(&self, made: &Made) {
         self.fails(made, |attacker, signed| attacker.list_malicious(signed, self.package));
     }

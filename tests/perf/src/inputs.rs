@@ -6,13 +6,12 @@ use std::fmt::Write as _;
 use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Envelope, KeyRing, RoleName, Root};
 
-/// The reason why an input could not be created.
 pub(crate) type Failed = Box<dyn std::error::Error>;
 
 const TARGETS: usize = 10_000;
 const BINS: usize = 16_384;
 
-/// The file of a role as a client receives it, and the keys that must sign it.
+/// A signed metadata file, and the keys that must sign it.
 pub(crate) struct Signed {
     pub(crate) file: Vec<u8>,
     pub(crate) ring: KeyRing,

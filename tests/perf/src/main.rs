@@ -17,7 +17,7 @@ use lastmile_metadata::{
     Envelope, Json, Limits, PathPattern, RoleName, Snapshot, SuccinctRoles, TargetPath, Targets, Threshold, Verified,
 };
 
-/// A loop with its input. The function returns `false` if the result of the loop is wrong.
+/// Runs a loop on its prepared input. Returns `false` if the result is wrong.
 type Ready = Box<dyn Fn() -> bool>;
 
 struct Loop {
@@ -76,7 +76,7 @@ fn counted(ready: &Ready) -> bool {
     ready()
 }
 
-/// The number of samples. With this many samples, the median is stable.
+/// With this many samples, the median is stable.
 const SAMPLES: usize = 31;
 /// The minimum duration of a sample, which is much longer than the resolution of the clock.
 const SAMPLE: Duration = Duration::from_millis(10);

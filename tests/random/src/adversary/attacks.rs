@@ -15,7 +15,6 @@ const OWN: Key = 9_999;
 /// The minimum length of a malicious target. Honest targets are shorter.
 const EVIL: u64 = 1_000_000;
 
-/// An attacker with stolen keys.
 #[derive(Default)]
 pub(crate) struct Attacker {
     keys: BTreeSet<Key>,
@@ -30,8 +29,8 @@ impl Attacker {
         &self.keys
     }
 
-    /// Serves a forged root, or a forged targets role that lists a malicious target. Also serves a forged snapshot and
-    /// a forged timestamp.
+    /// Serves a forged root, or a forged targets role that lists a malicious target, together with a forged snapshot
+    /// and a forged timestamp.
     pub(crate) fn attack(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let role = [Role::Targets, Role::A, Role::B, Role::Root][by as usize % 4];
         // How much higher the forged version numbers are than the honest ones.
@@ -58,8 +57,8 @@ impl Attacker {
         self.show(overlay, &timestamp);
     }
 
-    /// Serves one forged document. If the document lists other metadata files, the listed version numbers may differ
-    /// from the honest ones.
+    /// Serves one forged document. In a forged timestamp or snapshot, the listed versions may differ from the honest
+    /// ones.
     pub(crate) fn forge_one(&self, honest: &Honest, overlays: &mut [Overlay], day: i32, by: u32) {
         let which = by as usize % overlays.len();
         let role = ROLES[by as usize / 2 % ROLES.len()];

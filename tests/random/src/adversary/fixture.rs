@@ -17,8 +17,8 @@ pub fn published(kind: u32) -> (Bytes, BTreeMap<String, Bytes>) {
     (honest.now[&Role::Root].bytes.clone(), files)
 }
 
-/// Signs `signed`, whose canonical form is `canonical`, with the keys of a role of the same repository: root (0),
-/// timestamp (1), snapshot (2) or targets (3). Returns the file.
+/// Signs `signed`, whose canonical form is `canonical`, and returns the file. The signing keys are those of a role in
+/// the repository that [`published`] returns for `kind`: root (0), timestamp (1), snapshot (2) or targets (3).
 #[must_use]
 pub fn resigned(kind: u32, role: usize, signed: &str, canonical: &str) -> Bytes {
     let honest = Honest::new(kind);

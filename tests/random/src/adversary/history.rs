@@ -52,7 +52,6 @@ const ACTS: [(Act, &str, u64); 18] = [
     (Act::Run, "run", 28),
 ];
 
-/// A step of a history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
     pub(crate) act: Act,
@@ -95,8 +94,8 @@ impl History {
         })
     }
 
-    /// Removes steps from a failing history until the removal of any other step would make it pass, and then simplifies
-    /// its numbers. The result still fails.
+    /// Removes steps from a failing history until every remaining step is needed for the failure, and then simplifies
+    /// the numbers. The result still fails.
     #[must_use]
     pub fn shrunk(self) -> Self {
         let mut best = self;
