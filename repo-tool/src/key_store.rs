@@ -41,8 +41,8 @@ struct KeyFile {
     private: Mutex<Option<Arc<PrivateKey>>>,
 }
 
-/// The keys that can sign on this machine. They are private key files that `repo.toml` names and the user allows,
-/// private key files that the user specifies, and signers that the calling program provides.
+/// The keys that can sign on this machine. They are private key files that `repo.toml` names and that the user has
+/// allowed, private key files that the user specifies, and signers that the calling program provides.
 ///
 /// A signer has a name, but no URI. If a signer and a key file have the same key, the store uses the signer.
 #[derive(Clone)]
@@ -105,8 +105,8 @@ impl KeyStore {
         self.files.iter().any(|file| file.name == name)
     }
 
-    /// Marks a key as a key to avoid, because it is being revoked. Such a key signs only if the threshold cannot be
-    /// reached without it.
+    /// Marks a key that is being revoked. The tool signs with such a key only if the threshold cannot be reached
+    /// without it.
     pub fn avoid(&mut self, key: &KeyMaterial) {
         self.avoided.push(key.clone());
     }
@@ -184,14 +184,14 @@ impl KeyStore {
         Some(pem.contains("ENCRYPTED PRIVATE KEY") || cosign_key::is_cosign(&pem))
     }
 
-    /// Starts opening the files of these keys in the background. Each file is opened in its own thread, because opening
+    /// Starts opening the key files of `keys` in the background. Each file is opened in its own thread, because opening
     /// an encrypted key takes a third of a second. Skips keys for which there is a signer.
     pub fn prefetch<'k>(&self, keys: impl IntoIterator<Item = &'k PublicKey>) {
         let keys = keys.into_iter().filter(|key| self.signer_of(key).is_none());
         for file in keys.filter_map(|key| self.file_of(key)) {
             let file = Arc::clone(file);
             let phrases = Arc::clone(&self.phrases);
-            // Ignore errors here, because the error is reported when the key is used.
+            // Ignore an error here. It is reported when the key is used.
             thread::spawn(move || file.private(phrases.as_ref()).map(|_| ()));
         }
     }
@@ -226,8 +226,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the public keys of all signers and key files, each with its name or URI. If a key has both a signer and
-    /// a key file, returns the URI of the file. The results for key files are only hints, as in [`KeyStore::has`].
+    /// Returns the public keys of all signers and key files, each with its name or URI. For a key that has both,
+    /// returns the URI of the file, unlike [`KeyStore::name_of`]. The key of a file is only a hint.
     #[must_use]
     pub fn publics(&self) -> BTreeMap<PublicKey, String> {
         let signers = self.signers.iter().map(|signer| (signer.public_key().clone(), signer.name().to_string()));
@@ -303,8 +303,8 @@ impl KeyFile {
     }
 }
 
-/// Returns whether to follow symbolic links to a key file. Links are followed only if the file is outside the
-/// repository's folder, because then the user has specified or allowed the file.
+/// Refuses symbolic links to key files in the repository's folder. Follows links to other key files, because the user
+/// has specified or allowed these files.
 fn links_of(repository: &Path, uri: &KeyUri) -> Links {
     if uri.is_below(repository) { Links::Refuse } else { Links::Follow }
 }
@@ -346,7 +346,7 @@ fn open_with(
 /// The protection of a new private key on disk.
 #[derive(Clone)]
 pub enum Protection {
-    /// The key is encrypted with this pass-phrase.
+    /// The private key file is encrypted with this pass-phrase.
     PassPhrase(Zeroizing<Vec<u8>>),
     /// The key is not encrypted, so anyone who can read the file can use the key.
     None,
@@ -354,8 +354,8 @@ pub enum Protection {
     NotWritten,
 }
 
-/// Writes `NAME.pem` with mode 0600 and `NAME.pub` to `folder`, which is created with mode 0700 if it does not exist.
-/// Never replaces a file. Writes nothing with [`Protection::NotWritten`].
+/// Writes `NAME.pem` with mode 0600 and `NAME.pub` with mode 0644 to `folder`. Creates the folder with mode 0700 if it
+/// does not exist. Never replaces a file. Writes nothing with [`Protection::NotWritten`].
 pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protection) -> Result<PublicKey, Error> {
     check_name(name)?;
     let pem = match protection {
@@ -409,7 +409,7 @@ pub fn file_stem(role: &str) -> String {
     stem
 }
 
-/// Returns the first of the names `ROLE-1`, `ROLE-2` … that neither a file in `folder` nor a key in `config` uses.
+/// Returns the first of the names `ROLE-1`, `ROLE-2` … that no file in `folder` and no key URI in `config` uses.
 #[must_use]
 pub fn free_name(folder: &Path, role: &str, config: &Config) -> String {
     let named: BTreeSet<PathBuf> =

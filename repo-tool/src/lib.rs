@@ -6,7 +6,7 @@
 //! changes in a [`Draft`], and [`Repository::conclude`] publishes the draft after two simulated clients have accepted
 //! it. If signatures are missing, `conclude` stores the draft as a pending change in `staged/`.
 
-// Without the feature `cli`, some internal functions are unused, because only the commands call them.
+// Some internal functions are called only by the commands, so they are unused without the feature `cli`.
 #![cfg_attr(not(feature = "cli"), allow(dead_code))]
 #![cfg_attr(test, expect(clippy::disallowed_methods, reason = "tests create the files that they need"))]
 

@@ -37,7 +37,7 @@ fn checked_role(name: &str) -> Result<RoleName, RoleNameError> {
     if name.contains(['/', '%']) || name.starts_with('.') || name.len() > 200 {
         return Err(RoleNameError::NoFileName { role });
     }
-    // In a repository without consistent snapshots, the file of a role named `7.root` would have the same name as
+    // Without consistent snapshots, the file of a role `7.root` would be `7.root.json`, which is also the name of
     // version 7 of the root.
     if has_version(&format!("{name}.json")) {
         return Err(RoleNameError::LooksVersioned { role });
@@ -45,7 +45,7 @@ fn checked_role(name: &str) -> Result<RoleName, RoleNameError> {
     Ok(role)
 }
 
-/// Returns whether the name of a metadata file is a version, the name of a role and `.json`, as in `7.root.json`.
+/// Returns whether the name of a metadata file has the form `VERSION.ROLE.json`, as in `7.root.json`.
 pub(crate) fn has_version(file: &str) -> bool {
     let role = file.strip_suffix(".json").and_then(|name| name.split_once('.'));
     role.is_some_and(|(version, _)| !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit()))
@@ -59,11 +59,8 @@ pub fn role(name: &str) -> Result<RoleName, Error> {
     Ok(RoleName::listed(name).map_err(InvalidInput::from)?)
 }
 
-/// Returns the file name of `path`.
-///
-/// # Errors
-/// [`Error::Path`] if the path has no file name, or if the file name is not UTF-8. This tool never creates files with
-/// such names.
+/// Returns the file name of `path`, or [`Error::Path`] if there is none or it is not UTF-8. This tool never creates
+/// files with such names.
 pub(crate) fn of_file(path: &Path) -> Result<&str, Error> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.ok_or_else(|| PathError::ForeignName { path: path.to_path_buf() }.into())

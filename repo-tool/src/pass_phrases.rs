@@ -7,8 +7,8 @@ use crate::{Error, InvalidInput, KeyReason};
 /// A source of pass-phrases, such as a prompt, a file or an environment variable. Pass-phrases are never read from the
 /// command line.
 pub trait PassPhrases: Send + Sync {
-    /// Returns the pass-phrase of the key file `key`. `attempt` is the number of wrong pass-phrases that this function
-    /// has already returned for the key.
+    /// Returns the pass-phrase of the key file `key`. `attempt` is 0 in the first call for the key. In later calls, it
+    /// is the number of earlier calls, all of which returned a wrong pass-phrase.
     ///
     /// # Errors
     /// Returns an error if there is no pass-phrase, or if the last one was wrong and there is no other pass-phrase to

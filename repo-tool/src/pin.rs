@@ -22,8 +22,8 @@ use crate::root_digest::RootDigest;
 use crate::user::{PinnedRoot, UserConfig};
 use crate::{Error, PinError};
 
-/// A root that the user specifies for this run, for example because the user has not used the repository before, or
-/// because the user has no stored configuration.
+/// A root that the user specifies for this run. The user needs it, for example, for a repository that is new to them,
+/// or on a machine without their stored configuration.
 #[derive(Clone, Debug)]
 pub struct GivenRoot {
     /// The digest of the root.
@@ -47,7 +47,6 @@ impl GivenRoot {
 pub(crate) struct Start {
     /// The digest of the oldest root in the folder. It identifies the repository in the user's configuration.
     pub(crate) repository: RootDigest,
-    /// The root file from which verification starts.
     pub(crate) root: Vec<u8>,
     /// Whether the user trusts this root.
     pub(crate) is_pinned: bool,
@@ -74,8 +73,8 @@ impl Start {
             let is_pinned = given.is_some();
             return Ok(Self { repository, root: given.unwrap_or(oldest), is_pinned });
         };
-        // Start from the pinned root even if the user specified a different root, because the pin may move only to a
-        // root that was verified from the pinned root.
+        // Start from the pinned root even if the user specified a different root. The pin may move only to a root that
+        // was verified from the pinned root.
         let path = root_file(layout, version);
         match access::read_if_there(&path)? {
             Some(root) if RootDigest::of(&root) == digest => Ok(Self { repository, root, is_pinned: true }),
@@ -89,7 +88,7 @@ fn root_file(layout: &Layout, version: Version) -> PathBuf {
     layout.metadata().join(format!("{version}.root.json"))
 }
 
-/// Returns the content of the root file in the metadata folder whose digest is `digest`.
+/// Searches the metadata folder for the root file with this digest, and returns its content.
 ///
 /// # Errors
 /// [`PinError::GivenRootMissing`] if there is no such file.
@@ -109,19 +108,17 @@ pub struct Authority(Scope);
 
 #[derive(Clone, Debug)]
 enum Scope {
-    /// All roles, because the published state was verified from a root that the user trusts.
+    /// All roles, because the user trusts the root, or because this process is creating the repository.
     Everything,
     /// Only snapshots and timestamps, with keys that sign for no other role.
     OnlineRoles { content_keys: Arc<BTreeSet<PublicKey>>, folder: PathBuf, digest: RootDigest },
 }
 
 impl Authority {
-    /// Allows keys to sign for all roles, because this process is creating the repository.
     pub(crate) fn of_new_repository() -> Self {
         Self(Scope::Everything)
     }
 
-    /// Determines for which roles keys may sign in the repository `published`, which was verified from `start`.
     pub(crate) fn of(start: &Start, published: &Published, layout: &Layout) -> Self {
         if start.is_pinned {
             return Self(Scope::Everything);
@@ -138,10 +135,7 @@ impl Authority {
         Self(Scope::OnlineRoles { content_keys, folder, digest })
     }
 
-    /// Checks that `key` may sign for `role`.
-    ///
-    /// # Errors
-    /// [`Error::NotPinned`] if signing for this role with this key requires a pinned root.
+    /// Returns [`Error::NotPinned`] if signing for `role` with `key` requires a pinned root.
     pub(crate) fn check(&self, role: &RoleName, key: &PublicKey) -> Result<(), Error> {
         match &self.0 {
             Scope::OnlineRoles { content_keys, .. } if role.is_online() && !content_keys.contains(key) => Ok(()),
@@ -149,10 +143,6 @@ impl Authority {
         }
     }
 
-    /// Checks that the repository was verified from a pinned root.
-    ///
-    /// # Errors
-    /// [`Error::NotPinned`] if the root is not pinned.
     pub(crate) fn require_pin(&self) -> Result<(), Error> {
         match &self.0 {
             Scope::Everything => Ok(()),
@@ -162,7 +152,8 @@ impl Authority {
         }
     }
 
-    /// Returns whether keys may sign for all roles, because the root is pinned.
+    /// Returns whether keys may sign for all roles. This is the case if the user trusts the root, or if this process is
+    /// creating the repository.
     #[must_use]
     pub fn is_pinned(&self) -> bool {
         matches!(self.0, Scope::Everything)

@@ -25,8 +25,7 @@ pub(crate) struct TargetContents {
 }
 
 impl TargetContents {
-    /// Creates a reader of the published target files and of a draft's new files. `names` specifies whether the names
-    /// of target files will have hash prefixes after the publication.
+    /// `names` specifies whether the names of target files have hash prefixes once `files` are published.
     pub(crate) fn new(layout: &Layout, names: TargetNames, files: &[NewTargetFile]) -> Self {
         let new = files.iter().map(|file| (file.to.clone(), file.from.clone())).collect();
         Self { folder: layout.targets(), names, new }

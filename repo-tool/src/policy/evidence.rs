@@ -33,10 +33,9 @@ pub(crate) struct NewEvidence {
     signatures: Vec<Vec<u8>>,
 }
 
-/// Evidence files that are ready to be published.
 #[derive(Debug)]
 pub(crate) struct PreparedEvidence {
-    /// The new evidence files. Files that are already published are not included.
+    /// The new evidence files, without those that are already published.
     pub(crate) sources: Vec<Source>,
     /// The package, with all evidence files that its entry will list, including files that are already published.
     pub(crate) evidence: PackageEvidence,
@@ -44,10 +43,6 @@ pub(crate) struct PreparedEvidence {
 }
 
 impl NewEvidence {
-    /// Reads evidence files.
-    ///
-    /// # Errors
-    /// [`Error::NotFound`] if a file does not exist, and [`PolicyError::Evidence`] if a file is not evidence.
     pub(crate) fn read(files: &[PathBuf]) -> Result<Self, Error> {
         let mut evidence = Self::default();
         for file in files {
@@ -78,7 +73,7 @@ impl NewEvidence {
         }
     }
 
-    /// Returns the contents of the files to publish, each with its file name extension.
+    /// Returns the files to publish: the file name extension and the content of each.
     fn contents(&self) -> Vec<(&'static str, Vec<u8>)> {
         let mut contents = Vec::new();
         if !self.lines.is_empty() {
@@ -141,10 +136,9 @@ impl Repository {
         Ok(PreparedEvidence { sources, evidence, _folder: folder })
     }
 
-    /// Returns a name for an evidence file with the content `content`, and whether the role already lists a file with
-    /// this name and content. If the role already lists `package` with the same content, the name is never that of a
-    /// listed file with other content. Otherwise, such a name is reused, because the listed file is evidence for other
-    /// content of the package.
+    /// Chooses the name of an evidence file, and returns whether the role already lists this name with `content`. If
+    /// the role already lists `package` with the same content, the name of a listed file with other content is not
+    /// reused. Otherwise, it is reused, because the listed file is evidence for other content of the package.
     fn evidence_name(
         &mut self,
         role: &RoleName,

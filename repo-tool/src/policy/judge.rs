@@ -19,7 +19,6 @@ use crate::{Error, PolicyError};
 
 /// Whether a package satisfies the policies.
 pub(crate) enum Judged {
-    /// Clients do not find the package.
     NotFound,
     /// No rule of a policy applies to the package.
     Free,
@@ -31,7 +30,6 @@ pub(crate) enum Judged {
 }
 
 impl Judged {
-    /// Returns the reason why clients refuse the package, if they refuse it.
     pub(crate) fn refusal(&self) -> Option<Refused> {
         match self {
             Self::NotFound | Self::Free => None,
@@ -46,8 +44,8 @@ pub(crate) struct PackageJudge<'a> {
     session: blocking::Session,
     contents: &'a TargetContents,
     now: DateTime<Utc>,
-    /// A copy of the session's trusted metadata. Unlike a search in the session, a search in this copy returns the
-    /// delegation chain.
+    /// A copy of the session's trusted metadata. A search in this copy returns the delegation chain, which a search in
+    /// the session does not.
     trusted: TrustedMetadata,
     /// The number of delegated roles in `trusted`.
     known: usize,
@@ -75,15 +73,14 @@ impl Policies {
 }
 
 impl<'a> PackageJudge<'a> {
-    /// Creates a client that uses the metadata of `session`, the files in `contents` and the time `now`.
     pub(crate) fn new(session: blocking::Session, contents: &'a TargetContents, now: DateTime<Utc>) -> Self {
         let trusted = session.trusted().clone();
         let known = trusted.delegated().count();
         Self { session, contents, now, trusted, known, policies: Policies::default() }
     }
 
-    /// Creates a client for published packages. It accepts more and larger metadata files than a client with default
-    /// limits, and it accepts expired metadata.
+    /// The client accepts more and larger metadata files than a client with default limits, and it accepts expired
+    /// metadata.
     pub(crate) fn of_published(
         published: &Published,
         contents: &'a TargetContents,
@@ -97,12 +94,10 @@ impl<'a> PackageJudge<'a> {
         Ok(Self::new(session, contents, now))
     }
 
-    /// Returns the session.
     pub(crate) fn session(&mut self) -> &mut blocking::Session {
         &mut self.session
     }
 
-    /// Searches for a package as clients do, and returns it with its delegation chain.
     pub(crate) fn find(&mut self, path: &TargetPath) -> Result<Option<Found>, Error> {
         self.session.find(path).map_err(from_client)?;
         let known = self.session.trusted().delegated().count();
@@ -113,10 +108,6 @@ impl<'a> PackageJudge<'a> {
         Ok(self.trusted.search(path.clone()).finish()?)
     }
 
-    /// Decides whether the package at `path` satisfies the policies.
-    ///
-    /// # Errors
-    /// Returns an error if metadata does not verify, or if a file cannot be read.
     pub(crate) fn judge(&mut self, path: &TargetPath) -> Result<Judged, Error> {
         match self.find(path)? {
             None => Ok(Judged::NotFound),
@@ -146,7 +137,7 @@ impl<'a> PackageJudge<'a> {
     }
 }
 
-/// A function that returns the target that clients find at a path.
+/// Searches for the target at a path as clients do.
 type FindTarget<'a> = dyn FnMut(&TargetPath) -> Result<Option<TargetFile>, Error> + 'a;
 
 /// Decides whether a package satisfies `demands`, the requirements of the policies on the delegation chain.

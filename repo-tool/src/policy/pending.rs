@@ -16,7 +16,6 @@ use crate::policy::judge::{Judged, Policies, judge_demands};
 use crate::published::Published;
 use crate::{Error, NotFound};
 
-/// Decides whether packages will satisfy the policies once the pending change is published.
 pub(crate) struct PendingJudge<'a> {
     roles: PendingRoles<'a>,
     contents: &'a TargetContents,
@@ -41,10 +40,6 @@ impl<'a> PendingJudge<'a> {
         Self { roles, contents, now, policies: Policies::default() }
     }
 
-    /// Decides whether the package at `path` will satisfy the policies.
-    ///
-    /// # Errors
-    /// Returns an error if metadata does not verify, or if a file cannot be read.
     pub(crate) fn judge(&mut self, path: &TargetPath) -> Result<Judged, Error> {
         let Some((names, target)) = self.roles.search(path)? else { return Ok(Judged::NotFound) };
         let mut roles = Vec::new();
@@ -82,7 +77,8 @@ impl PendingRoles<'_> {
         let mut visited = BTreeSet::new();
         while let Some(chain) = to_visit.pop() {
             let Some(role) = chain.last().filter(|role| visited.insert((*role).clone())) else { continue };
-            // If a role does not exist, a client's search ends with an error, so the client does not find the package.
+            // A client's search fails when it reaches a role that does not exist, so the client never finds the
+            // package.
             let Some(targets) = self.read(role)? else { return Ok(None) };
             if let Some(target) = targets.target(path) {
                 return Ok(Some((chain, target)));
@@ -101,7 +97,7 @@ impl PendingRoles<'_> {
         Ok(None)
     }
 
-    /// Returns a role of the pending change, or else the published role. Returns `None` if there is no such role.
+    /// Returns a role of the pending change, or else the published role. Returns `None` if neither exists.
     fn read(&mut self, role: &RoleName) -> Result<Option<Cow<'_, Targets>>, Error> {
         if let Some(content) = self.draft.targets.get(role) {
             return content.read().map(Some);
@@ -113,7 +109,7 @@ impl PendingRoles<'_> {
         }
     }
 
-    /// Returns a role that a search has visited.
+    /// Returns a role that [`Self::search`] has already read.
     fn visited(&self, role: &RoleName) -> Result<Cow<'_, Targets>, Error> {
         if let Some(content) = self.draft.targets.get(role) {
             return content.read();

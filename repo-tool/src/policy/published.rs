@@ -13,7 +13,6 @@ use crate::policy::judge::{Judged, PackageJudge};
 use crate::policy::pending::PendingJudge;
 use crate::{Error, NotFound, Repository};
 
-/// The result of checking packages against the policies.
 pub(crate) struct Judgements {
     /// The number of packages that were checked.
     pub(crate) judged: usize,
@@ -24,7 +23,6 @@ pub(crate) struct Judgements {
 }
 
 impl Repository {
-    /// Returns a client that checks packages against the published policies.
     pub(crate) fn judge_published<'a>(&self, contents: &'a TargetContents) -> Result<PackageJudge<'a>, Error> {
         PackageJudge::of_published(&self.published, contents, self.now())
     }
@@ -43,8 +41,8 @@ impl Repository {
     /// Checks the packages in `paths` against the policies, or all packages if `paths` is empty.
     ///
     /// # Errors
-    /// [`Error::NotFound`] if, at one of `paths`, clients find no package now and will find none after the pending
-    /// change is published.
+    /// [`Error::NotFound`] if clients find no package at one of `paths`, neither now nor once the pending change is
+    /// published.
     pub(crate) fn judge_packages(
         &self,
         draft: &Draft,

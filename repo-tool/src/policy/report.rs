@@ -4,7 +4,6 @@ use lastmile_attest::{Outcome, Proof, RuleVerdict, Verdict};
 use lastmile_client::text::printable;
 use serde_json::{Value, json};
 
-/// Returns the verdict as JSON.
 pub(crate) fn json(verdict: &Verdict) -> Value {
     verdict.rules().iter().map(rule_json).collect()
 }

@@ -24,7 +24,7 @@ pub(crate) fn read(file: &Path) -> Result<Json, Error> {
     Json::parse(&json).map_err(|error| malformed(error.to_string()).into())
 }
 
-/// Returns a policy as TOML. A policy that TOML cannot express is returned as JSON.
+/// Returns a policy as TOML, or as JSON if TOML cannot express it.
 pub(crate) fn toml(policy: &Json) -> String {
     to_toml(policy.to_text().as_bytes()).unwrap_or_else(|_| format!("{}\n", policy.to_text()))
 }

@@ -41,8 +41,8 @@ pub(crate) struct TrustRootSource {
 }
 
 impl TrustRootSource {
-    /// Returns the source at `url`. `first` is the first root of the repository at `url`. It may be `None` if that root
-    /// is already pinned. `config` is the path of the user's configuration file.
+    /// `first` is the first root of the repository at `url`. It may be `None` if that root is already pinned. `config`
+    /// is the path of the user's configuration file.
     ///
     /// # Errors
     /// [`PolicyError::FirstRoot`] if no root is pinned and `first` is `None`, or if `first` is not the pinned root.
@@ -91,9 +91,6 @@ impl TrustRootSource {
 
     /// Pins the root, and stores the trusted metadata for the next update. Call this function only after a successful
     /// fetch, which shows that the root belongs to the URL. Does nothing if a root is already pinned.
-    ///
-    /// # Errors
-    /// Returns the errors of [`TrustRootSource::fetch`].
     pub(crate) fn remember(&self, target: &TargetPath, now: DateTime<Utc>) -> Result<(), Error> {
         if self.is_pinned()? {
             return Ok(());
@@ -113,7 +110,7 @@ impl TrustRootSource {
                 let problem = chain(&error);
                 PolicyError::Upstream { url: self.url.to_string(), problem }.into()
             }
-            // For example, a file exceeds a limit, or a stored file cannot be read.
+            // Such an error means, for example, that a file exceeds a limit or that a stored file cannot be read.
             other => Error::Failed(format!("the TUF repository at {}: {}", self.url, chain(&other))),
         }
     }

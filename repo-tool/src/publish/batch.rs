@@ -46,7 +46,7 @@ pub fn publish(
         Turn::Mine(lock) => lock,
         Turn::Answered(answer) => return Ok(Shared::ByOther(answer)),
     };
-    // The process that held the lock before may have died while it was publishing this request.
+    // The previous holder of the lock may have died while it was publishing this request.
     transaction::recover(request.layout(), &lock)?;
     if let Some(answer) = request.answer()? {
         return Ok(Shared::ByOther(answer));
@@ -65,8 +65,8 @@ impl Repository {
         observer: &mut dyn Observer,
     ) -> Result<(Plan, Outcome), Error> {
         let mine = request.claimed();
-        // If there is a pending change, do not claim the requests of other processes, because this request may have to
-        // be added to the pending change.
+        // If a change is pending, do not claim the requests of other processes. This request may have to be added to
+        // the pending change, and then the other requests could not be published with it.
         let is_alone = staged::is_staged(&self.layout);
         let files = self.take_files(&mine)?;
         let (draft, ()) = self.prepare(|repository, draft| Ok((repository.changed(draft, &mine, &files)?, ())))?;
@@ -92,8 +92,7 @@ impl Repository {
         self.finish(draft, observer)
     }
 
-    /// Publishes the draft together with the requests that other processes have made. Returns `None` if signatures are
-    /// missing.
+    /// Publishes the draft together with `others`. Returns `None` if signatures are missing.
     fn publish_together(
         &mut self,
         mut draft: Draft,
@@ -127,7 +126,6 @@ impl Repository {
         self.forget_incoming()?;
         let done = self.with_change(Draft::default(), mine).and_then(|draft| self.finish(draft, observer));
         for (number, other) in others.iter().enumerate() {
-            // Skip requests that have already been answered.
             if Queue::new(&self.layout, self.lock()?)?.is_answered(&other.name)? {
                 continue;
             }
@@ -190,7 +188,6 @@ impl Repository {
         Ok((incoming, files))
     }
 
-    /// Adds the change of a request to the draft.
     fn changed(
         &mut self,
         draft: Draft,

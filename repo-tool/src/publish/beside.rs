@@ -33,16 +33,16 @@ impl Repository {
         if !matches!(joined, Ok(_) | Err(Error::NotFound(_))) {
             return joined;
         }
-        // This call fails if the change concerns a role or target that exists only in the pending change. In that case,
-        // return the draft that is based on the pending change.
+        // On an empty draft, `change` fails if it concerns a role or target that exists only in the pending change. In
+        // that case, return `joined`, which is based on the pending change.
         match change(self, Draft::default()) {
             Ok(alone) if is_independent(&alone.0, &pending, &self.published)? => Ok(alone),
             _ => joined,
         }
     }
 
-    /// Returns the pending change if `draft` is independent of it. Returns `None` in three cases: there is no pending
-    /// change, `draft` is based on the pending change, or `draft` only renews snapshot and timestamp.
+    /// Returns the pending change if `draft` is independent of it. Returns `None` if there is no pending change, if
+    /// `draft` is based on it, or if `draft` changes only snapshot and timestamp.
     ///
     /// # Errors
     /// [`PendingError::InTheWay`] if the draft is neither based on the pending change nor independent of it.
@@ -68,7 +68,7 @@ impl Draft {
 }
 
 /// Returns whether `draft` is independent of the pending change. The two changes must affect different roles and
-/// targets, and `draft` must not alter the keys or thresholds of the pending roles.
+/// targets. `draft` must also keep the keys and thresholds of the roles in the pending change.
 fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Result<bool, Error> {
     if draft.roles().any(|role| *role == RoleName::ROOT && pending.root.is_some() || pending.targets.contains_key(role))
         || draft.touched.intersection(&pending.touched).next().is_some()
@@ -94,8 +94,8 @@ fn is_independent(draft: &Draft, pending: &Draft, published: &Published) -> Resu
     }))
 }
 
-/// Returns the key rings that the pending change lists for the roles of `draft`. Keys of these key rings must also sign
-/// the roles, so that the roles stay valid when the pending change is published later.
+/// Returns, for each role of `draft`, the key rings that the pending change lists for it. Keys of these key rings must
+/// sign the role too, so that it stays valid once the pending change is published.
 pub(crate) fn later_rings(draft: &Draft, pending: &Draft) -> Result<BTreeMap<RoleName, Vec<KeyRing>>, Error> {
     let mut later: BTreeMap<RoleName, Vec<KeyRing>> = BTreeMap::new();
     if let Some(root) = &pending.root

@@ -14,7 +14,6 @@ pub struct Completed {
     pub documents: Vec<Document>,
     /// The root, if it changes.
     pub root: Option<Document>,
-    /// The changes in each document.
     pub(crate) changes: BTreeMap<RoleName, RoleDiff>,
     /// Snapshot entries that get a length and a hash although their roles do not change.
     pub entries: BTreeMap<RoleName, MetaFile>,

@@ -21,8 +21,8 @@ use crate::role_content::RoleContent;
 use crate::sign::review::{Accepted, Reviewed};
 use crate::{Error, NotFound, VersionError, parallel};
 
-/// If fewer than this number of roles change, the key rings are looked up for each role individually. Otherwise, they
-/// are looked up for all roles of a delegator together.
+/// If fewer than this number of delegated roles change, their key rings are looked up role by role. Otherwise, they are
+/// looked up delegator by delegator.
 const FEW: usize = 8;
 
 /// The inputs for completing a draft.
@@ -31,7 +31,7 @@ pub struct Completion<'a> {
     pub published: Option<&'a Published>,
     /// The configuration.
     pub config: &'a Config,
-    /// The available keys; `None` to compute the changes without signing.
+    /// The keys that can sign. With `None`, the changes are computed, but nothing is signed.
     pub keys: Option<&'a KeyStore>,
     /// The versions that were issued before.
     pub issued: &'a Issued,
@@ -173,9 +173,9 @@ impl Draft {
         Ok(())
     }
 
-    /// Returns the key rings whose keys must sign `role`, so that clients accept the role after publication. If the
-    /// root changes, also returns the key ring that the old root lists for a top-level role. Keys of this key ring
-    /// should sign too, so that clients accept the role even before they have the new root.
+    /// Returns the key rings whose keys must sign `role`, so that clients accept it after publication. If the root
+    /// changes and `role` is a top-level role, also returns the key ring that the old root lists for `role`. Keys of
+    /// this key ring should sign too, so that clients accept `role` even before they have the new root.
     pub fn rings(&self, role: &RoleName, with: &Completion<'_>) -> Result<Rings, Error> {
         let old_root = with.published.map(|published| &*published.root);
         let mut rings = Rings::default();
@@ -257,8 +257,9 @@ impl Draft {
         delegations.map(|delegations| (delegations, delegator))
     }
 
-    /// Returns the document and its changes. The document keeps its earlier signatures. The available keys also sign
-    /// it, unless it belongs to a pending change that they must not sign ([`Completion::signs_staged`]).
+    /// Creates the document of `role`, and returns it with its changes. The document keeps its earlier signatures. The
+    /// available keys also sign it, unless it belongs to a pending change that they must not sign
+    /// ([`Completion::signs_staged`]).
     fn signed<R: Role>(
         &self,
         role: &RoleName,

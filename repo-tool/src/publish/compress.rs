@@ -59,7 +59,6 @@ impl Coding {
         name.into()
     }
 
-    /// Compresses bytes.
     pub(crate) fn encode(self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         match self {
             Self::Gzip => {

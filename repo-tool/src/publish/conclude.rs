@@ -21,14 +21,12 @@ use crate::report::diff;
 use crate::repository::Repository;
 use crate::{ClockCheck, Error, PublicationError};
 
-/// The maximum time by which this machine's clock may be behind the clocks of other signers.
+/// How far this machine's clock may be behind the clocks of other signers.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 /// Whether a plan is carried out or only previewed.
 enum Run<'o> {
-    /// Writes the files, and reports each write to the observer.
     Real(&'o mut dyn Observer),
-    /// Writes no files.
     Dry,
 }
 
@@ -39,7 +37,6 @@ impl Run<'_> {
 }
 
 impl Repository {
-    /// Finds the versions that were already issued for the roles that `draft` changes.
     fn issued(&self, draft: &Draft) -> Result<Issued, Error> {
         let jumps = if self.is_emergency { Jumps::Ignore } else { Jumps::Refuse };
         let mut issued =
@@ -54,7 +51,6 @@ impl Repository {
         self.published.key_ring(role).is_ok_and(|ring| self.can_sign_with(&ring))
     }
 
-    /// Returns whether the available keys reach the threshold of `ring`.
     pub(crate) fn can_sign_with(&self, ring: &KeyRing) -> bool {
         let here: BTreeSet<&PublicKey> = ring.keys().map(|(_, key)| key).filter(|key| self.keys.has(key)).collect();
         here.len() as u64 >= u64::from(ring.threshold().get())
@@ -68,9 +64,9 @@ impl Repository {
             return Ok(());
         }
         let now = self.invocation.now;
-        // The expiry date minus the configured lifetime is the time of signing, unless the lifetime has changed since
-        // then. If the lifetime was shortened, the computed time is too late. Therefore, compute a time for the
-        // timestamp and a time for the snapshot, and use the earlier one. It is too late only if both lifetimes were
+        // Estimate when the published metadata was signed: at its expiry date minus the configured lifetime. If the
+        // lifetime has been shortened since then, the estimate is too late. Therefore, use the earlier of two
+        // estimates, one from the timestamp and one from the snapshot. It is too late only if both lifetimes were
         // shortened.
         let signed = |role: &RoleName, expires: DateTime<Utc>| {
             let lifetime = TimeDelta::days(self.config.role(role).expires_days.into());
@@ -208,7 +204,6 @@ impl Repository {
         Ok(Outcome::Staged(incomplete))
     }
 
-    /// Writes the configuration file and applies the new configuration.
     fn put_config(&mut self, config: Config, run: &Run<'_>) -> Result<(), Error> {
         if run.is_real() {
             self.layout.replace(&self.layout.config(), config.text().as_bytes(), 0o644)?;

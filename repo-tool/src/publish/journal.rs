@@ -27,12 +27,12 @@ const LONGEST: u64 = 256 << 20;
 /// For at least this many files or folders, a single `syncfs` is faster than an `fsync` for each of them.
 pub(crate) const SYNC_TOGETHER: usize = 64;
 
-/// The kind of a published file. The variants are in the order of publication, but a root may come after any of them.
+/// The kind of a published file. The variants are in the order of publication. Only a root may also be published later
+/// (`publish/publication.rs`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum FileKind {
     /// A private or public key file of a new repository.
     Key,
-    /// A version of the root metadata.
     Root,
     TargetFile,
     Delegated,
@@ -40,7 +40,7 @@ pub(crate) enum FileKind {
     Snapshot,
     Timestamp,
     /// The configuration file or the record of issued versions.
-    // Journals of earlier versions of this tool use the name `Policy`.
+    // Journals of earlier versions of this tool contain `Policy` for this variant.
     #[serde(rename = "Policy")]
     Config,
 }
@@ -50,7 +50,6 @@ pub(crate) enum FileKind {
 pub(crate) enum Existing {
     /// The existing file must have the same content, because its name identifies the content.
     Same,
-    /// The existing file is replaced.
     Replaced,
     /// The existing file is replaced with a file from the server (`served/adoption.rs`), but only if `superseded/`
     /// contains a copy of the existing file.
@@ -67,12 +66,13 @@ pub(crate) struct Step {
     /// Whether the file is a compressed copy of a metadata file. Copies are moved after the uncompressed file.
     #[serde(default)]
     pub(crate) is_copy: bool,
-    /// The length and hash of the file. `None` in journals that version 0.1.0 of this tool wrote.
+    /// The length and hash of the file. `None` until
+    /// [`Transaction::prepare`](crate::publish::transaction::Transaction::prepare) computes them, and in journals that
+    /// version 0.1.0 of this tool wrote.
     #[serde(default)]
     pub(crate) content: Option<FileDigest>,
 }
 
-/// The contents of a journal: what a publication must do once the journal is written.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Journal {
     pub(crate) steps: Vec<Step>,
@@ -81,7 +81,6 @@ pub(crate) struct Journal {
     /// The names of the requests in `.queue/` that this publication publishes.
     #[serde(default)]
     pub(crate) served: Vec<String>,
-    /// The answer to these requests.
     #[serde(default)]
     pub(crate) answer: Option<Answer>,
 }
@@ -107,9 +106,9 @@ impl Folders<'_> {
 }
 
 impl Step {
-    /// Returns whether clients may fetch the metadata file as soon as it is moved: a root, which they request without
-    /// knowing whether it exists, or a file that may replace a file of the same name. Clients fetch other metadata only
-    /// once it is listed.
+    /// Returns whether clients may fetch the metadata file as soon as it is moved. This is the case for a root, which
+    /// clients request without knowing whether it exists, and for a file that may replace a file with the same name.
+    /// Clients fetch other metadata files only once these are listed.
     fn shows_at_once(&self) -> bool {
         match self.rank {
             // A compressed copy shows clients nothing new, because the uncompressed file was moved earlier.
@@ -125,7 +124,7 @@ impl Step {
         !self.is_copy && !matches!(self.rank, FileKind::Key | FileKind::TargetFile | FileKind::Config)
     }
 
-    /// Returns whether a publication could contain this step. `working` is the name of the folder with the journal.
+    /// Returns whether this tool could have written this step. `working` is the name of the folder with the journal.
     fn is_known(&self, working: &str) -> bool {
         let (Some(from), Some(to)) = (parts(&self.from), parts(&self.to)) else { return false };
         let comes_from_here = match from.as_slice() {
@@ -182,7 +181,6 @@ impl Step {
         self.existing == Existing::SetAside && is_adopted && !self.is_copy
     }
 
-    /// Returns the name of the new file in its source folder.
     fn source_name(&self) -> &str {
         self.from.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
@@ -192,7 +190,6 @@ impl Step {
         self.from.starts_with(STAGED)
     }
 
-    /// Opens the folder of a source file in `staged/`.
     fn staged_folder(&self, folders: &Folders<'_>) -> Result<Option<Folder>, Error> {
         folders.dir.find(self.from.parent().unwrap_or(Path::new("")))
     }
@@ -207,7 +204,7 @@ impl Step {
         self.to.parent().unwrap_or(Path::new(""))
     }
 
-    /// Refuses a destination that is not a regular file, or that must keep its content, which differs from `content`.
+    /// Refuses a destination that is not a regular file, or that must keep its content but does not contain `content`.
     pub(crate) fn check_goal(&self, layout: &Layout, folder: &Folder, content: &FileDigest) -> Result<(), Error> {
         let name = self.name();
         let path = folder.path_of(name);
@@ -234,7 +231,7 @@ impl Step {
 
     /// Checks the content of the file, at its source or destination, before an interrupted publication is finished.
     fn check_content(&self, folders: &Folders<'_>) -> Result<(), Error> {
-        // Open the destination folder only if it exists: no folder may be created until all steps are checked.
+        // Do not create the destination folder here, because nothing may change until all steps are checked.
         let goal = folders.dir.find(self.parent())?;
         let source = if self.is_from_staged() {
             self.staged_folder(folders)?.map_or(Ok(None), |folder| self.read(&folder, self.source_name()))?
@@ -328,8 +325,8 @@ impl Journal {
         let mut last: Option<(&Path, Folder)> = None;
         for group in self.steps.chunk_by(|one, next| one.rank == next.rank) {
             if group.iter().any(Step::shows_at_once) {
-                // Clients can fetch files of this kind as soon as they are moved. The files that were moved earlier, to
-                // which these files may refer, must be durable first.
+                // Clients can fetch files of this kind as soon as they are moved. Such a file may refer to files that
+                // were moved earlier, so those must be durable first.
                 sync_folders(folders, std::mem::take(&mut moved_to))?;
             }
             for step in group {
@@ -379,11 +376,11 @@ impl Step {
         if self.existing == Existing::SetAside
             && let Some(content) = source.digest(from, |_| {})?
         {
-            // Check again that `superseded/` contains a copy of the file that is replaced.
+            // Repeat the check just before the move: `superseded/` must contain a copy of the file that is replaced.
             self.check_goal(layout, goal, &content)?;
         }
-        // Remove only copies of the old file. If the new file was moved before a crash, the function has already
-        // returned.
+        // The compressed copies belong to the old file. If the new file had been moved before a crash, this function
+        // would have returned above.
         if self.has_copies() {
             remove_copies(goal, Path::new(to))?;
         }
@@ -401,7 +398,6 @@ impl Step {
     }
 }
 
-/// Removes the compressed copies of a metadata file before the file is replaced.
 fn remove_copies(folder: &Folder, plain: &Path) -> Result<(), Error> {
     for copy in Coding::ALL.map(|coding| coding.beside(plain)) {
         match disk::remove(folder.place(&copy)) {
@@ -414,7 +410,6 @@ fn remove_copies(folder: &Folder, plain: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Flushes the folders `names` of the repository to disk (`fsync`).
 fn sync_folders(folders: &Folders<'_>, names: BTreeSet<&Path>) -> Result<(), Error> {
     if names.len() >= SYNC_TOGETHER && folders.dir.sync_file_system()? {
         return Ok(());
@@ -443,8 +438,8 @@ fn is_key_file(name: &str) -> bool {
         .is_some_and(|(role, number)| ["root", "targets", "snapshot", "timestamp"].contains(&role) && is_number(number))
 }
 
-/// Returns whether a new target file in the working folder can be called `name`. Such names are `in-N`, `in-N.M` for
-/// each additional path of a target's file, both with the prefix `REQUEST-`, and `staged-N`.
+/// Returns whether a new target file in the working folder can be called `name`. The names are `staged-N`, `in-N`, and
+/// `in-N.M` if a file has more than one path. Names that begin with `in-` may have the prefix `REQUEST-`.
 fn is_target_source(name: &str) -> bool {
     let is_incoming = |name: &str| {
         name.strip_prefix("in-").is_some_and(|rest| match rest.split_once('.') {
@@ -457,7 +452,7 @@ fn is_target_source(name: &str) -> bool {
     is_incoming(name) || is_request || name.strip_prefix("staged-").is_some_and(is_number)
 }
 
-/// Returns whether a metadata file of this kind can be called `NAME.json`, where `NAME` is the text in `name`.
+/// Returns whether a metadata file of this kind can have the name `name` followed by `.json`.
 fn is_role_file(rank: FileKind, name: &str) -> bool {
     let unversioned = match name.split_once('.') {
         Some((version, rest)) if is_number(version) => rest,

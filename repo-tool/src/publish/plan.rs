@@ -18,7 +18,7 @@ pub struct Plan {
     pub completed: Completed,
     /// Descriptions of the changes to each document.
     pub diff: Vec<RoleDiff>,
-    /// The roles of a pending change that is independent of the draft and not part of this plan.
+    /// The roles of the pending change that stays pending beside this plan, because it is independent of the draft.
     pub(crate) pending: Vec<RoleName>,
 }
 

@@ -29,7 +29,6 @@ pub(crate) struct Publication<'a> {
     /// The published state; `None` for a new repository.
     pub(crate) published: Option<&'a Published>,
     pub(crate) plan: &'a Plan,
-    /// The configuration that applies to this publication.
     pub(crate) config: &'a Config,
     /// The names of key files in `.publishing/` that move to `keys/`.
     pub(crate) key_files: &'a [String],
@@ -37,7 +36,6 @@ pub(crate) struct Publication<'a> {
     pub(crate) failing: FailingPackages,
 }
 
-/// The result of a publication, or of its preview.
 pub(crate) struct PublicationResult {
     /// The new published state.
     pub(crate) published: Published,
@@ -171,7 +169,7 @@ impl Publication<'_> {
     }
 }
 
-/// Returns a step for a preview. The step has a destination but no source file.
+/// Returns a step that is only checked. It has a destination but no source file.
 fn step(to: PathBuf, existing: Existing, content: Option<FileDigest>) -> Step {
     Step { rank: FileKind::Config, from: PathBuf::new(), to, existing, is_copy: false, content }
 }
@@ -187,14 +185,12 @@ fn add<'a>(
     publication.add_document(rank, &to, document, existing_of(document, root_after), codings);
 }
 
-/// Returns whether an existing target file may be replaced.
 fn target_existing(root_after: &Root) -> Existing {
     // TUF specification 3.1.1, 6.2.1: with consistent snapshots, the content of a published target file never changes,
     // whether or not its name has a hash prefix.
     if root_after.consistent_snapshot { Existing::Same } else { Existing::Replaced }
 }
 
-/// Returns whether an existing metadata file may be replaced.
 fn existing_of(document: &Document, root_after: &Root) -> Existing {
     match root_after.version_in_name(&document.role, document.version) {
         // TUF specification 6.1, 6.2.1: published roots, and other files with a version in their names, never change.

@@ -2,10 +2,10 @@
 //! with copies of the files to publish. The process that holds the repository's lock publishes all waiting requests
 //! with a single new snapshot and timestamp.
 //!
-//! A request is valid only while the process that made it is running. That process holds a lock on a file in the
-//! folder, so a request from an interrupted command is never published later. When a request is published, its files
-//! are hard-linked or copied to `.publishing/`, and the journal of the publication lists the request. Therefore, no
-//! request is published twice, even if a process dies.
+//! A request is valid only while the process that made it is running. That process holds a lock on the file `owner` in
+//! the request's folder, so a request from an interrupted command is never published later. When a request is
+//! published, its files are hard-linked or copied to `.publishing/`, and the journal of the publication lists the
+//! request. Therefore, no request is published twice, even if a process dies.
 //!
 //! The folder of a request contains the files to publish, a locked file `owner`, and `request.json`. A process that
 //! publishes a request from another process first renames `request.json` to `taken.json`. From then on, the request
@@ -61,7 +61,7 @@ impl RefusalKind {
     /// Returns the kind and text of an error that the request caused. Returns `None` for other errors.
     pub(crate) fn of(error: &Error) -> Option<(Self, String)> {
         match error {
-            // Leave out the prefix of the outer error, because [`Error::Request`] adds it again.
+            // Take the text of the inner error, because [`Error::Request`] adds the prefix of the outer error again.
             Error::Draft(error) => Some((Self::Draft, error.to_string())),
             Error::NotFound(error) => Some((Self::NotFound, error.to_string())),
             Error::InvalidInput(error) => Some((Self::Usage, error.to_string())),
@@ -165,12 +165,10 @@ impl PublishRequest {
         Ok(Self { layout: layout.clone(), queue, name, change, _owner: owner })
     }
 
-    /// Returns the request as a [`Claimed`] request, so that this process can publish it.
     pub(crate) fn claimed(&self) -> Claimed {
         Claimed { name: self.name.clone(), change: self.change.clone(), is_hashed: true }
     }
 
-    /// Returns the layout of the repository.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
@@ -263,8 +261,8 @@ pub(crate) struct Claimed {
     pub(crate) is_hashed: bool,
 }
 
-/// The queue of the requests that this user's processes have made. Creating this value requires the lock, so no other
-/// process can claim requests at the same time.
+/// The queue of the requests that this user's processes have made. [`Queue::new`] requires the repository's lock, so
+/// only one process at a time can claim requests.
 pub(crate) struct Queue {
     folder: Folder,
 }
@@ -274,12 +272,10 @@ impl Queue {
         Ok(Self { folder: layout.make_queue()? })
     }
 
-    /// Opens the folder of the request `name`. Returns `None` if it does not exist.
     pub(crate) fn request(&self, name: &str) -> Result<Option<Folder>, Error> {
         self.folder.enter(name)
     }
 
-    /// Returns whether the request `name` has been answered.
     pub(crate) fn is_answered(&self, name: &str) -> Result<bool, Error> {
         let folder = self.folder.enter(name)?;
         folder.map_or(Ok(false), |folder| folder.look(ANSWER).map(|found| found.is_some()))
@@ -320,11 +316,11 @@ impl Queue {
         }
     }
 
-    /// Waits for requests that other processes are still writing, but at most for the time [`GATHERING`].
+    /// Waits at most [`GATHERING`] for requests that other processes are still writing.
     fn gather(&self) -> Result<(), Error> {
         let start = Instant::now();
         let mut before = self.entries()?.len();
-        // If there is only one entry, that entry is this process's own request.
+        // A single entry is this process's own request.
         while before > 1 && start.elapsed() < GATHERING {
             std::thread::sleep(PAUSE);
             let entries = self.entries()?;
@@ -355,7 +351,7 @@ pub(crate) fn answer(layout: &Layout, name: &str, answer: &Answer) -> Result<(),
     let Some(folder) = layout.open_queue()?.map_or(Ok(None), |queue| queue.enter(name))? else { return Ok(()) };
     let place = folder.path_of(ANSWER);
     let bytes = serde_json::to_vec(answer).map_err(|error| Error::file("write", &place, error.into()))?;
-    // Remove the file that a process may have left behind when it died.
+    // A process that died may have left this file behind.
     let _ = disk::remove(folder.place(NEW_ANSWER));
     let written = disk::create(folder.place(NEW_ANSWER), 0o600).and_then(|mut file| file.write_all(&bytes));
     match written.and_then(|()| disk::rename(folder.place(NEW_ANSWER), folder.place(ANSWER))) {

@@ -7,7 +7,7 @@
 //! Two kinds of bins are listed by version only:
 //!
 //! * Bins whose threshold can be reached only with keys that are also enough to sign snapshot and timestamp. A hash
-//!   would not add security.
+//!   would not add security, because anyone who replaces such a bin can also sign a new snapshot.
 //! * Bins of sets with more than 2^13 bins, which an earlier version of this tool created. With hashes for these bins,
 //!   the snapshot would exceed the limits of other clients.
 
@@ -46,13 +46,12 @@ pub(crate) enum VersionOnly {
     TooMany,
 }
 
-/// The sets of bins that the snapshot lists by version only.
 #[derive(Debug, Default)]
 pub(crate) struct VersionOnlyBins(Vec<(Bins, VersionOnly)>);
 
 impl VersionOnlyBins {
-    /// Finds the sets of bins that the snapshot will list by version only. Considers the bins to which roles in the
-    /// draft delegate, and those to which published roles delegate that have already been read.
+    /// Finds the sets of bins that the snapshot will list by version only. Considers the delegations of roles in the
+    /// draft, and of published roles that have already been read.
     pub(crate) fn of(published: Option<&Published>, draft: &Draft) -> Self {
         let Some(root) = draft.root.as_ref().or(published.map(|published| &*published.root)) else {
             return Self::default();
@@ -77,7 +76,6 @@ impl VersionOnlyBins {
         Self(sets.collect())
     }
 
-    /// Returns the sets of bins, each with the reason for listing them by version only.
     pub(crate) fn sets(&self) -> impl Iterator<Item = (&Bins, VersionOnly)> {
         self.0.iter().map(|(bins, why)| (bins, *why))
     }
@@ -137,8 +135,8 @@ pub(crate) fn entries_to_complete(
     Ok(entries)
 }
 
-/// Returns whether there may be entries to complete. There may be some if the entry of the top-level targets role lacks
-/// a hash, for example after an upgrade of this tool, or if the keys of snapshot, timestamp or bins change.
+/// Returns whether entries may lack a length or hash. This is possible after an upgrade of this tool, when the entry of
+/// the top-level targets role lacks a hash, and after a change of the keys of snapshot, timestamp or bins.
 fn must_look(published: &Published, draft: &Draft) -> bool {
     let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
     let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));
@@ -163,7 +161,7 @@ pub(crate) fn has_same_online_keys(one: &Root, other: &Root) -> bool {
     })
 }
 
-/// Returns the first succinct bin, or the first role that has a delegation by hash prefix.
+/// Returns bin 0 of a succinct delegation, or else the first role that is delegated by hash prefixes.
 fn first_bin(delegations: &Delegations) -> Option<RoleName> {
     match &delegations.roles {
         DelegatedRoles::Succinct(bins) => Some(bins.bin(0)),
@@ -184,8 +182,8 @@ pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>
     RoleName::ONLINE.iter().all(|role| {
         let Ok(online) = root.key_ring(role) else { return false };
         let online_keys: BTreeSet<&PublicKey> = online.keys().map(|(_, key)| key).collect();
-        // Compute the minimum number of online keys in a set of `threshold` keys, and compare it with the online role's
-        // threshold.
+        // Any `threshold` of the keys include at least `threshold - others` online keys. Compare this number with the
+        // threshold of the online role.
         let others = keys.difference(&online_keys).count() as u64;
         u64::from(threshold).saturating_sub(others) >= u64::from(online.threshold().get())
     })

@@ -21,14 +21,12 @@ use crate::published::Published;
 use crate::role_content::RoleContent;
 use crate::{Error, NotFound, PendingError, names};
 
-/// The name of the folder with the pending target files.
 const TARGETS: &str = "targets";
 /// The maximum depth of folders with target files. While the folders are read, one folder is open for each level.
 const DEEPEST: usize = 200;
 /// The maximum length of a document, in bytes.
 const LONGEST: u64 = 1 << 32;
 
-/// Returns whether there is a pending change.
 #[must_use]
 pub(crate) fn is_staged(layout: &Layout) -> bool {
     match layout.open_staged() {
@@ -51,9 +49,6 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
 }
 
 /// Reads the change in `folder`, which is `staged/` or a copy of `staged/` from another machine.
-///
-/// # Errors
-/// Returns the errors of [`read`].
 pub(crate) fn read_from(folder: &Folder, published: &mut Published) -> Result<Draft, Error> {
     let mut draft = Draft::default();
     for (role, path) in documents_in(folder)? {
@@ -103,7 +98,7 @@ pub(crate) fn listed_files(layout: &Layout, draft: &Draft, names: TargetNames) -
     Ok(listed)
 }
 
-/// Returns the new target files for which the draft still contains a target entry, each with this entry.
+/// Returns each new target file for which the draft still contains a target entry, together with that entry.
 pub(crate) fn listed_places(draft: &Draft, names: TargetNames) -> Result<Vec<(TargetFile, NewTargetFile)>, Error> {
     let waiting: BTreeMap<&Path, &NewTargetFile> = draft.files.iter().map(|file| (file.to.as_path(), file)).collect();
     let mut listed = Vec::new();
@@ -194,7 +189,7 @@ pub(crate) fn write<'d>(
 /// the repository, except that temporary files of an earlier signing process are removed.
 pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> Result<(), Error> {
     let folder = layout.make_staged()?;
-    // Remove files that a signing process may have left behind when it died.
+    // Remove temporary files of a signing process that died.
     for name in folder.names()? {
         if name.to_str().is_some_and(|name| name.starts_with(layout::REPLACES)) {
             disk::remove(folder.place(&name)).map_err(|error| Error::file("remove", &folder.path_of(&name), error))?;
@@ -203,7 +198,6 @@ pub(crate) fn write_document(layout: &Layout, role: &RoleName, file: &[u8]) -> R
     layout.replace_from(&folder, &layout.staged().join(names::metadata_file(role, None)), file, 0o644)
 }
 
-/// Removes the pending change.
 pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
     if layout.open_staged()?.is_none() {
         return Ok(());
@@ -235,7 +229,6 @@ pub(crate) fn clear_if_published(layout: &Layout, published: &Published) -> Resu
     if documents.is_empty() { Ok(()) } else { clear(layout) }
 }
 
-/// Returns the version and the signed text of a document.
 fn signed_text(role: &RoleName, bytes: Vec<u8>) -> Result<(Version, String), Error> {
     if *role == RoleName::ROOT {
         parse::<Root>(role, bytes).map(|(_, version, prior)| (version, prior.signed))
@@ -244,7 +237,6 @@ fn signed_text(role: &RoleName, bytes: Vec<u8>) -> Result<(Version, String), Err
     }
 }
 
-/// Returns the pending documents: each role with the path of its file.
 pub(crate) fn documents(layout: &Layout) -> Result<Vec<(RoleName, PathBuf)>, Error> {
     layout.open_staged()?.map_or(Ok(Vec::new()), |folder| documents_in(&folder))
 }
@@ -294,8 +286,8 @@ fn find_files(folder: &Folder, relative: &Path, files: &mut Vec<NewTargetFile>) 
     Ok(())
 }
 
-/// Adds information to a draft that was read from `staged/`: which role delegates to each of its roles, and the paths
-/// of the new, changed and removed targets.
+/// Adds to a draft what its files in `staged/` do not say: which role delegates to each of its roles, and which targets
+/// are new, changed or removed.
 fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft, Error> {
     let roles: Vec<RoleName> = draft.targets.keys().filter(|role| !role.is_top_level()).cloned().collect();
     let mut edit = Edit::new(published, draft);
@@ -306,7 +298,7 @@ fn complete_delegators(published: &mut Published, draft: Draft) -> Result<Draft,
     let all: Vec<RoleName> = edit.draft().targets.keys().cloned().collect();
     for role in all {
         let after = edit.view(&role)?.clone();
-        // If there is no published role, the role is new, so all its targets count as changed.
+        // A role that is not published is new, so all its targets count as changed.
         let before = match edit.published().role(&role) {
             Ok(before) => Some((**before).clone()),
             Err(Error::NotFound(_)) => None,

@@ -31,7 +31,7 @@ pub struct Change {
     pub removed: Vec<TargetPath>,
 }
 
-/// A request as stored in its folder. The added targets are stored as unsigned targets metadata.
+/// The content of `request.json`. The added targets are stored as unsigned targets metadata.
 #[derive(Serialize, Deserialize)]
 struct StoredRequest {
     role: Option<String>,
@@ -47,12 +47,10 @@ struct StoredRequest {
     /// Whether added targets may replace immutable targets that are already published.
     #[serde(default)]
     replaces_published: bool,
-    /// The evidence for one of the added targets.
     #[serde(default)]
     evidence: Option<StoredEvidence>,
 }
 
-/// Evidence for a package.
 #[derive(Serialize, Deserialize)]
 struct StoredEvidence {
     package: String,
@@ -72,7 +70,6 @@ impl StoredEvidence {
     }
 }
 
-/// Writes a request into its folder.
 pub(super) fn write_request(folder: &Folder, change: &Change) -> Result<(), Error> {
     let mut added = Targets::new(Version::ONE, chrono::DateTime::UNIX_EPOCH);
     for incoming in &change.added {

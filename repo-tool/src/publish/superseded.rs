@@ -1,7 +1,7 @@
 //! The folder `superseded/`. When this tool takes over the state of the server (`served/adoption.rs`), it may replace
 //! local files with files from the server. This folder keeps copies of the replaced local files, so that no data is
-//! lost. Copies of metadata files keep their names, and copies of target files are below `targets/`. If a name is
-//! already used, `~` is appended.
+//! lost. Copies of metadata files keep their names, and copies of target files are below `targets/`. If the name of a
+//! copy is already used, `~` is appended to it.
 
 use crate::Error;
 use crate::files::digest::FileDigest;
@@ -14,8 +14,8 @@ pub(crate) fn has(layout: &Layout, name: &str, content: &FileDigest) -> Result<b
     find(&folder, name, content).map(|(_, is_there)| is_there)
 }
 
-/// Returns the name of the copy that has the content `content`, or the first unused name if there is no such copy. The
-/// second value is whether the copy exists.
+/// Returns the name of the copy with this content, or the first unused name if there is no such copy. The second value
+/// is whether the copy exists.
 pub(crate) fn find(folder: &Folder, name: &str, content: &FileDigest) -> Result<(String, bool), Error> {
     let mut name = name.to_string();
     while let Some(found) = folder.digest(&name, |_| {})? {

@@ -3,9 +3,8 @@
 //! First, all new files are written to `.publishing/`, which is not served, and flushed to disk (`fsync`). Meanwhile,
 //! simulated clients check the files. Next, a journal that lists every move is written. From then on, the publication
 //! can only be finished, not undone. Finally, the files are renamed to their final paths in order: target files,
-//! delegated roles, targets, snapshot, and `timestamp.json`. The position of a new root depends on its keys
-//! (`publish/publication.rs`). Therefore, a client that updates during the publication finds every file that another
-//! file lists.
+//! delegated roles, targets, snapshot, and `timestamp.json`. Therefore, a client that updates during the publication
+//! finds every file that another file lists. The position of a new root depends on its keys (`publish/publication.rs`).
 //!
 //! A crash before the journal is written leaves the old state. After a later crash, the next command finishes the moves
 //! ([`recover`]). Until then, every client accepts the state, unless the new root and the other files are valid only
@@ -58,19 +57,15 @@ pub(crate) struct Transaction<'a> {
     writes: Vec<(usize, Content<'a>)>,
 }
 
-/// The content of a new file.
 pub(crate) enum Content<'a> {
-    /// A metadata file.
     Document(&'a Document),
-    /// A compressed metadata file.
     Compressed(&'a Document, Coding),
-    /// Another file, with these bytes.
     Bytes(Vec<u8>),
 }
 
 impl<'a> Transaction<'a> {
-    /// Begins a publication. The lock proves that no other process is publishing. Interrupted publications must be
-    /// finished first.
+    /// The lock proves that no other process is publishing. The caller must have finished interrupted publications
+    /// first.
     pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Result<Self, Error> {
         let folders = Folders { layout, dir: layout.open()?, working: layout.open_publishing()? };
         Ok(Self { folders, observer, journal: Journal::default(), writes: Vec::new() })
@@ -81,13 +76,12 @@ impl<'a> Transaction<'a> {
         self.journal.clears_staged = true;
     }
 
-    /// Makes this publication send `answer` to the processes that made `requests`.
     pub(crate) fn answer_requests(&mut self, requests: &[String], answer: Answer) {
         self.journal.served.extend_from_slice(requests);
         self.journal.answer = Some(answer);
     }
 
-    /// Adds a new file; `to` is relative to the repository.
+    /// Adds a new file. The path `to` is relative to the repository's folder.
     pub(crate) fn add(&mut self, rank: FileKind, to: PathBuf, content: Content<'a>, existing: Existing) {
         let number = self.journal.steps.len();
         self.writes.push((number, content));
@@ -129,7 +123,6 @@ impl<'a> Transaction<'a> {
         self.journal.steps.push(Step { rank, from, to, existing, is_copy: false, content });
     }
 
-    /// Adds a metadata file, and its compressed copies.
     pub(crate) fn add_document(
         &mut self,
         rank: FileKind,
@@ -239,8 +232,8 @@ pub(crate) fn check_places(
 pub(crate) struct Prepared<'a>(Transaction<'a>);
 
 impl Prepared<'_> {
-    /// Publishes the prepared files. On success, every file is durable at its final path. `_checked` must be the result
-    /// of checking the same draft with simulated clients.
+    /// Publishes the prepared files. On success, every file is durable at its final path. The caller must have
+    /// obtained `_checked` by running simulated clients against the same draft.
     pub(crate) fn commit(mut self, _checked: &Checked) -> Result<(), Error> {
         let Self(publication) = &mut self;
         publication.notify(PublishEvent::Journal)?;
@@ -280,9 +273,6 @@ pub fn recover(layout: &Layout, lock: &Lock) -> Result<bool, Error> {
 }
 
 /// Performs the checks that [`recover`] performs before its first change. Changes nothing.
-///
-/// # Errors
-/// Returns the errors of [`recover`].
 pub(crate) fn check_recoverable(layout: &Layout) -> Result<(), Error> {
     layout.check_writable()?;
     layout.find_publishing()?;

@@ -20,7 +20,8 @@ use crate::{Error, RecordFault, VersionError, names};
 pub(crate) const RECORD: &str = ".issued.json";
 /// The maximum length of the record of issued versions, in bytes.
 const LONGEST: u64 = 64 << 20;
-/// The maximum difference between a new version and the published version of a role.
+/// The maximum difference between the highest issued version and the published version of a role. Ordinary publications
+/// never exceed it.
 pub(crate) const LARGEST_JUMP: u64 = 1000;
 
 /// What to do about a version that is too high to be the result of ordinary publications.
@@ -28,7 +29,8 @@ pub(crate) const LARGEST_JUMP: u64 = 1000;
 pub(crate) enum Jumps {
     /// Refuse to publish until a person has investigated the version.
     Refuse,
-    /// Ignore the version. Otherwise, an attacker who plants a file with a high version could prevent a revocation.
+    /// Ignore the version. During a revocation, an attacker must not be able to stop the publication with a planted
+    /// file that has a high version.
     Ignore,
 }
 
@@ -40,10 +42,6 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Finds the highest issued versions of `roles`.
-    ///
-    /// # Errors
-    /// Returns an error if the folder cannot be read, or if the record is invalid.
     pub(crate) fn find<'r>(
         layout: &Layout,
         published: &Published,
@@ -79,7 +77,6 @@ impl Issued {
         Ok(issued)
     }
 
-    /// Records that `version` of `role` was issued.
     pub(crate) fn raise(&mut self, role: &RoleName, version: Version) {
         let highest = self.highest.entry(role.clone()).or_insert(version);
         *highest = version.max(*highest);
