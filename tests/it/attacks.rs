@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use lastmile_attacks::external::{self, Program, Verdict};
 use lastmile_attacks::{self as scenario, Scenario, in_process};
 
-/// The maximum number of cases of each scenario that run against a client process. Running a process for every case
-/// would be slow. Against the library, all cases run.
+/// At most this number of cases of each scenario run against a client process, because starting a process for every
+/// case would be slow. Against the library, all cases run.
 const SAMPLES_OUTSIDE: usize = 4;
 
 /// The minimum number of cases that run against a client process. If a case is removed on purpose, lower this number.
@@ -59,9 +59,9 @@ fn a_client_process_refuses_every_attack_that_runs_externally() {
     without_fault(&wrong.collect::<Vec<_>>());
 }
 
-/// Runs the attack lab on `client`. The first array of the result contains the numbers of attacks that the client
-/// withstood, accepted, crashed on, hung on, and did not recover from, in this order. The second array contains the
-/// number of cases in which the client was not strict enough, and the number of cases in which it was too strict.
+/// Runs the attack lab on `client`. The first array counts the attacks by their result: withstood, accepted, crashed,
+/// hung, not recovered. The second array counts the cases in which the client was not strict enough, and the cases in
+/// which it was too strict.
 fn report(attacks: &[&str], client: &[&str]) -> ([u64; 5], [u64; 2]) {
     let mut command = Command::new(crate::cli::program("lastmile-repo"));
     command.args(["attack-lab", "--json", "--seconds", "5"]);
@@ -157,7 +157,7 @@ fn the_attack_lab_reports_each_kind_of_failure() {
 #[cfg(unix)]
 #[test]
 fn the_attack_lab_distinguishes_strictness_from_security() {
-    // Each entry contains what the client does, the ID of an attack scenario, the script, and two expected numbers of
+    // Each entry has a description of the client, the ID of an attack scenario, the script, and two expected numbers of
     // cases: those in which the client is not strict enough, and those in which it is too strict.
     let clients = [
         ("reports a refusal as a success", "3.2-R3", r#""$0" "$@"; exit 0"#, [1, 0]),
@@ -186,7 +186,6 @@ fn the_attack_lab_distinguishes_strictness_from_security() {
     }
 }
 
-/// Returns the IDs in `attack-rows.txt`.
 fn rows() -> BTreeSet<String> {
     let text = read("attack-rows.txt");
     let lines = text.lines().filter(|line| !line.starts_with('#') && !line.is_empty());
@@ -306,8 +305,5 @@ fn every_patch_applies_and_every_attack_is_named_by_one() {
     }
     let attacks: BTreeSet<String> = scenario::all().iter().map(|scenario| scenario.id.to_owned()).collect();
     let differing: Vec<_> = attacks.symmetric_difference(&named).collect();
-    assert!(
-        differing.is_empty(),
-        "each of these scenarios is named by no planted bug, or does not exist: {differing:?}"
-    );
+    assert!(differing.is_empty(), "these scenarios do not exist, or no planted bug breaks them: {differing:?}");
 }

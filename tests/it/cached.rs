@@ -28,10 +28,8 @@ const FILES: [&str; 9] = [
     "state/refresh.lock",
 ];
 
-/// The files in which the store keeps the timestamp, the snapshot and the top-level targets role.
 const ROLES: [&str; 3] = ["timestamp.json", "snapshot.json", "targets.json"];
 
-/// The replacements for a file in the store.
 const KINDS: [&str; 11] =
     ["missing", "empty", "corrupt", "truncated", "huge", "link", "dangling link", "device", "fifo", "socket", "folder"];
 
@@ -39,7 +37,7 @@ fn say(line: &str) {
     lastmile_tests::say(&format!("cached: {line}"));
 }
 
-/// Replaces the file `path` with `kind`, one of [`KINDS`]. Returns `false` if this system does not allow creating the
+/// Replaces the file at `path`; `kind` is one of [`KINDS`]. Returns `false` if this system does not allow creating the
 /// replacement.
 fn put(kind: &str, path: &Path, outside: &Path) -> bool {
     let whole = fs::read(path).unwrap();
@@ -233,8 +231,7 @@ fn text(output: &Output) -> String {
     String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
 }
 
-/// Returns `true` if file systems can be mounted in a separate namespace. Otherwise, prints a message and returns
-/// `false`.
+/// Returns `true` if file systems can be mounted in a separate namespace. If they cannot, prints a message.
 fn mounts(home: &Home) -> bool {
     let tried = home.shell(&["unshare", "-m", "sh"], "mkdir -p try; mount -t tmpfs -o size=64k none try");
     if !tried.status.success() {

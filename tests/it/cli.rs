@@ -16,7 +16,6 @@ use serde_json::json;
 use tempfile::TempDir;
 use trycmd::TestCases;
 
-/// A policy that requires a signature by one key.
 const POLICY: &str = "\
 version = 1
 
@@ -32,8 +31,7 @@ by = [\"alice\"]
 
 const METADATA: &str = "metadata/timestamp.json";
 
-/// Returns the path of the program `name`. Cargo builds the programs in the same profile folder as the tests, such as
-/// `target/debug`.
+/// Cargo builds the programs in the same profile folder as the tests, such as `target/debug`.
 pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let path = test.parent().and_then(Path::parent).unwrap().join(name);
@@ -138,15 +136,14 @@ fn packages() -> Repository {
     repository
 }
 
-/// Applies `change` to the repository from [`packages`], and returns the files of the result.
 fn changed(change: impl FnOnce(&mut Repository)) -> FakeNetwork {
     let mut repository = packages();
     change(&mut repository);
     repository.network().clone()
 }
 
-/// Returns the repositories by host name. All except `repository.test` are faulty or under attack. Each faulty
-/// repository is used by only one test file, because its responses may depend on earlier requests.
+/// All repositories except `repository.test` are faulty or under attack. Each faulty repository is used by only one
+/// test file, because its responses may depend on earlier requests.
 fn hosts() -> BTreeMap<String, FakeNetwork> {
     let honest = packages();
     let hosts = [
@@ -199,7 +196,6 @@ fn hosts() -> BTreeMap<String, FakeNetwork> {
     hosts.into_iter().map(|(host, network)| (host.to_owned(), network)).collect()
 }
 
-/// Returns a folder with the files that the commands in `cmd/client` use.
 fn client_folder() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let first = packages().network().file("metadata/1.root.json").unwrap();
@@ -300,7 +296,7 @@ fn a_process_that_may_open_only_a_few_files_ends_with_an_error() {
     let run = |most: u32, name: &str, arguments: &str| {
         let mut bash = Command::new("bash");
         bash.args(["-c", "ulimit -n $1; exec \"$2\" $3", "bash", &most.to_string()]);
-        // The faked clock opens files too, so these programs see the real time.
+        // The faked clock would open files too and change the result, so these programs see the real time.
         let variables = environment(Some(&server)).into_iter().filter(|(variable, _)| *variable != "LD_PRELOAD");
         bash.arg(program(name)).arg(arguments).current_dir(folder.path()).envs(variables);
         let output = bash.env("LASTMILE_REPOSITORY", "packages").output().unwrap();
@@ -320,7 +316,7 @@ fn a_process_that_may_open_only_a_few_files_ends_with_an_error() {
         for most in 4..20 {
             let (code, text) = run(most, name, arguments);
             assert!(!text.contains("panicked"), "{name} {arguments}, {most} files: {text}");
-            // Eight files are never enough. Whether a few more are enough depends on the command.
+            // No command can succeed with only eight open files. Some commands need a few more than others.
             if most <= 8 || code != Some(0) {
                 assert!(matches!(code, Some(1..=5)), "{name} {arguments}, {most} files: {code:?}: {text}");
                 assert!(text.contains("Too many open files"), "{name} {arguments}, {most} files: {text}");

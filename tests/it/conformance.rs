@@ -328,7 +328,8 @@ fn stored_metadata_is_verified_again_from_the_shipped_root() {
     assert_eq!(client.repository.network().requests(), ["metadata/4.root.json", "metadata/timestamp.json"]);
     let before = client.trusted();
     client.repository.network().forget_requests();
-    // The keys of the shipped root have not signed this root 2, so the client must fetch the right one again.
+    // This forged root 2 is not signed by the keys of the shipped root, so the client must fetch the genuine root 2
+    // again.
     client.repository.signed("root")["version"] = json!(2);
     let forged = sign(client.repository.signed("root"), &["new-1", "new-2"].map(TestKey::new));
     fs::write(client.path("metadata/state/2.root.json"), forged).unwrap();

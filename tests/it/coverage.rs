@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A requirement: its ID, the form of the ID in test names (slug), and the files that implement or enforce it.
+/// A requirement: its ID, its slug (the ID as it is written in test names), and the files that implement or enforce it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
     id: String,
@@ -56,7 +56,7 @@ fn row(line: &str) -> Row {
     Row { id, slug, files }
 }
 
-/// Returns the slugs that the name of a test contains, either at its start or after `_and_`.
+/// Returns the slugs in the name of a test. A slug is at the start of the name or follows `_and_`.
 fn carried<'a>(test: &str, slugs: &BTreeSet<&'a str>) -> Vec<&'a str> {
     let claims = test.split("_and_");
     let longest = |claim: &str| {
@@ -73,7 +73,6 @@ pub(crate) fn tests() -> BTreeSet<String> {
     folders.iter().flat_map(|folder| tests_below(&project().join(folder))).collect()
 }
 
-/// Returns the names of the tests in all source files below `folder`.
 pub(crate) fn tests_below(folder: &Path) -> BTreeSet<String> {
     let mut tests = BTreeSet::new();
     for file in sources(folder) {
@@ -105,8 +104,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Returns the reasons why requirements have no test, by the ID of the requirement. `COVERAGE.md` lists these reasons
-/// in lines of the form ``- `ID`: reason``.
+/// Reads from `COVERAGE.md` why requirements have no test. The lines have the form ``- `ID`: reason``.
 fn excused() -> BTreeMap<String, String> {
     let text = read(project().join("tests/COVERAGE.md"));
     let lines = text.lines().filter_map(|line| line.strip_prefix("- ")?.split_once(": "));
@@ -158,8 +156,8 @@ fn mentions(text: &str, reference: &str) -> bool {
     })
 }
 
-/// Returns the text of a document, or the comments of a source file, without the `//!` comment at its start and without
-/// the comments in tests.
+/// Returns the text of a document, or the comments of a source file. The `//!` comment at its start and everything in
+/// its module `tests` are left out.
 fn explanations(file: &str) -> String {
     let text = read(project().join(file));
     if !file.ends_with(".rs") {

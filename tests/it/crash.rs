@@ -9,7 +9,7 @@ use lastmile_metadata::ErrorKind;
 use lastmile_testkit::{FakeNetwork, Repository, TestClient, TestKey, Versions, refused};
 use serde_json::json;
 
-/// A store in which all changes fail after the first `left` changes, as if the machine had crashed.
+/// A store in which the first `left` changes succeed and all later changes fail, as if the machine had crashed.
 #[derive(Clone)]
 struct Crashing {
     store: MemoryStore,
@@ -52,8 +52,8 @@ impl Store for Crashing {
 }
 
 /// Refreshes with a store from `prepare` that crashes after 0, 1, 2 … changes, until a run ends without a crash. After
-/// each run, the next refresh from `newest` must reach the versions `expected`, and a refresh from `older` must then be
-/// refused. Returns the number of changes that a run without a crash makes.
+/// each run, refreshes twice more: from `newest`, which must lead to the versions `expected`, and then from `older`,
+/// which must be refused. Returns the number of changes that a run without a crash makes.
 fn survives(
     client: &TestClient,
     prepare: impl Fn() -> MemoryStore,
@@ -119,7 +119,7 @@ fn a4_a_crash_at_any_write_of_a_recovery_from_fast_forward_is_harmless() {
     }
     repository.publish(&["root", "targets"]);
     repository.publish(&["root"]);
-    // This is the first metadata signed with the new keys. The client must later refuse it as a rollback.
+    // The fork has the first metadata that is signed with the new keys. Later, the client must refuse it as a rollback.
     let older = repository.fork();
     repository.publish(&["targets"]);
     let prepare = || {

@@ -95,8 +95,8 @@ fn d5_offline_the_stored_chain_of_roots_is_verified_from_the_shipped_root() {
     client.refresh().unwrap();
     repository.network().forget_requests();
     assert_eq!(client.offline().unwrap()[0], 3);
-    // Without root 2, which the keys of the shipped root have signed, the new keys are not trusted. Root 3 must be
-    // signed by the keys of root 2.
+    // Root 2 must be signed by the keys of the shipped root, and root 3 by the keys of root 2. Each forged root lacks
+    // these signatures.
     for (forged, signers) in [(2, ["new-1", "new-2"]), (3, ["root-1", "root-2"])] {
         let client = client.copy();
         repository.signed("root")["version"] = json!(forged);
@@ -311,7 +311,7 @@ fn d6_a_newer_timestamp_that_one_mirror_hides_comes_from_another() {
         assert_eq!(client.refresh().unwrap(), [1, 4, 4, 4]);
         assert!(client.events().is_empty(), "an outdated mirror must not cause a warning");
     }
-    // If one mirror sends a forged timestamp, the client must report and ignore it, and use the timestamp of the other
+    // One mirror sends a forged timestamp. The client must report it, ignore it, and use the timestamp of the other
     // mirror.
     let mut lying = newest.fork();
     lying.set_signers("timestamp", &[TestKey::new("stranger")]);

@@ -13,8 +13,8 @@ fn delegations(edit: impl FnOnce(&mut Value)) -> Result<Verified<Targets>, Error
     })
 }
 
-/// Verifies a targets role that delegates the paths `*` to `a`, after the member `member` of this delegation has been
-/// set to `value`.
+/// Verifies a targets role that delegates the paths `*` to `a`. In this delegation, the JSON member `member` is
+/// replaced with `value`.
 fn delegation(member: &str, value: Value) -> Result<Verified<Targets>, Error> {
     delegations(|delegations| delegations["roles"][0][member] = value)
 }

@@ -16,19 +16,16 @@ use serde_json::{Value, json};
 struct Scene<'a> {
     /// The name of the run in docs/crashes.md.
     name: &'a str,
-    /// The client in its state before the run.
     before: TestClient,
     run: &'a dyn Fn(&TestClient) -> Result<(), ClientError>,
-    /// The newest state of the repository. Its versions are `expected`.
+    /// Its versions are `expected`.
     newest: &'a Repository,
     expected: Versions,
-    /// Older states of the repository.
     older: Vec<Repository>,
-    /// A function that checks the client after each fault.
+    /// Additional checks after each fault.
     inspect: &'a dyn Fn(&TestClient),
 }
 
-/// Returns the faults to inject at a system call.
 fn faults(call: Syscall) -> Vec<Fault> {
     let mut faults = vec![Fault::Die];
     if call == Syscall::Write {
@@ -55,7 +52,6 @@ fn timestamp_version(client: &TestClient) -> u64 {
 }
 
 impl Scene<'_> {
-    /// Injects every fault at every system call, and prints the number of calls and runs.
     fn inject_every_fault(&self) {
         let clean = self.before.copy();
         let watched = arm(&home(&clean), usize::MAX, Fault::Die);
@@ -90,7 +86,7 @@ impl Scene<'_> {
         }
         (self.inspect)(&client);
         match fault {
-            // `check` is slow, so it runs for only one error code. The other codes lead to the same state.
+            // `check` is slow, so it does not run for every error code. The other codes lead to the same state.
             Fault::Once(number) if number != Fault::ERRORS[0] => (self.run)(&client).unwrap(),
             Fault::FromNowOn(_) => (self.run)(&client).unwrap(),
             _ => self.check(&client, case),
@@ -102,7 +98,7 @@ impl Scene<'_> {
     fn check(&self, client: &TestClient, case: &str) {
         let reached = timestamp_version(client);
         // Versions of 1,000,000 or more come from an attacker with stolen keys. After the keys are replaced, the client
-        // must accept lower versions, so in this case it is not tested that the client refuses them.
+        // must accept lower versions, so the loop must not expect a rollback error.
         let is_older = |older: &&Repository| older.version("timestamp") < reached && reached < 1_000_000;
         for older in self.older.iter().filter(is_older) {
             let victim = client.copy();
@@ -119,7 +115,6 @@ impl Scene<'_> {
     }
 }
 
-/// Returns the names of all files in the store and in the output folder.
 fn names(client: &TestClient) -> Vec<String> {
     let stored = client.all_stored().into_keys().map(|name| format!("store/{name}"));
     stored.chain(client.output().into_iter().map(|name| format!("output/{name}"))).collect()

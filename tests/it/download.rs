@@ -9,14 +9,14 @@ use lastmile_metadata::{FileError, TargetNames};
 use lastmile_testkit::{FakeNetwork, NetworkFault, Repository, TARGETS, TestClient, hash, network_error};
 use serde_json::json;
 
-/// A transport for a fake network. It supports range requests, and records what the client requests and reads of
-/// targets.
+/// A transport for a fake network. It supports range requests, and records the requests for targets and the number of
+/// bytes that the client reads from the responses.
 #[derive(Clone)]
 struct Ranges {
     network: FakeNetwork,
     /// The offset of each request for a target.
     offsets: Arc<Mutex<Vec<u64>>>,
-    /// The number of bytes that the client has read of targets.
+    /// The number of bytes that the client has read from responses with targets.
     read: Arc<AtomicUsize>,
 }
 
@@ -74,7 +74,6 @@ fn repository(path: &str, content: &[u8]) -> Repository {
     repository
 }
 
-/// Returns the reason why the client refused the bytes of a target. Panics if the client accepted the bytes.
 fn refused_bytes<T: std::fmt::Debug>(result: Result<T, ClientError>) -> FileError {
     match result {
         Err(ClientError::Refused(error)) => match error.refusal {
@@ -156,8 +155,8 @@ fn w_5_7_3_1_an_endless_target_is_read_only_up_to_its_length() {
     let mut client = TestClient::new(&repository);
     let network = Ranges::of(&repository);
     assert_eq!(refused_bytes(network.get(&mut client, "a")), FileError::Length { expected: 7, found: 7 + 4096 });
-    // The network sends the content in its first part and 4096 bytes in every further part, so the client stops after
-    // the first byte that is too much.
+    // The network sends the whole content first, and then pieces of 4096 bytes. The client stops after the first piece
+    // that exceeds the listed length.
     let read = network.read.load(Ordering::Relaxed);
     assert_eq!(read, b"content".len() + 4096);
     assert_eq!(client.output(), [""; 0]);

@@ -9,8 +9,8 @@ fn unmet(valid: u32, threshold: u32) -> ErrorKind {
     ErrorKind::ThresholdNotMet { valid, threshold: Threshold::new(threshold).unwrap() }
 }
 
-/// Applies `edit` to the envelope of a targets file with signatures by `signers`. Then verifies that two of `keys` have
-/// signed the file.
+/// Makes a targets file with signatures by `signers`, and applies `edit` to its envelope. Then verifies that at least
+/// two of `keys` have signed it.
 fn two_of(keys: &[TestKey], signers: &[TestKey], edit: impl FnOnce(&mut Value)) -> Result<(), Error> {
     let mut repository = Repository::new();
     repository.set_keys("targets", keys, 2);

@@ -29,8 +29,8 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Returns a copy of the repository in which an attacker with the keys of `roles` has added the malicious target `path`
-/// to `role`. The attacker signs all other roles with an unknown key.
+/// Returns a copy of the repository to which an attacker has added the malicious target `path`, in `role`. The attacker
+/// has the keys of `roles`, and signs all other roles with an unknown key.
 fn stolen(honest: &Repository, roles: &[&str], role: &str, path: &str) -> Repository {
     let mut attacker = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {

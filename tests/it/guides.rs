@@ -20,13 +20,12 @@ use crate::cli::program;
 /// The port that the documents use for `lastmile-repo serve`. Each run replaces it with a free port.
 const SHOWN_PORT: &str = "8931";
 
-/// A command in a document, and the output that the document shows.
 #[derive(Debug, PartialEq)]
 struct Step {
     line: usize,
     command: String,
     shown: Vec<String>,
-    /// `true` if the reader sees the command, and `false` if the command is in a hidden comment.
+    /// `false` if the command is in a hidden comment.
     is_shown: bool,
 }
 
@@ -34,7 +33,6 @@ fn hidden<'t>(line: &'t str, kind: &str) -> Option<&'t str> {
     line.strip_prefix("<!-- ")?.strip_prefix(kind)?.strip_suffix(" -->")
 }
 
-/// Returns the commands of a document in order.
 fn steps(text: &str) -> Vec<Step> {
     let (mut steps, mut is_skipped, mut is_inside, mut goes_on): (Vec<Step>, _, _, _) =
         (Vec::new(), false, false, false);
@@ -116,7 +114,7 @@ fn normalized(line: &str) -> String {
     words.join(" ")
 }
 
-/// Returns `true` if the line `line` matches the documented line `shown`, in which `…` matches any text.
+/// In the documented line `shown`, `…` matches any text.
 fn fits(shown: &str, line: &str) -> bool {
     match shown.split_once('…') {
         None => shown == line,
@@ -126,7 +124,7 @@ fn fits(shown: &str, line: &str) -> bool {
     }
 }
 
-/// Returns `true` if `lines` match the documented lines `shown`, in which a line `…` matches any number of lines.
+/// In the documented lines `shown`, a line `…` matches any number of lines.
 fn all_fit(shown: &[String], lines: &[String]) -> bool {
     match (shown.split_first(), lines.split_first()) {
         (None, None) => true,
@@ -136,7 +134,6 @@ fn all_fit(shown: &[String], lines: &[String]) -> bool {
     }
 }
 
-/// Runs the commands of `document` and compares their output.
 fn run(document: &str) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(document)).unwrap();
     let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port().to_string();

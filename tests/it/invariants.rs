@@ -1,4 +1,4 @@
-//! Checks the invariants in ARCHITECTURE.md that a search of the sources and manifests can verify.
+//! Checks those invariants in ARCHITECTURE.md that can be checked by searching the sources and manifests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +30,7 @@ fn code(package: &str) -> Vec<(String, String)> {
     files
 }
 
-/// Returns the path of a source file of `package` for each occurrence of `text` in the file.
+/// Searches the source files of `package` for `text`. Returns the path of the file for each occurrence.
 fn places(package: &str, text: &str) -> Vec<String> {
     let count = |(path, code): (String, String)| vec![path; code.matches(text).count()];
     code(package).into_iter().flat_map(count).collect()
@@ -54,7 +54,7 @@ fn only_keys_depends_on_signature_libraries() {
     for package in ["metadata", "attest", "client", "repo-tool", "xtask"] {
         for library in ["ed25519", "p256", "p384", "rsa", "ring", "aws-lc", "ecdsa"] {
             let manifest = manifest(package);
-            // Some features of the client have the names of TLS libraries, so the section `features` is left out.
+            // Some features of the client are named after TLS libraries, so the section `features` is left out.
             let sections = manifest.split("\n[").filter(|section| !section.starts_with("features]"));
             let named = sections.flat_map(str::lines).any(|line| {
                 let name = line.split(['.', '=', ' ']).next().unwrap_or_default();

@@ -158,7 +158,7 @@ fn f_4_2_2_7_a_key_of_an_unknown_type_is_ignored() {
 
 #[test]
 fn f_4_3_7_and_a2_a_key_id_that_is_not_the_digest_of_its_key_is_accepted() {
-    // Version 11 of Sigstore's root has such a key.
+    // Version 11 of Sigstore's root has a key with such an ID.
     let wrong = TestKey::new("k").with_keyid(&"ab".repeat(32));
     assert_eq!(signed_by(std::slice::from_ref(&wrong), &wrong), Ok(()));
 }

@@ -64,7 +64,6 @@ impl World {
         self.folder.path().join(name)
     }
 
-    /// Returns a command that runs `lastmile-repo` for the repository.
     fn repo_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("lastmile-repo"));
         command.current_dir(self.folder.path()).env("LASTMILE_REPO_CONFIG", "config.toml");
@@ -73,7 +72,6 @@ impl World {
         command
     }
 
-    /// Returns a command that runs `lastmile` with the client's store.
     fn client_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("lastmile"));
         command.current_dir(self.folder.path()).env("LASTMILE_STATE_DIR", "state").args(arguments);
@@ -124,7 +122,6 @@ impl World {
         client
     }
 
-    /// Returns the version of the timestamp in the client's store.
     fn stored_version(&self) -> u64 {
         version(&self.path("state/it/metadata/timestamp.json"))
     }
@@ -165,7 +162,7 @@ fn succeed(mut command: Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A pseudorandom number generator (a linear congruential generator).
+/// A linear congruential generator.
 struct Dice(u64);
 
 impl Dice {
@@ -193,7 +190,6 @@ fn kill_within(mut command: Command, at_most: Duration, dice: &mut Dice) -> bool
     child.wait().unwrap().success()
 }
 
-/// Runs the command several times and returns the shortest duration.
 fn quickest(command: impl Fn() -> Command) -> Duration {
     let time = |_| {
         let start = Instant::now();
@@ -283,7 +279,6 @@ fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicB
 
 /// The minimum number of rounds. Each round starts an `add` and a `renew`, and kills each of them after a random time.
 const ROUNDS: usize = 16;
-/// The maximum number of rounds.
 const MOST_ROUNDS: usize = 200;
 /// The minimum number of polls by clients during the rounds.
 const POLLS: usize = 10;

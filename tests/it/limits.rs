@@ -22,7 +22,6 @@ fn repository(lists_lengths: bool) -> Repository {
 
 type Field<T> = fn(&mut Limits) -> &mut T;
 
-/// Returns a new client in which the limit `field` has the value `value`.
 fn with<T>(repository: &Repository, field: Field<T>, value: T) -> TestClient {
     let mut client = TestClient::new(repository);
     *field(&mut client.limits) = value;
@@ -74,7 +73,7 @@ fn the_listed_length_of_a_file_is_limited() {
         let length = repository.written(role).len() as u64;
         let field: Field<u64> = |limits| &mut limits.listed_length;
         let mut at_the_limit = with(&repository, field, length);
-        // These limits apply only to files whose length is not listed, so they must have no effect.
+        // The lengths of these files are listed, so the limits for files without a listed length must not apply.
         at_the_limit.limits.snapshot_length = 1;
         at_the_limit.limits.targets_length = 1;
         assert!(at_the_limit.find("x").unwrap().is_some(), "a listed length that equals the limit must be accepted");
@@ -149,7 +148,7 @@ fn the_error_for_a_root_that_is_old_because_of_the_limit_says_so() {
     let client = with(&repository, |limits| &mut limits.root_updates, 2);
     assert_eq!(refused(client.refresh()), limit(2));
     assert_eq!(client.refresh().unwrap()[0], 4, "the next update must continue from the stored root");
-    // The limit stops the update at a root that has expired.
+    // The client may fetch only one new root. That root has expired, but the error must name the limit.
     let mut repository = Repository::new();
     repository.signed("root")["expires"] = json!("2029-01-01T00:00:00Z");
     repository.publish(&["root"]);

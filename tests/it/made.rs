@@ -63,7 +63,6 @@ impl Made {
         self.folder.path().join("repository")
     }
 
-    /// Runs `lastmile-repo`, which must succeed.
     pub(crate) fn run(&self, command: &[&str]) {
         let exit = self.try_run(command);
         assert_eq!(exit, ExitStatus::Done, "lastmile-repo {command:?}");
@@ -77,14 +76,12 @@ impl Made {
         cli::run(args, World::system())
     }
 
-    /// Publishes a package.
     pub(crate) fn add(&self, name: &str, content: &[u8], options: &[&str]) {
         let file = self.folder.path().join("file");
         fs::write(&file, content).unwrap();
         self.run(&[&["add", file.to_str().unwrap(), "--name", name], options].concat());
     }
 
-    /// Publishes a package in `role`, together with the pieces of evidence in `evidence`.
     pub(crate) fn add_with_evidence(&self, role: &str, name: &str, content: &[u8], evidence: &[Value]) {
         let lines: Vec<String> = evidence.iter().map(Value::to_string).collect();
         let file = self.folder.path().join("evidence.jsonl");
@@ -92,7 +89,6 @@ impl Made {
         self.add(name, content, &["--role", role, "--evidence", file.to_str().unwrap()]);
     }
 
-    /// Publishes `policy` as the policy of `role`.
     pub(crate) fn set_policy(&self, role: &str, policy: &Value) {
         let file = self.folder.path().join("policy.json");
         fs::write(&file, policy.to_string()).unwrap();
@@ -116,7 +112,6 @@ impl Made {
         self.run(&["revoke", &format!("file:keys/{key}.pem"), "--unencrypted-online-keys"]);
     }
 
-    /// Returns a network that offers the current files of the repository.
     pub(crate) fn served(&self) -> FakeNetwork {
         let network = FakeNetwork::new();
         for (folder, base) in [("metadata", METADATA), ("targets", TARGETS)] {
@@ -154,13 +149,11 @@ impl Made {
         Attacker { network: self.served(), keys: stolen.iter().map(key).collect() }
     }
 
-    /// Returns the name of the bin that lists the target `path`.
     pub(crate) fn bin_of(&self, path: &str) -> String {
         lastmile_testkit::bin_of("bin", 1, path)
     }
 }
 
-/// Returns all files below `folder` by path.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut all = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -176,7 +169,6 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 
 /// An attacker who controls the network and has some private keys.
 pub(crate) struct Attacker {
-    /// The files that the attacker serves.
     pub(crate) network: FakeNetwork,
     keys: Vec<PrivateKey>,
 }
@@ -204,7 +196,7 @@ impl Attacker {
         self.network.file(&format!("{METADATA}{version}.root.json")).is_some()
     }
 
-    /// Creates a key for the attacker. Returns its key ID and its key object.
+    /// Returns the key ID and the key object for metadata.
     pub(crate) fn own_key(&mut self) -> (String, Value) {
         let key = PrivateKey::generate(Scheme::Ed25519).unwrap();
         let public = key.public_key();
@@ -216,8 +208,8 @@ impl Attacker {
         (keyid, object)
     }
 
-    /// Signs `signed` with those of the attacker's keys that are listed for `role`, or with the first key if none of
-    /// them is listed. Signs a root with all of the attacker's keys. Returns the file.
+    /// Signs a root with all of the attacker's keys. Signs another role with the attacker's keys that are listed for
+    /// it, or with the first key if none is listed. Returns the file.
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);
@@ -254,7 +246,8 @@ impl Attacker {
         self.network.put(&self.path(role, None), self.sign(role, &signed));
     }
 
-    /// Publishes a new version of `role` that `edit` has changed, with a new snapshot and timestamp if needed.
+    /// Applies `edit` to `role`, and publishes the result as the next version. Also publishes a new snapshot and
+    /// timestamp if needed.
     pub(crate) fn release(&self, role: &str, edit: impl FnOnce(&mut Value)) {
         let entry = self.write_next(role, edit);
         match role {
@@ -267,13 +260,13 @@ impl Attacker {
         }
     }
 
-    /// Publishes the next version of `role`, which lists the role `listed` with `entry`. Returns the entry with which
-    /// another role lists the new version of `role`.
+    /// Publishes the next version of `role`, in which `entry` is the entry for the role `listed`. Returns the entry for
+    /// the new version of `role`.
     fn list(&self, role: &str, listed: &str, entry: Value) -> Value {
         self.write_next(role, |signed| signed["meta"][format!("{listed}.json")] = entry)
     }
 
-    /// Writes the next version of `role`. Returns the entry with which the snapshot or timestamp lists this version.
+    /// Writes the next version of `role`. Returns the entry for this version, to be put into the snapshot or timestamp.
     fn write_next(&self, role: &str, edit: impl FnOnce(&mut Value)) -> Value {
         let mut signed = self.newest(role);
         signed["version"] = json!(signed["version"].as_u64().unwrap() + 1);
@@ -284,8 +277,8 @@ impl Attacker {
         json!({"version": version, "length": bytes.len(), "hashes": {"sha256": hash(&bytes)}})
     }
 
-    /// Replaces the entry for `path` in `targets` with an entry for malicious content of the same length, and serves
-    /// this content.
+    /// Serves malicious content for `path`, and lists it in `targets` instead of the honest content. The length stays
+    /// the same.
     pub(crate) fn list_malicious(&self, targets: &mut Value, path: &str) {
         let length = targets["targets"][path]["length"].as_u64().map_or(EVIL.len(), |length| length as usize);
         let evil: Vec<u8> = EVIL.iter().chain([b'!'].iter().cycle()).take(length).copied().collect();
@@ -307,12 +300,11 @@ pub(crate) fn in_days(days: i64) -> Value {
     json!(lastmile_metadata::format_time(&later(days)))
 }
 
-/// Returns the time `days` days from now.
 pub(crate) fn later(days: i64) -> DateTime<Utc> {
     Utc::now() + TimeDelta::days(days)
 }
 
-/// Returns the role or file for which a client failed, and the name of the error.
+/// Returns what the client refused or could not fetch, and the name of the error.
 pub(crate) fn refusal<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
     let fault = |kind: String| kind.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
     match result {

@@ -1,5 +1,5 @@
 //! Tests of `lastmile-repo status` for monitoring. Servers, caches and mirrors on loopback serve a repository that
-//! `lastmile-repo` made. The tests read each report with the program that is meant to read the report.
+//! `lastmile-repo` made. Each report is read by the program for which it is made, or by a parser of that program.
 
 mod listen;
 mod notify;

@@ -13,14 +13,14 @@ const PIECE: usize = 64 << 10;
 /// Some bytes and the time of their arrival. An empty piece marks the end of the stream.
 type Piece = (Instant, Vec<u8>);
 
-/// A proxy in front of a server. It runs until the program ends.
+/// Runs until the program ends.
 pub(crate) struct Proxy {
     pub(crate) url: String,
 }
 
 impl Proxy {
-    /// Starts a proxy to `server` with the round-trip time `round_trip`. Opening a connection takes one additional
-    /// round trip.
+    /// Starts a proxy to `server`. The first bytes of a client also wait one `round_trip`, the time that opening the
+    /// connection would take.
     pub(crate) fn start(server: SocketAddrV4, round_trip: Duration) -> Result<Self, String> {
         Self::listen(server, round_trip).map_err(|error| format!("no proxy on loopback: {error}"))
     }
@@ -45,16 +45,16 @@ fn connect(client: TcpStream, server: SocketAddrV4, round_trip: Duration) -> io:
     }
     let to_server = server.try_clone()?;
     let to_client = client.try_clone()?;
-    // Connections on loopback open immediately. On a real network, opening a connection would take a round trip, so the
-    // first bytes are delayed by one more round trip.
+    // Connections on loopback open immediately. On a real network, opening a connection takes a round trip, so the
+    // first bytes wait that long.
     let now = Instant::now();
     pass(client, to_server, round_trip / 2, now + round_trip);
     pass(server, to_client, round_trip / 2, now);
     Ok(())
 }
 
-/// Forwards bytes after a `delay`. Bytes that arrive before the time `open` are treated as if they arrived at that
-/// time.
+/// Forwards bytes after a `delay`. The connection counts as open from the time `open`: bytes that arrive earlier are
+/// treated as if they arrived then.
 fn pass(from: TcpStream, to: TcpStream, delay: Duration, open: Instant) {
     let (sender, receiver) = sync_channel(MAX_IN_FLIGHT);
     thread::spawn(move || depart(from, &sender, delay, open));
@@ -91,7 +91,6 @@ mod tests {
     use std::thread;
     use std::time::{Duration, Instant};
 
-    /// Starts a server that returns what it receives.
     fn echo() -> SocketAddrV4 {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -47,7 +47,7 @@ fn ours(setup: &Setup, folder: &Path) -> Result<Used, String> {
     Ok(init.and(add))
 }
 
-/// Creates the file `root.json` for tuftool, in which all roles have the same ed25519 key.
+/// Creates a `root.json` for tuftool. All its roles have the same ed25519 key.
 fn theirs_prepare(tuftool: &Path, folder: &Path) -> Result<(), String> {
     let genpkey = ["genpkey", "-algorithm", "ed25519", "-outform", "DER", "-out", "key"];
     process::run(Path::new("openssl"), &genpkey, folder)?;
@@ -72,7 +72,7 @@ fn theirs(setup: &Setup, tuftool: &Path, folder: &Path) -> Result<Used, String> 
     process::measure(&setup.python, &command, TIME_LIMIT)
 }
 
-/// Returns the path of tuftool. Installs the program below target/ if it is missing.
+/// Installs tuftool below target/ if it is missing, and returns its path.
 fn tuftool(project: &Path) -> Result<PathBuf, String> {
     let root = project.join("target/bench-tools");
     let program = root.join("bin/tuftool");

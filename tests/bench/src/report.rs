@@ -6,7 +6,6 @@ use xtask::say;
 
 const HEAD: &str = "| work | bar | lastmile | other programs | ratio | bar met? |\n|---|---|---|---|---|---|";
 
-/// The last section of the page, which describes how the rows were measured.
 const HOW: &str = "
 ## How
 
@@ -27,7 +26,6 @@ const HOW: &str = "
   from a pass-phrase is slow by design.
 ";
 
-/// The content of the page so far.
 pub(crate) struct Report {
     table: String,
     parts: String,
@@ -37,7 +35,7 @@ pub(crate) struct Report {
     load_before: f64,
 }
 
-/// The paragraph about the rows that measure repositories of `lastmile-repo` with bins.
+/// Explains the bars of the rows that use repositories with 16,384 bins.
 const BINS: &str = "\nSome rows measure repositories of lastmile-repo with 16,384 succinct bins. The bars of these \
 rows were set when the snapshot listed only the versions of the bins. The snapshot now also lists the length and the \
 hash of each bin. Its size is therefore 2.15 MB instead of 0.5 MB, and hashes do not compress. lastmile-repo proposes \
@@ -48,7 +46,7 @@ impl Report {
         Self { table: String::new(), parts: String::new(), broken: 0, load_before }
     }
 
-    /// Adds a row to the table and prints it.
+    /// Adds a row to the table at the top of the page, and prints it.
     pub(crate) fn row(&mut self, row: &Row) {
         self.broken += usize::from(row.kept != Some(true));
         say::line(&row.cells);
@@ -81,12 +79,10 @@ impl Report {
         self.broken == 0
     }
 
-    /// Returns the table with all rows so far.
     pub(crate) fn table(&self) -> String {
         format!("{HEAD}\n{}", self.table)
     }
 
-    /// Returns the page, which also describes the machine.
     pub(crate) fn page(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(0, usize::from);
         let kilobytes = std::fs::read_to_string("/proc/meminfo")

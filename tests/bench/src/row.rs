@@ -3,10 +3,8 @@
 
 use crate::process::Used;
 
-/// The name of the program `lastmile` in the results.
 pub(crate) const OURS: &str = "lastmile";
 
-/// The unit of the values in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unit {
     Seconds,
@@ -21,12 +19,10 @@ pub(crate) struct Series {
     values: Vec<f64>,
     /// The largest memory use in any round, in bytes, or zero if memory is not measured.
     memory: f64,
-    /// The error of the program, if it failed.
     failed: Option<String>,
 }
 
 impl Series {
-    /// Returns the result of a program that ran once: its measurement or its error.
     pub(crate) fn once(program: &'static str, value: Result<f64, String>) -> Self {
         let (values, failed) = match value {
             Ok(value) => (vec![value], None),
@@ -96,17 +92,16 @@ pub(crate) fn in_turns(mut contestants: Vec<Contestant<'_>>) -> Vec<Series> {
 /// The bar for a row: the ratios and limits that lastmile must meet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bar {
-    /// The description of the bar in the table.
     pub(crate) text: &'static str,
-    /// Other programs and minimum ratios. A ratio is the value of the other program divided by the value of lastmile.
+    /// The minimum ratio to each of these programs. A ratio is the value of the other program divided by the value of
+    /// lastmile.
     pub(crate) ratios: &'static [(&'static str, f64)],
-    /// The maximum value of lastmile.
+    /// The highest median that lastmile may have, in the unit of the row.
     pub(crate) most: Option<f64>,
-    /// The maximum memory of lastmile, in bytes.
+    /// The most memory that lastmile may use, in bytes.
     pub(crate) memory: Option<f64>,
 }
 
-/// A row of the table.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) cells: String,
@@ -115,8 +110,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Creates a row. The first of `series` is lastmile. `also` is an additional condition of the bar: its text, and
-    /// whether it is met.
+    /// The first element of `series` has the measurements of lastmile. `also` is an additional condition of the bar:
+    /// its text, and whether it is met.
     pub(crate) fn new(work: &str, bar: &Bar, unit: Unit, series: &[Series], also: Option<(String, bool)>) -> Self {
         let Some((ours, peers)) = series.split_first() else {
             return Self::not_measured(work, bar, "no program ran");
@@ -182,7 +177,6 @@ fn megabytes(bytes: f64) -> String {
     }
 }
 
-/// Formats a ratio.
 fn number(ratio: f64) -> String {
     if ratio < 10.0 { format!("{ratio:.2}×") } else { format!("{ratio:.0}×") }
 }

@@ -26,7 +26,6 @@ const PUBLISHERS: Bar =
 struct Scale<'a> {
     setup: &'a Setup,
     folder: PathBuf,
-    /// The number of releases so far.
     releases: usize,
 }
 
@@ -88,8 +87,8 @@ impl Scale<'_> {
             }),
         };
         let series = in_turns(vec![contestant]);
-        // The release also writes the timestamp, which replaces the old file, so it does not increase the number of
-        // files.
+        // `written` counts the files that were added. The release also writes the timestamp, but that replaces the old
+        // file.
         let also = written.filter(|_| bar.text == RELEASE.text).map(|new| (format!("{} files", new + 1), new == 2));
         report.row(&Row::new(work, bar, Unit::Seconds, &series, also));
     }
@@ -98,7 +97,7 @@ impl Scale<'_> {
         self.folder.join("repository")
     }
 
-    /// Returns the number of metadata files, not counting their compressed copies.
+    /// Does not count the compressed copies.
     fn metadata_files(&self) -> isize {
         let entries = fs::read_dir(self.repository().join("metadata")).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name());
@@ -156,7 +155,6 @@ impl Scale<'_> {
         self.release().map(drop)
     }
 
-    /// Returns the name of the latest release.
     fn newest(&self) -> String {
         format!("release-{}.tar.gz", self.releases)
     }
@@ -165,8 +163,8 @@ impl Scale<'_> {
         fs::write(self.folder.join("new").join(name), name.repeat(512)).map_err(|error| error.to_string())
     }
 
-    /// Runs all publishers at the same time, and returns how many times the repository was published and how many
-    /// seconds this took in total.
+    /// Runs all publishers at the same time. Returns the number of versions that they published, and the total time in
+    /// seconds.
     fn publishers(&self) -> Result<(f64, f64), String> {
         let names: Vec<_> =
             (0..self.setup.sizes.publishers).map(|number| format!("published-{number}.tar.gz")).collect();

@@ -15,7 +15,6 @@ pub(crate) struct Server {
     log: Arc<Mutex<Log>>,
 }
 
-/// The requests and the bytes sent.
 #[derive(Debug, Default)]
 pub(crate) struct Log {
     /// The paths, in the order of the requests.
@@ -51,7 +50,6 @@ impl Server {
         Ok(Self { url: format!("http://{address}/"), address, log })
     }
 
-    /// Returns the log of the requests since the last call of this function, and clears it.
     pub(crate) fn take_log(&self) -> Log {
         std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -96,7 +94,7 @@ enum Body {
     Bytes(Vec<u8>),
 }
 
-/// Content encodings, each with the file name extension of files that are compressed with it.
+/// The content encodings, each with the extension of the names of compressed files.
 const ENCODINGS: [(&str, &str); 2] = [("zstd", "zst"), ("gzip", "gz")];
 
 impl Answer {
@@ -146,7 +144,7 @@ fn head(length: u64, encoding: &str) -> String {
     format!("HTTP/1.1 200 OK\r\n{encoding}Content-Length: {length}\r\n\r\n")
 }
 
-/// Returns the file for a request. The benches use only names without special characters.
+/// Decodes no escapes, because the benches use only names without special characters.
 fn file_of(folder: &Path, path: &str) -> PathBuf {
     path.split('/').filter(|segment| *segment != "..").fold(folder.to_path_buf(), |path, segment| path.join(segment))
 }

@@ -14,7 +14,6 @@ pub(crate) fn policy_seeds() -> Vec<Vec<u8>> {
     vec![POLICY.into(), local.into()]
 }
 
-/// Reads a policy, and applies its rules to paths.
 pub(crate) fn policy(input: &[u8]) {
     let _ = LocalPolicy::parse(input);
     let Ok(policy) = Policy::parse(input) else { return };
@@ -33,7 +32,6 @@ pub(crate) fn statement_seeds() -> Vec<Vec<u8>> {
     vec![statement.into(), statement.replace("v1\",\"subject", "v0.1\",\"subject").into()]
 }
 
-/// Reads a statement and looks for the artifact among its subjects.
 pub(crate) fn statement(input: &[u8]) {
     let Ok(statement) = Statement::parse(input) else { return };
     let _ = statement.check_subject(&artifact());
@@ -77,7 +75,6 @@ fn artifact() -> Artifact {
     Artifact::of(&TargetFile::new(TargetPath::new("foo").unwrap(), 3, hashes))
 }
 
-/// Returns the contents of the test fixtures in the crate `attest` whose names `choose` accepts.
 fn fixtures(choose: fn(&str) -> bool) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../attest/tests/fixtures");
     let files = std::fs::read_dir(folder).unwrap().map(Result::unwrap);

@@ -48,8 +48,8 @@ pub(crate) fn targets(input: &[u8]) {
     }
 }
 
-/// Checks that an accepted document keeps its signed part, its version and its expiry when a signature is added and the
-/// file is parsed again.
+/// Adds a signature to an accepted document and parses the result. The signed part, the version and the expiry must
+/// stay the same.
 fn document<R: Role>(role: &RoleName, input: &[u8]) {
     let Ok(envelope) = Envelope::<R>::parse(role, input.to_vec()) else { return };
     let signed = envelope.signed();
@@ -65,8 +65,7 @@ fn document<R: Role>(role: &RoleName, input: &[u8]) {
     assert!(again.signatures().len() <= envelope.signatures().len() + 1);
 }
 
-/// Returns `true` if the canonical text is also valid JSON. Text with control characters is not valid JSON, because
-/// canonical JSON does not escape them.
+/// Canonical text with control characters is not valid JSON, because canonical JSON does not escape them.
 fn is_json(canonical: &str) -> bool {
     !canonical.bytes().any(|byte| byte < 0x20)
 }
@@ -78,8 +77,8 @@ pub(crate) fn canonical(input: &[u8]) {
     if let Ok(ours) = Json::parse(text) {
         let canonical = ours.canonical();
         let other = value.as_ref().expect("accepted input must be JSON");
-        // `serde_json` reads integers that do not fit into 64 bits as floats. For input with such an integer, `written`
-        // returns `None`, and there is no second form to compare with.
+        // `serde_json` reads integers that do not fit into 64 bits as floats. If the input has such an integer,
+        // `written` returns `None`, and nothing is compared.
         if let Some(other) = written(other) {
             assert_eq!(canonical, other, "both canonical forms must be equal");
         }
@@ -90,8 +89,8 @@ pub(crate) fn canonical(input: &[u8]) {
         && is_json(&canonical)
         && depth(&canonical) < 32
     {
-        // lastmile's parser may refuse the input because of a duplicate member, but it must accept `canonical`, which
-        // has no duplicate members.
+        // The input may have been refused because of a duplicate member. `canonical` has no duplicate members, so it
+        // must be accepted.
         assert_eq!(
             Json::parse(&canonical).expect("canonical JSON without duplicates must parse").canonical(),
             canonical

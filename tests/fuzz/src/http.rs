@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::time::timeout;
 
-/// The maximum length of a file.
+/// The maximum length of a response body, in bytes.
 const LIMIT: u64 = 4_096;
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
@@ -33,7 +33,8 @@ pub(crate) fn http(input: &[u8]) {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        // The server is configured as a proxy, so it also receives the requests to other hosts after a redirect.
+        // The client uses the server as its proxy, so that even a request to another host, after a redirect, goes to
+        // this server.
         let proxy = ProxyChoice::Url(format!("http://{address}"));
         let connect_timeout = Duration::from_secs(2);
         let gap_timeout = Duration::from_secs(2);

@@ -29,7 +29,7 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Returns valid inputs, from which the random inputs are derived.
     pub seeds: fn() -> Vec<Vec<u8>>,
-    /// The number of random inputs when the tests of this crate run the target.
+    /// How many random inputs the tests of this crate try.
     pub short: u64,
 }
 
@@ -60,8 +60,8 @@ pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
 }
 
-/// Returns a random input that is derived from one of `seeds`. Bits are flipped, strings from `WORDS` are inserted, and
-/// bytes are removed, repeated, or replaced by strings from `WORDS` or by bytes of another seed.
+/// Returns a random input that is derived from one of `seeds`. Each change flips a bit, inserts a string from `WORDS`,
+/// or removes, repeats or replaces some bytes. The replacement is a string from `WORDS` or a part of another seed.
 #[must_use]
 pub fn mutated(seeds: &[Vec<u8>], chance: &mut Chance) -> Vec<u8> {
     const WORDS: [&str; 16] = [

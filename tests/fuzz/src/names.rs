@@ -98,7 +98,6 @@ fn is_plain(name: &str) -> bool {
     !name.is_empty() && name != "." && name != ".." && name.bytes().all(is_plain)
 }
 
-/// Returns the strings before and after the first zero byte.
 fn two(input: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(input).ok()?.split_once('\0')
 }

@@ -34,9 +34,9 @@ fn good() -> MemoryStore {
     store
 }
 
-/// Returns the seeds. Each input is a sequence of files. A file is written as its index in [`files`], its length in two
-/// bytes, and its content. If the highest bit of the first byte is set, the files are written to an empty store.
-/// Otherwise, they are written to the store from [`good`].
+/// Each input is a sequence of files. A file is written as its index in [`files`], its length in two bytes, and its
+/// content. If the highest bit of the first byte is set, the files are written to an empty store. Otherwise, they are
+/// written to the store from [`good`].
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let store = good();
     let kept = files().map(|file| store.read(&file, u64::MAX).unwrap());
@@ -82,8 +82,8 @@ fn newest(published: &BTreeMap<String, Bytes>) -> Vec<Vec<u8>> {
     FILES.iter().map(|name| published[*name].to_vec()).collect()
 }
 
-/// Returns the signed parts of the files. Only the signed parts are compared, because a client keeps a stored file with
-/// the same version even if its signatures differ.
+/// Only the signed parts are compared, because a client keeps a stored file with the same version even if its
+/// signatures differ.
 fn signed(files: &[Vec<u8>]) -> Vec<Value> {
     let signed = |file: &Vec<u8>| serde_json::from_slice::<Value>(file).expect("JSON")["signed"].take();
     files.iter().map(signed).collect()

@@ -18,7 +18,7 @@ const KIND: u32 = 1 << 27;
 /// The newest files of the top-level roles in a repository from [`published`].
 pub(crate) const FILES: [&str; 4] = ["1.root.json", "timestamp.json", "1.snapshot.json", "1.targets.json"];
 
-/// Returns the seeds. Each input is the number of a role, followed by the signed part of its file.
+/// Each input is the number of a role, followed by the signed part of its file.
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let (_, published) = published(KIND);
     let signed = |(number, name): (usize, &&str)| {
@@ -59,8 +59,8 @@ pub(crate) fn workflow(input: &[u8]) {
     assert_eq!(refresh(&shipped, &published, store).expect("a second refresh must succeed"), trusted);
 }
 
-/// Checks that searches give the same results whether the targets role is in memory or is read in parts from its stored
-/// file.
+/// Searches once with the targets role in memory, and once with a targets role that is read in parts from its stored
+/// file. Both searches must give the same results.
 pub(crate) fn stored(input: &[u8]) {
     let Some((shipped, published)) = repository(input) else { return };
     let held = MemoryStore::default();
@@ -103,7 +103,7 @@ fn updater(shipped: &Bytes, published: &BTreeMap<String, Bytes>, store: impl Sto
     builder.fetch(Published(published.clone())).build().unwrap()
 }
 
-/// Refreshes once. Returns the trusted files: root, timestamp, snapshot and targets.
+/// Returns the trusted files in the order root, timestamp, snapshot, targets.
 pub(crate) fn refresh(
     shipped: &Bytes,
     published: &BTreeMap<String, Bytes>,
@@ -129,7 +129,7 @@ impl Fetch for Published {
     }
 }
 
-/// A store that returns every targets role as a file that is read in parts.
+/// A store from which even a small targets role is read in parts, as if it were too large for the memory.
 struct LargeStore(MemoryStore);
 
 #[derive(Debug)]

@@ -15,7 +15,7 @@ fn a_short_run_of_every_target_finds_nothing() {
     });
 }
 
-/// Runs a target with all inputs. Returns the message and the input of the first panic, if any.
+/// Runs a target with its seeds and with random inputs. Returns the message and the input of the first panic, if any.
 fn short_run(target: &Target) -> Option<String> {
     let seeds = (target.seeds)();
     let mut chance = Chance(u64::from_be_bytes(*b"lastmile"));
@@ -29,7 +29,6 @@ fn short_run(target: &Target) -> Option<String> {
     })
 }
 
-/// Runs each target with the inputs in the files `found/TARGET-…`.
 #[test]
 fn inputs_that_once_failed_pass() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("found");
@@ -38,7 +37,7 @@ fn inputs_that_once_failed_pass() {
         let path = entry.expect("an entry").path();
         let file_name = path.file_name().and_then(|name| name.to_str()).expect("a name");
         let name = file_name.split_once('-').map_or(file_name, |(name, _)| name);
-        // The inputs of the target `http` can be run only with the feature of that name.
+        // The target `http` exists only if the feature `http` is enabled.
         if file_name == "README.md" || (name == "http" && !cfg!(feature = "http")) {
             continue;
         }

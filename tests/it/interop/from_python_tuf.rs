@@ -73,8 +73,8 @@ async fn delegations_find_only_delegated_paths() {
     foreign.publish(1, &network);
     let server = Server::start(&network);
     let client = TestClient::new(&foreign.root(), &server.url());
-    // The first target is outside the delegated paths, the second target is behind a terminating delegation, and no
-    // role lists the third target.
+    // `other/stolen` is outside the delegated paths, `closed/window` is behind a terminating delegation, and no role
+    // lists `other/none`.
     let fetched = client.fetch(&["other/stolen", "closed/window", "other/none"]).await.unwrap();
     assert_eq!(fetched.targets, [None, None, None]);
 }
@@ -97,8 +97,8 @@ fn version(number: u64) -> Version {
     Version::new(number).unwrap()
 }
 
-/// Updates a client to state 1 of the scenario `attacker`, which is honest, and then offers the malicious state `lie`
-/// to the client. Returns the role that the client refuses, and the reason.
+/// Updates a client to state 1 of the scenario `attacker`, which is honest. Then serves the malicious state with the
+/// number `lie`. Returns the role that the client refuses, and the reason.
 async fn shown(lie: u32) -> (RoleName, ErrorKind) {
     let foreign = Foreign::make("attacker");
     let network = FakeNetwork::new();

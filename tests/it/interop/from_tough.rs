@@ -8,7 +8,6 @@ use super::ours::{Fetched, TestClient};
 use super::programs::files_below;
 use super::tough::Made;
 
-/// Makes `network` offer the files of the repository `made`.
 fn publish(made: &Made, network: &FakeNetwork) {
     for top in ["metadata", "targets"] {
         for file in files_below(&made.folder().join(top)) {

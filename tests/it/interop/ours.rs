@@ -11,7 +11,6 @@ pub(crate) struct TestClient {
     downloads: tempfile::TempDir,
 }
 
-/// The trusted versions after an update, and the content of each requested target.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Fetched {
     pub(crate) versions: [u64; 4],
@@ -19,7 +18,6 @@ pub(crate) struct Fetched {
 }
 
 impl TestClient {
-    /// Creates a client that has the shipped root `root` and updates from the URL `base`.
     pub(crate) fn new(root: &[u8], base: &str) -> Self {
         let updater = Updater::builder(root)
             .mirror(format!("{base}metadata/"), format!("{base}targets/"))
@@ -29,7 +27,6 @@ impl TestClient {
         Self { updater, now: Utc::now(), downloads: tempfile::tempdir().unwrap() }
     }
 
-    /// Refreshes, then downloads the targets `names`.
     pub(crate) async fn fetch(&self, names: &[&str]) -> Result<Fetched, Error> {
         let mut session = self.updater.refresh_at(self.now).await?;
         let mut targets = Vec::new();
@@ -46,7 +43,6 @@ impl TestClient {
         Ok(Fetched { versions: versions.map(|version| version.get()), targets })
     }
 
-    /// Returns the paths of all targets.
     pub(crate) async fn list(&self) -> Vec<String> {
         let mut session = self.updater.refresh_at(self.now).await.unwrap();
         session.list().await.unwrap().into_iter().map(|target| target.path.as_str().to_owned()).collect()
@@ -62,7 +58,6 @@ impl TestClient {
     }
 }
 
-/// Returns the role whose metadata was refused, and the reason.
 pub(crate) fn refusal(result: Result<Fetched, Error>) -> (RoleName, ErrorKind) {
     match result {
         Err(

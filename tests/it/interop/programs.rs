@@ -14,7 +14,7 @@ use tempfile::TempDir;
 /// The characters to percent-encode in a URL path: all except ASCII letters, digits and `-._~/`.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// Returns the absolute path of a file whose path relative to the workspace is `path`.
+/// `path` is relative to the workspace.
 pub(crate) fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
@@ -32,7 +32,7 @@ pub(crate) struct Foreign {
 }
 
 impl Foreign {
-    /// Runs python-tuf to make the repository of a scenario, which `tests/interop/make_with_python_tuf.py` defines.
+    /// Runs `tests/interop/make_with_python_tuf.py`, which defines the scenarios.
     pub(crate) fn make(scenario: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let made = Command::new(installed("venv/bin/python"))
@@ -45,7 +45,6 @@ impl Foreign {
         Self { folder }
     }
 
-    /// Returns the shipped root.
     pub(crate) fn root(&self) -> Vec<u8> {
         fs::read(self.folder.path().join("root.json")).unwrap()
     }
@@ -66,14 +65,13 @@ impl Foreign {
         }
     }
 
-    /// Returns the content of each target in `state`.
     pub(crate) fn contents(&self, state: u32) -> BTreeMap<String, String> {
         let text = fs::read(self.folder.path().join(state.to_string()).join("contents.json")).unwrap();
         serde_json::from_slice(&text).unwrap()
     }
 }
 
-/// Returns the paths of the files below `folder`, with `/` as separator.
+/// Returns paths relative to `folder`, with `/` as separator.
 pub(crate) fn files_below(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten() {
@@ -96,7 +94,6 @@ pub(crate) struct Client {
     root: PathBuf,
 }
 
-/// The result of running a client.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Answer {
     /// The client succeeded. The first field contains the trusted versions of root, timestamp, snapshot and targets.
@@ -107,7 +104,6 @@ pub(crate) enum Answer {
 }
 
 impl Client {
-    /// Creates an installation of python-tuf's client with the shipped root `root`.
     pub(crate) fn python_tuf(root: &[u8]) -> Self {
         Self::new(root, || {
             let mut command = Command::new(installed("venv/bin/python"));
@@ -116,7 +112,6 @@ impl Client {
         })
     }
 
-    /// Creates an installation of tuf-js with the shipped root `root`.
     pub(crate) fn tuf_js(root: &[u8]) -> Self {
         Self::new(root, || {
             let mut command = Command::new("node");
@@ -133,7 +128,6 @@ impl Client {
         Self { command, folder, root: shipped }
     }
 
-    /// Refreshes from the URL `base`, then downloads the targets `names`.
     pub(crate) fn fetch(&self, base: &str, names: &[&str]) -> Answer {
         let state = self.folder.path().join("state");
         let output = self.folder.path().join("output");

@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 use super::programs::{Answer, Client};
 use super::tough;
 
-/// Target names with folders, spaces, non-ASCII letters and characters with a meaning in URLs.
+/// Target names with folders, spaces, non-ASCII letters, and characters that have a special meaning in URLs.
 const NAMES: [(&str, &str); 5] = [
     ("plain.txt", "one line\n"),
     ("sub/folder/with space.txt", "two\nlines\n"),
@@ -26,7 +26,7 @@ const NAMES: [(&str, &str); 5] = [
 /// A maintainer's repository, and a server that serves it during the test.
 struct Maintainer {
     folder: TempDir,
-    /// The runtime of the server. Commands block the thread of the test, so the server needs a different thread.
+    /// Runs the server on threads of its own, because commands block the thread of the test.
     runtime: Runtime,
     url: String,
 }
@@ -55,7 +55,6 @@ impl Maintainer {
         fs::read(self.repository().join("metadata/1.root.json")).unwrap()
     }
 
-    /// Runs `lastmile-repo --repository … ARGUMENTS…`.
     fn run(&self, arguments: &[&str]) {
         let fixed =
             ["lastmile-repo".into(), "--quiet".into(), "--repository".into(), self.repository().into_os_string()];
@@ -76,7 +75,6 @@ impl Maintainer {
         self.run(&[&["add", &path_of(new.path())], options].concat());
     }
 
-    /// Creates a key and returns its URI.
     fn key(&self, name: &str) -> String {
         self.run(&["key", "generate", name, "--unencrypted"]);
         format!("file:keys/{name}.pem")
@@ -87,7 +85,8 @@ fn path_of(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Returns the expected answer of a client that searches for `files`, and then for `absent` targets that do not exist.
+/// Returns the answer to expect from a client that requests `files` and then `absent` further targets, which do not
+/// exist.
 fn holding(versions: [u64; 4], files: &[(&str, &str)], absent: usize) -> Answer {
     let found = files.iter().map(|(_, content)| Some(content.as_bytes().to_vec()));
     Answer::Fetched(versions, found.chain(std::iter::repeat_n(None, absent)).collect())

@@ -44,14 +44,13 @@ fn as_specified(path: &str) -> String {
     moved.unwrap_or_else(|| path.to_owned())
 }
 
-/// Loads the whole repository in `folder` with a client that has the shipped root `root`.
 pub(crate) async fn load(folder: &Path, root: &[u8]) -> Result<Repository, tough::error::Error> {
     let url = |name: &str| Url::parse(&format!("file:///{name}/")).unwrap();
     let loader = RepositoryLoader::new(&root, url("metadata"), url("targets"));
     loader.transport(Folder(folder.to_owned())).load().await
 }
 
-/// Returns the content of a target, or `None` if it does not exist.
+/// Returns `None` if the target does not exist.
 pub(crate) async fn read(repository: &Repository, name: &str) -> Option<Vec<u8>> {
     let name = TargetName::new(name).unwrap();
     let parts: Vec<_> = repository.read_target(&name).await.unwrap()?.try_collect().await.unwrap();
@@ -154,7 +153,7 @@ impl Made {
         signed.write(self.folder().join("metadata")).await.unwrap();
     }
 
-    /// Adds a target, and writes its file under the name with a hash prefix that consistent snapshots require.
+    /// Adds a target, and writes its file. The file name starts with the hash, as consistent snapshots require.
     async fn add(&self, editor: &mut RepositoryEditor, name: &str, content: &str) {
         let file = self.folder().join("new/file");
         std::fs::write(&file, content).unwrap();

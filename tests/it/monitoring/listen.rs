@@ -1,5 +1,5 @@
-//! Tests of `lastmile-repo status --listen`. The commands run in this process with a simulated clock. Whenever a
-//! command waits for its next check, a test scrapes its metrics and changes the repository.
+//! Tests of `lastmile-repo status --listen`. The commands run in this process with a simulated clock. While a command
+//! waits for its next check, the test scrapes the metrics of the command and changes the repository.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::OsString;
@@ -23,7 +23,6 @@ use super::site::{Ran, Site, Written};
 /// the number of days until the next check, or `None` to stop the command.
 type AfterCheck<'a> = Box<dyn Fn(&str) -> Option<i64> + 'a>;
 
-/// Runs a command until one of the steps stops it.
 fn run(site: &Rc<Site>, args: &[&str], steps: Vec<AfterCheck<'static>>) -> Ran {
     let (stdout, stderr) = (Written::default(), Written::default());
     let now = Rc::new(Cell::new(site.now));
@@ -32,7 +31,7 @@ fn run(site: &Rc<Site>, args: &[&str], steps: Vec<AfterCheck<'static>>) -> Ran {
     let world = World {
         now: Box::new(move || clock.get()),
         wait: Box::new(move |duration| {
-            // Before the first check, the command waits for zero seconds, only to install signal handlers.
+            // Before the first check, the command calls `wait` with zero seconds to install signal handlers.
             if duration == Duration::ZERO {
                 return ControlFlow::Continue(());
             }
@@ -57,7 +56,6 @@ fn run(site: &Rc<Site>, args: &[&str], steps: Vec<AfterCheck<'static>>) -> Ran {
     Ran { status, stdout: stdout.text(), stderr: stderr.text() }
 }
 
-/// Requests the metrics, and returns the body of the response.
 fn scrape(address: &str) -> String {
     let mut connection = TcpStream::connect(address).unwrap();
     connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAccept: text/plain\r\n\r\n").unwrap();

@@ -12,12 +12,10 @@ use serde_json::{Value, json};
 
 use super::site::Site;
 
-/// A service that receives notifications.
 struct Service {
     port: u16,
     /// The heads and bodies of all requests.
     received: Arc<Mutex<Vec<(String, Value)>>>,
-    /// The next answer.
     answer: Arc<Mutex<&'static str>>,
 }
 
@@ -65,7 +63,7 @@ impl Service {
     }
 }
 
-/// Adds a section `[monitor]` to the user's configuration.
+/// Replaces the section `[monitor]` in the user's configuration.
 fn configure(site: &Site, section: &str) {
     let before = fs::read_to_string(site.config()).unwrap();
     let before = before.split("\n[monitor]").next().unwrap();

@@ -22,7 +22,7 @@ struct Sample {
     root: &'static str,
     subject: &'static str,
     issuer: &'static str,
-    /// The SHA-256 or the SHA-512 of the file.
+    /// The SHA-256 or the SHA-512 of the signed artifact.
     digest: &'static str,
 }
 
@@ -87,7 +87,6 @@ const GOOD: [Sample; 8] = [
     },
 ];
 
-/// Bundles that every verifier must refuse.
 const BAD: [Sample; 2] = [
     Sample {
         file: "cve-2022-36056.json",
@@ -118,7 +117,6 @@ impl Sample {
         predicate_type(&std::fs::read(fixture(self.file)).unwrap())
     }
 
-    /// Verifies the bundle with `lastmile-attest`.
     fn ours(&self) -> Verdict {
         let signer = ExpectedSigner::Identity { subject: self.subject.into(), issuer: self.issuer.into() };
         let trusted_root = Some(std::fs::read(fixture(self.root)).unwrap());
@@ -151,17 +149,15 @@ impl Sample {
         verdict(&mut command)
     }
 
-    /// Verifies the bundle with sigstore-python. Returns `None` if the digest is not a SHA-256 digest, because
-    /// sigstore-python needs one.
+    /// Returns `None` if the digest is a SHA-512 digest, because sigstore-python needs a SHA-256 digest.
     fn sigstore_python(&self) -> Option<Verdict> {
         let root = fixture(self.root);
         (self.digest.len() == 64)
             .then(|| python_verifies(&fixture(self.file), &root, self.subject, self.issuer, self.digest))
     }
 
-    /// Verifies the bundle with @sigstore/verify. Returns `None` for bundles that @sigstore/verify cannot verify. It
-    /// cannot verify a signature over a file without the file itself. Its version for Node.js 20 does not know that
-    /// Rekor v2 logs statements as `hashedrekord`.
+    /// Returns `None` for bundles that @sigstore/verify cannot verify. It cannot verify a signature over a file without
+    /// the file itself. Its version for Node.js 20 does not know that Rekor v2 logs statements as `hashedrekord`.
     fn sigstore_js(&self) -> Option<Verdict> {
         let is_supported = self.predicate_type().is_some() && !self.file.starts_with("rekor-v2");
         is_supported.then(|| js_verifies_identity(&fixture(self.file), &fixture(self.root), self.subject, self.issuer))

@@ -17,7 +17,6 @@ pub(crate) fn js_verifies_identity(bundle: &Path, root: &Path, subject: &str, is
     answer(javascript().arg("identity").args([bundle, root]).args([subject, issuer]))
 }
 
-/// Uses sigstore-python to verify a bundle that contains a certificate.
 pub(crate) fn python_verifies(bundle: &Path, root: &Path, subject: &str, issuer: &str, sha256: &str) -> Verdict {
     answer(python().arg("bundle").args([bundle, root]).args([subject, issuer, sha256]))
 }

@@ -17,7 +17,6 @@ use tempfile::TempDir;
 /// The pass-phrase of every encrypted key.
 pub(crate) const PASS_PHRASE: &str = "only for tests";
 
-/// The content of the package.
 pub(crate) const CONTENT: &[u8] = b"the package\n";
 
 /// The predicate type of a statement that counts as a signature.
@@ -26,10 +25,10 @@ pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 /// The predicate type of a statement that does not count as a signature.
 pub(crate) const REVIEW: &str = "https://example.com/review/v1";
 
-/// The result of a verification by another program. The error is the output of the program.
+/// The error is the output of the verifier.
 pub(crate) type Verdict = Result<(), String>;
 
-/// Returns the path of a program from Debian. Prints `NOT CHECKED` and returns `None` if the program is not installed.
+/// Prints `NOT CHECKED` and returns `None` if the program is not installed.
 pub(crate) fn debian(program: &str) -> Option<PathBuf> {
     let path = super::super::programs::project("target/interop/debian/root/usr/bin").join(program);
     if !path.exists() {
@@ -68,7 +67,7 @@ impl Workshop {
         fs::read(self.path(name)).unwrap()
     }
 
-    /// Flips a bit of the byte at the position `at` of a file.
+    /// Flips the lowest bit of the byte at the position `at`.
     pub(crate) fn damage(&self, name: &str, at: usize) {
         let mut content = self.read(name);
         content[at] ^= 1;
@@ -84,8 +83,8 @@ impl Workshop {
         fs::set_permissions(self.path(&private), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Runs `lastmile-repo ARGUMENTS…`. An argument that is the name of a file in this folder, or that ends in `.json`
-    /// or `.jsonl`, is replaced with the path of that file.
+    /// Runs `lastmile-repo ARGUMENTS…`. Names of files in this folder are replaced with their paths. So are names with
+    /// the extension `.json` or `.jsonl`, even if the file does not exist yet.
     pub(crate) fn lastmile(&self, arguments: &[&str]) -> ExitStatus {
         self.lastmile_output(arguments).0
     }
@@ -108,7 +107,6 @@ impl Workshop {
         (status, String::from_utf8(self.read("stdout")).unwrap())
     }
 
-    /// Makes evidence for `app` with `lastmile-repo attest`.
     pub(crate) fn attest(&self, key: &str, options: &[&str]) {
         let arguments = [&["attest", "app", "--key", key], options].concat();
         assert_eq!(self.lastmile(&arguments), ExitStatus::Done, "{arguments:?}");
@@ -119,24 +117,19 @@ impl Workshop {
         self.run(Command::new(cosign).args(arguments).env("COSIGN_PASSWORD", PASS_PHRASE))
     }
 
-    /// Uses cosign to verify a bundle that contains a signature over `app`.
     pub(crate) fn cosign_verifies_file(&self, cosign: &Path, key: &str, bundle: &str) -> Verdict {
         self.cosign(cosign, &["verify-blob", "--key", key, "--bundle", bundle, "--insecure-ignore-tlog", "app"])
     }
 
-    /// Uses cosign to verify a bundle that contains a statement of the type `kind` about `app`.
     pub(crate) fn cosign_verifies_statement(&self, cosign: &Path, key: &str, bundle: &str, kind: &str) -> Verdict {
         let bundle = ["--key", key, "--bundle", bundle, "--type", kind, "--insecure-ignore-tlog", "app"];
         self.cosign(cosign, &[&["verify-blob-attestation"], &bundle[..]].concat())
     }
 
-    /// Uses cosign to sign `app` with `key`, and writes the signature to `bundle`.
     pub(crate) fn cosign_signs_file(&self, cosign: &Path, key: &str, bundle: &str) {
         self.cosign(cosign, &["sign-blob", "--yes", "--key", key, CONFIG, "--bundle", bundle, "app"]).unwrap();
     }
 
-    /// Uses cosign to sign a statement of the type `kind` about `app` with `key`, and writes the signed statement to
-    /// `bundle`.
     pub(crate) fn cosign_signs_statement(&self, cosign: &Path, key: &str, bundle: &str, kind: &str) {
         let predicate = ["--predicate", "review.json", "--type", kind, "--bundle", bundle, "app"];
         self.cosign(cosign, &[&["attest-blob", "--yes", "--key", key, CONFIG], &predicate[..]].concat()).unwrap();
@@ -163,12 +156,10 @@ impl Workshop {
         PublicKey::from_tuf(member("/keytype"), member("/scheme"), member("/keyval/public")).unwrap()
     }
 
-    /// Checks evidence for `app` against a policy that requires a signature by a key.
     pub(crate) fn judge_signature(&self, key: &str, evidence: &str) -> Verdict {
         self.judge(key, evidence, None)
     }
 
-    /// Checks evidence for `app` against a policy that requires a statement of the type `kind`, signed with a key.
     pub(crate) fn judge_statement(&self, key: &str, evidence: &str, kind: &str) -> Verdict {
         self.judge(key, evidence, Some(kind.to_owned()))
     }
@@ -180,7 +171,6 @@ impl Workshop {
         check.judge(&self.read(evidence), hashes, Utc::now()).map_err(|error| error.to_string())
     }
 
-    /// Applies `change` to the bundle in the file `bundle`.
     pub(crate) fn edit(&self, bundle: &str, change: impl FnOnce(&mut Value)) {
         let mut value: Value = serde_json::from_slice(&self.read(bundle)).unwrap();
         change(&mut value);
@@ -188,8 +178,8 @@ impl Workshop {
     }
 }
 
-/// A signing configuration for cosign without logs and timestamp authorities, as `cosign signing-config create` prints
-/// it.
+/// A signing configuration that makes cosign use no logs and no timestamp authorities. It has the format that `cosign
+/// signing-config create` writes.
 const SIGNING_CONFIG: &str =
     r#"{"mediaType":"application/vnd.dev.sigstore.signingconfig.v0.2+json","rekorTlogConfig":{},"tsaConfig":{}}"#;
 const CONFIG: &str = "--signing-config=signing-config.json";
