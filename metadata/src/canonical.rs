@@ -1,8 +1,8 @@
 //! Canonical JSON (TUF specification 4.1), which is the text that signatures cover. This module converts received text
 //! to canonical JSON in one pass.
 //!
-//! Files that are already canonical are not converted. In both cases, the module `reader` reads the values from the
-//! canonical text.
+//! A file that is already canonical is not converted. The module `reader` reads values only from canonical text, either
+//! from the converted copy or from the received file.
 //!
 //! serde_json tokenizes the text. This module refuses duplicate members, numbers that are not integers, and deep
 //! nesting. In canonical text, there is no whitespace, members are sorted by code point, all numbers are integers, and
@@ -26,7 +26,6 @@ use crate::{ErrorKind, Location};
 pub(crate) const DEPTH: u8 = 64;
 
 // Descriptions of the expected text, for error messages.
-/// Describes the limit [`DEPTH`].
 pub(crate) const NESTING: &str = "at most 64 levels of nesting";
 const MEMBERS: &str = "no duplicate members";
 const INTEGERS: &str = "an integer of at most 64 bits";
@@ -102,7 +101,6 @@ const MESSAGES: [(&str, &str); 16] = [
     ("invalid escape", ESCAPES),
 ];
 
-/// Returns the error for text that the tokenizer refuses or that has no canonical form.
 #[cold]
 fn not_canonical(text: &str, error: &serde_json::Error) -> ErrorKind {
     let line = error.line();
@@ -262,8 +260,8 @@ impl<'de> Visitor<'de> for MemberName<'_> {
     }
 }
 
-/// The start and the end of a member in a text, and the length of its name. All three are in bytes. They have the type
-/// `u32` to save memory, because an object may have millions of members.
+/// The position of a member in a text, and the length of its name, in bytes. The fields have the type `u32` to save
+/// memory, because an object may have millions of members.
 struct Member {
     start: u32,
     name: u32,
@@ -321,7 +319,7 @@ fn compare_names(one: &str, other: &str) -> Ordering {
     if has_escapes(one) || has_escapes(other) { unescape(one).cmp(&unescape(other)) } else { one.cmp(other) }
 }
 
-/// Returns `value` as a string in canonical JSON, in which only `"` and `\` are escaped (TUF specification 4.1).
+/// Returns `value` as a canonical JSON string. Only `"` and `\` are escaped (TUF specification 4.1).
 pub(crate) fn string(value: &str) -> String {
     let mut out = String::with_capacity(value.len() + 2);
     push_string(&mut out, value);

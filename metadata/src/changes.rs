@@ -28,7 +28,7 @@ impl Pointer {
         self.0.iter().map(String::as_str).collect()
     }
 
-    /// Returns the pointer that consists of the first `length` segments.
+    /// Returns a pointer with only the first `length` segments of this pointer.
     #[must_use]
     pub fn start(&self, length: usize) -> Self {
         Self(self.0.iter().take(length).cloned().collect())
@@ -54,8 +54,9 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// A changed value. Changes within objects and arrays are reported individually. An object or array is reported as a
-/// whole in only two cases: it is empty and was added or removed, or the type of the value changed.
+/// A changed value. Changes within objects and arrays are reported individually, with two exceptions. If the type of a
+/// value changed, the old and the new value are reported as a whole. If an empty object or array was added or removed,
+/// it is reported as a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change<'t> {
     /// The location of the value.
@@ -168,7 +169,7 @@ impl<'t> Walk<'t, '_> {
         self.changes.push(Change { pointer: at.clone(), kind: ChangeKind::Value { before, after } });
     }
 
-    /// Compares two objects, whose members are sorted by name.
+    /// Relies on the order of the members, which are sorted by name in both objects.
     fn objects(&mut self, at: &Pointer, before: Option<&'t str>, after: Option<&'t str>) -> Result<(), ErrorKind> {
         let mut old = Members::of(before)?;
         let mut new = Members::of(after)?;
@@ -223,7 +224,7 @@ impl<'t> Walk<'t, '_> {
 /// Reads the members of an object one by one. There are no members if [`Members::of`] receives `None`.
 struct Members<'t> {
     reader: Option<Reader<'t>>,
-    /// The name of the current member, or `None` after the last member. The value of the current member is read next.
+    /// The name of the current member, or `None` after the last member. `reader` is at the value of this member.
     name: Option<Cow<'t, str>>,
 }
 

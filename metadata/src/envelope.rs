@@ -1,8 +1,9 @@
 //! The envelope of every metadata file (TUF specification 4.2.1). It contains `signed`, and the signatures over the
 //! canonical form of `signed`.
 //!
-//! The types show what is trusted: an [`Envelope`] is not trusted, and its content has not been parsed.
-//! [`Envelope::verify`] converts it into a [`Verified`](crate::Verified), which is trusted.
+//! The types show whether metadata is trusted. An [`Envelope`] is not trusted: its signatures have not been verified,
+//! and its content has not been parsed. [`Envelope::verify`] converts it into a [`Verified`](crate::Verified), which is
+//! trusted.
 
 use alloc::collections::BTreeSet;
 use alloc::string::{FromUtf8Error, String, ToString};
@@ -38,12 +39,12 @@ impl fmt::Debug for Received {
 #[derive(Clone)]
 pub struct Envelope<R> {
     received: Received,
-    /// The canonical form of the file. If `is_canonical` is `false`, this is the received text, which may not be
+    /// The file in canonical form. If `is_canonical` is `false`, this is the received text, which is only assumed to be
     /// canonical.
     canonical: Arc<String>,
     /// Whether `canonical` is known to be canonical. If `false`, the text is checked when `signed` is parsed.
     is_canonical: bool,
-    /// The range of `signed` in the canonical form.
+    /// The range of `signed` in `canonical`.
     signed: Range<usize>,
     signatures: Vec<Signature>,
     unknown: Unknown,
@@ -51,7 +52,6 @@ pub struct Envelope<R> {
 }
 
 impl<R> Envelope<R> {
-    /// Reads the envelope of a file. Refuses a file with more than `most_signatures` signatures.
     pub(crate) fn read(received: Vec<u8>, most_signatures: u32) -> Result<Self, ErrorKind> {
         // Spec 4.1: the text is UTF-8. It is never normalised.
         let received = Arc::new(String::from_utf8(received).map_err(|error| not_utf8(&error))?);
@@ -84,7 +84,7 @@ impl<R> Envelope<R> {
         Ok(Some(envelope))
     }
 
-    /// Reads a file in any form. Makes a canonical copy first.
+    /// Reads a file in any form, by converting it to canonical JSON first.
     fn read_any(received: Arc<String>, most_signatures: u32) -> Result<Self, ErrorKind> {
         let converted = canonical::canonicalize(&received)?;
         let canonical = if converted == *received { Arc::clone(&received) } else { Arc::new(converted) };
@@ -130,8 +130,8 @@ impl<R> Envelope<R> {
         Ok(if other.signed() == self.signed() { None } else { Some(other) })
     }
 
-    /// Returns the number of signatures. It is the limit when the same file is read again, because the original limit
-    /// is not stored.
+    /// Returns the maximum number of signatures for reading the same file again. This is the number of signatures that
+    /// the file has, because the original limit is not stored.
     fn signatures_limit(&self) -> u32 {
         u32::try_from(self.signatures.len()).unwrap_or(u32::MAX)
     }
@@ -229,9 +229,7 @@ fn write(signed: &str, signatures: &[Signature], unknown: &Unknown) -> Vec<u8> {
     canonical::printable(&file).into_owned().into_bytes()
 }
 
-/// The text that precedes the signatures in a published file.
 const BEFORE: &str = "{\"signatures\":";
-/// The text between the signatures and the value of `signed`.
 const BETWEEN: &str = ",\"signed\":";
 
 /// Returns the signatures at the beginning of a published file and the position of `signed`, or `None` if the file has

@@ -74,8 +74,8 @@ pub enum ErrorKind {
         /// The value of the limit.
         value: u64,
     },
-    /// The file lists another role with a lower version than the one that is already trusted (TUF specification
-    /// 5.4.3.2, 5.5.5).
+    /// The file lists a version of another role, but a higher version of that role is already trusted (TUF
+    /// specification 5.4.3.2, 5.5.5).
     #[error("rollback: lists version {found} of {}, but version {trusted} is already trusted", Quoted(listed.as_str()))]
     ListedRollback {
         /// The listed role.
@@ -146,7 +146,7 @@ pub enum ErrorKind {
     /// The metadata was written for another major version of the specification (TUF specification 4.3).
     #[error("specification version `{}` is not supported", Quoted(.0))]
     UnsupportedSpecVersion(String),
-    /// The member `_type` names a different kind of role (TUF specification 4.2.1).
+    /// The member `_type` does not name the expected kind of role (TUF specification 4.2.1).
     #[error("type is `{}`, expected `{expected}`", Quoted(found))]
     WrongType {
         /// The expected type.
@@ -165,25 +165,21 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Returns an [`Error`] of this kind about `role`.
     pub(crate) fn of(self, role: &RoleName) -> Error {
         Error { role: role.clone(), kind: self }
     }
 
-    /// Returns the error for a malformed value. `expected` describes the value that was expected. [`ErrorKind::within`]
-    /// adds the location of the value.
+    /// Returns the error for a malformed value, without its location. [`ErrorKind::within`] adds the location.
     #[cold]
     pub(crate) fn expected(expected: &'static str) -> Self {
         Self::Malformed { at: Location::Document, expected, found: None }
     }
 
-    /// Returns the error for an object without the required member `member`.
     #[cold]
     pub(crate) fn missing(member: &str) -> Self {
         Self::expected("a value").but_found("nothing").within(member)
     }
 
-    /// Sets the location of a malformed value.
     pub(crate) fn at(self, at: Location) -> Self {
         match self {
             Self::Malformed { expected, found, .. } => Self::Malformed { at, expected, found },
@@ -191,7 +187,6 @@ impl ErrorKind {
         }
     }
 
-    /// Adds a description of the value that was found.
     pub(crate) fn but_found(self, description: impl Into<String>) -> Self {
         match self {
             Self::Malformed { at, expected, .. } => Self::Malformed { at, expected, found: Some(description.into()) },
@@ -199,12 +194,11 @@ impl ErrorKind {
         }
     }
 
-    /// Adds the text that was found.
     pub(crate) fn but_found_text(self, text: &str) -> Self {
         self.but_found(alloc::format!("`{}`", Beginning(text)))
     }
 
-    /// Adds a description of the value at the beginning of `rest`, which is JSON or canonical text.
+    /// Adds a description of the value with which `rest` begins. `rest` need not be canonical.
     pub(crate) fn but_found_next(self, rest: &str) -> Self {
         // Examine only the part of the text that the error will quote.
         let end = rest.char_indices().nth(QUOTED + 1).map_or(rest.len(), |(at, _)| at);
@@ -255,7 +249,6 @@ pub enum Location {
 }
 
 impl Location {
-    /// Returns the line and column of the byte at `offset` in `text`.
     pub(crate) fn of_offset(text: &[u8], offset: usize) -> Self {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
@@ -306,7 +299,7 @@ impl fmt::Display for Instead<'_> {
 /// The maximum number of characters that an error quotes from a file.
 pub(crate) const QUOTED: usize = 100;
 
-/// Displays the first [`QUOTED`] characters of a text.
+/// Displays the first [`QUOTED`] characters of a text, followed by `…` if the text is longer.
 struct Beginning<'t>(&'t str);
 
 impl fmt::Display for Beginning<'_> {
@@ -318,7 +311,7 @@ impl fmt::Display for Beginning<'_> {
     }
 }
 
-/// Displays the first [`QUOTED`] characters of a text, with unprintable characters escaped.
+/// Like [`Beginning`], but escapes unprintable characters.
 struct Quoted<'t>(&'t str);
 
 impl fmt::Display for Quoted<'_> {

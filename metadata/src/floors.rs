@@ -17,16 +17,16 @@ const CHECKSUM: &str = "checksum ";
 /// A line that marks a record as damaged. For such a record, [`Floors::from_text`] returns [`StoredFloors::Lost`].
 const LOST: &str = "what was trusted before is lost";
 
-/// The characters that are percent-encoded in names: the percent sign and all control characters, some of which end a
-/// line.
+/// The characters that are percent-encoded in names: the percent sign and all control characters. Without this, a line
+/// break in a name would end the line of the record.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
 /// The record of trusted versions. It contains the lowest versions that the client still accepts, so that versions
 /// never decrease (TUF specification 4.3), even if a stored file is damaged (POUF D3).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Floors {
-    /// Whether the record was damaged and has not been rebuilt from the stored metadata files yet. As long as this is
-    /// true, every record that is written is marked as damaged.
+    /// Whether the stored record was damaged. This stays `true` until the record has been rebuilt from the stored
+    /// metadata files. Until then, every record that is written is marked as damaged.
     pub(crate) lost: bool,
     /// The version of the root that was trusted when the other versions were accepted.
     pub(crate) root: Version,
@@ -34,7 +34,6 @@ pub struct Floors {
     pub(crate) online_keys: String,
     /// The version of the timestamp, and the version of the snapshot that this timestamp lists.
     pub(crate) timestamp: Option<(Version, Version)>,
-    /// The version of the snapshot, and the versions that this snapshot lists.
     pub(crate) snapshot: Option<RoleFloors>,
 }
 
@@ -70,9 +69,8 @@ impl Floors {
         self.timestamp = Some((timestamp.version, timestamp.snapshot.version));
     }
 
-    /// Checks that every previously listed role is still listed, with the same or a higher version (TUF specification
-    /// 5.5.5). Returns the lowest versions that are acceptable after `snapshot`, or `None` if this record was already
-    /// made from the same snapshot.
+    /// Checks that `snapshot` still lists every recorded role, and that no version decreases (TUF specification 5.5.5).
+    /// Returns the versions to record, or `None` if they were already recorded from the same snapshot.
     pub(crate) fn check_snapshot(&self, snapshot: &Verified<Snapshot>) -> Result<Option<RoleFloors>, ErrorKind> {
         let digest = digest(snapshot.signed().as_bytes());
         if self.snapshot.as_ref().is_some_and(|floors| floors.digest == digest) {
@@ -173,8 +171,6 @@ impl Floors {
 }
 
 impl RoleFloors {
-    /// Returns the lowest versions that are acceptable after `snapshot`. `digest` is the digest of the signed text of
-    /// `snapshot`.
     pub(crate) fn of(snapshot: &Snapshot, digest: String) -> Self {
         let mut lines = String::new();
         // POUF A17: old snapshots also list the root. Only the versions of targets roles are recorded here.
@@ -189,8 +185,8 @@ impl RoleFloors {
         Self { version: snapshot.version, digest, lines }
     }
 
-    /// Checks that every previously listed role is still listed, with the same or a higher version (TUF specification
-    /// 5.5.5).
+    /// Checks that `new` still lists every role, and that neither the version of the snapshot nor the version of a role
+    /// decreases (TUF specification 5.5.5).
     pub(crate) fn check(&self, new: &Self) -> Result<(), ErrorKind> {
         if new.version < self.version {
             return Err(ErrorKind::Rollback { trusted: self.version, found: new.version });
@@ -215,8 +211,8 @@ fn split_role(line: &str) -> Option<(&str, &str)> {
     line.strip_prefix("role ")?.split_once(' ')
 }
 
-/// Checks the version that the new snapshot lists for a role with the escaped name `name`. `found` must not be `None`
-/// or lower than `trusted`.
+/// Checks the version that a new snapshot lists for a role. `name` is the escaped name of the role. Fails if `found` is
+/// `None` or less than `trusted`.
 fn check_version(name: &str, trusted: &str, found: Option<&str>) -> Result<(), ErrorKind> {
     let decoded = percent_decode_str(name).decode_utf8().ok();
     let role = decoded.and_then(|name| RoleName::listed(&name).ok());

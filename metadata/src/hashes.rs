@@ -66,7 +66,7 @@ pub struct Hashes {
     unknown: BTreeMap<String, Json>,
 }
 
-/// A digest. It is stored without an allocation, because a role may list millions of targets.
+/// Stored without an allocation, because a role may list millions of targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Digest {
     algorithm: Algorithm,
@@ -110,12 +110,12 @@ impl Hashes {
         hashes.is_usable().then_some(hashes)
     }
 
-    /// Returns the digests of known algorithms.
+    /// Returns each digest whose algorithm is supported, with the algorithm.
     pub fn known(&self) -> impl Iterator<Item = (Algorithm, &[u8])> {
         self.known.iter().flatten().map(|digest| (digest.algorithm, digest.bytes()))
     }
 
-    /// Returns the values that are listed under the names of unknown algorithms.
+    /// Returns the name and the value of each listed hash whose algorithm is not supported.
     pub fn unknown(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.unknown.iter().map(|(name, value)| (name.as_str(), value))
     }
@@ -184,8 +184,6 @@ impl Hashes {
         }
     }
 
-    /// Returns a verifier that compares a file with these hashes and, if `length` is not `None`, with this length in
-    /// bytes.
     pub(crate) fn verifier(&self, length: Option<u64>) -> HashingVerifier {
         let hashing = Hashing::new(self.known().map(|(algorithm, _)| algorithm));
         HashingVerifier { expected: self.clone(), hashing, length, received: 0 }

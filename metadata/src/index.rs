@@ -14,7 +14,6 @@ use crate::reader::Reader;
 
 /// The value of a member of an indexed object.
 pub(crate) trait Entry: Sized + Clone {
-    /// Reads the value of the member `name`.
     fn read(name: &str, reader: &mut Reader<'_>) -> Result<Self, ErrorKind>;
     /// Checks the value without storing it. Fails exactly when [`Entry::read`] fails.
     fn check(name: &str, reader: &mut Reader<'_>) -> Result<(), ErrorKind>;
@@ -26,7 +25,7 @@ pub(crate) trait Entry: Sized + Clone {
 #[derive(Clone, Debug)]
 pub(crate) struct Index<E> {
     text: Arc<String>,
-    /// The position of each member in `text`. Each position takes only 4 bytes.
+    /// The position of each member in `text`. The type is `u32` to save memory.
     starts: Vec<u32>,
     changes: BTreeMap<String, Option<E>>,
 }
@@ -64,7 +63,6 @@ impl<E: Entry> Index<E> {
         self.changes.get(name).map_or_else(|| self.position(name).is_ok(), Option::is_some)
     }
 
-    /// Adds or replaces a member.
     pub(crate) fn insert(&mut self, name: &str, entry: E) {
         self.changes.insert(name.to_string(), Some(entry));
     }
@@ -105,7 +103,6 @@ impl<E: Entry> Index<E> {
         Ok(())
     }
 
-    /// Removes a member, and returns whether it existed.
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let was_there = self.contains(name);
         self.changes.insert(name.to_string(), None);
@@ -124,8 +121,8 @@ impl<E: Entry> Index<E> {
         self.merged(|start| self.member(start), Clone::clone).map(|(name, entry)| (name.into_owned(), entry))
     }
 
-    /// Returns the names of all members in order, each with a part of its value. For unchanged members, `read` reads
-    /// this part from the text. For changed members, `changed` returns it.
+    /// Returns the name of each member, in order, and a result computed from its value. For unchanged members, `read`
+    /// computes the result from the text. For changed members, `changed` computes it.
     pub(crate) fn each<'a, V>(
         &'a self,
         read: impl Fn(&mut Reader<'_>) -> Result<V, ErrorKind> + 'a,
@@ -190,7 +187,8 @@ impl<E: Entry> Index<E> {
         self.text.get(start..end).expect("a range of the text")
     }
 
-    /// Returns whether the two objects are clones of each other and have no changes. Does not compare members.
+    /// Returns `true` if both objects share one text and have no changes. Members are not compared, so the result is
+    /// `false` for equal objects that were read separately.
     pub(crate) fn is_clone_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.text, &other.text)
             && self.starts == other.starts

@@ -56,8 +56,8 @@ impl Key {
         self.public.as_ref()
     }
 
-    /// Returns the key material. The same key has the same material under every key type, scheme and encoding.
-    /// Unsupported keys also have key material.
+    /// Returns the key material. The material depends only on the public key itself, not on the listed key type, the
+    /// scheme or the encoding. Unsupported keys also have key material.
     #[must_use]
     pub fn material(&self) -> KeyMaterial {
         if let Ok(key) = &self.public {
@@ -170,7 +170,6 @@ pub(crate) fn write_keyids(keyids: &[KeyId]) -> String {
     canonical::array(keyids.iter().map(|id| canonical::string(id.as_str())))
 }
 
-/// Reads a threshold: an integer of at least 1.
 pub(crate) fn read_threshold(reader: &mut Reader<'_>) -> Result<Threshold, ErrorKind> {
     let start = reader.position();
     let number = reader.unsigned().ok().and_then(|number| u32::try_from(number).ok());
@@ -237,7 +236,6 @@ impl KeyRing {
         check
     }
 
-    /// Returns a digest that identifies the key ring.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         self.0.fingerprint
     }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `UpdateRoot`, `UpdateTimestamp`, `UpdateSnapshot`, `UpdateTargets` and `TargetSearch` implement [`Stage`]: each of
-//! them requests files, verifies them, and returns the next type in the chain. A stage owns the metadata that is
+//! them requests files, verifies them, and returns a value of the next type. A stage owns the metadata that is
 //! trusted so far, so code that verifies a snapshot before its timestamp does not compile.
 //!
 //! In comments, "Spec 5.3.4" refers to a section of the TUF specification, and "POUF A4" refers to a numbered decision in

@@ -67,8 +67,7 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Checks that the listed length of the file of `role` is at most [`Limits::listed_length`]. Call this before
-    /// requesting the file.
+    /// Compares the listed length of a file with [`Limits::listed_length`]. Call this before requesting the file.
     pub(crate) fn check_listed(&self, role: &RoleName, listed: Option<u64>) -> Result<(), Error> {
         match listed {
             Some(listed) if listed > self.listed_length => {
@@ -90,7 +89,6 @@ impl Limits {
     }
 }
 
-/// Returns an error if `found` exceeds the limit `limit`, whose value is `most`.
 fn at_most(limit: Limit, most: u32, found: usize) -> Result<(), ErrorKind> {
     if found > most as usize {
         return Err(ErrorKind::LimitReached { limit, value: most.into() });
@@ -119,12 +117,10 @@ impl Budget {
         Ok(())
     }
 
-    /// Returns the number of steps left.
     pub(crate) fn left(&self) -> usize {
         usize::try_from(self.left).unwrap_or(usize::MAX)
     }
 
-    /// Uses one step, or returns an error if no steps are left.
     pub(crate) fn spend(&mut self) -> Result<(), ErrorKind> {
         self.spend_many(1)
     }

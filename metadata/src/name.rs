@@ -55,7 +55,7 @@ impl fmt::Display for Version {
 pub struct NameError {
     /// The name.
     pub name: String,
-    /// Why the name cannot be used, such as `is empty`. In messages, this phrase follows the name.
+    /// The reason, as a phrase that follows the name in messages, such as `is empty`.
     pub reason: &'static str,
 }
 
@@ -244,8 +244,8 @@ fn refusal(segment: &str) -> Option<&'static str> {
 
 /// Returns whether a character is refused in file names because it is a control or bidirectional character.
 ///
-/// Fewer characters are refused than those for which [`is_unprintable`](crate::is_unprintable) returns `true`, because
-/// unusual spaces and invisible characters occur in real file names and are harmless there.
+/// Unlike [`is_unprintable`](crate::is_unprintable), this function returns `false` for unusual spaces and invisible
+/// characters. They occur in real file names and are harmless there.
 fn is_refused_in_files(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200e}' | '\u{200f}' | '\u{061c}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,8 +1,8 @@
 //! Path patterns and hash prefixes, which determine the targets that a delegation covers (TUF specification 4.5).
 //!
 //! The specification requires "shell-style wildcards" without defining them. In this implementation, `*` matches any
-//! number of characters within one segment, and `?` matches exactly one character other than `/`. Every other character
-//! matches only itself, on every platform.
+//! number of characters within one segment, and `?` matches exactly one character other than `/`. All other characters
+//! match only themselves, on every platform.
 
 use alloc::string::String;
 use core::fmt;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::text::Printable;
 use crate::{ErrorKind, TargetPath};
 
-/// A pattern with wildcards, against which target paths are matched.
+/// A pattern that matches target paths. The pattern may contain wildcards.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PathPattern(String);
 
@@ -51,8 +51,8 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// Matches one segment in linear time. The stars divide a pattern into pieces of fixed length, and choosing the
-/// leftmost match of each piece never excludes a match of the whole pattern.
+/// Matches one segment in linear time. The stars divide a pattern into pieces, and each piece matches a fixed number of
+/// characters. Therefore, choosing the leftmost match of each piece never excludes a match of the whole pattern.
 fn matches_segment(pattern: &str, segment: &str) -> bool {
     // Spec 4.5: `*` matches any number of characters.
     let Some((first, rest)) = pattern.split_once('*') else {
@@ -141,7 +141,7 @@ impl HashPrefix {
         Ok(Self { hash, digits })
     }
 
-    /// Returns the prefix that consists of the first `digits` digits of `hash`. `digits` must be at most 64.
+    /// Returns the first `digits` digits of `hash`. `digits` must be at most 64.
     pub(crate) fn of(hash: &[u8; 32], digits: u8) -> Self {
         let mut cut = *hash;
         for (byte, at) in cut.iter_mut().zip((0_u8..).step_by(2)) {
@@ -166,7 +166,6 @@ impl HashPrefix {
         self.begins(&hash_of(path))
     }
 
-    /// Returns whether `hash` begins with the digits of the prefix.
     pub(crate) fn begins(&self, hash: &[u8; 32]) -> bool {
         let bytes = usize::from(self.digits / 2);
         let is_odd = self.digits % 2 == 1;
@@ -187,7 +186,7 @@ impl fmt::Debug for HashPrefix {
     }
 }
 
-/// Returns the hash of a path, as used by `path_hash_prefixes` (TUF specification 4.5).
+/// Returns the SHA-256 of a path. `path_hash_prefixes` lists prefixes of such hashes (TUF specification 4.5).
 pub(crate) fn hash_of(path: &TargetPath) -> [u8; 32] {
     Sha256::digest(path.as_str().as_bytes()).into()
 }
@@ -304,7 +303,6 @@ pub(crate) mod tests {
         }
     }
 
-    /// Returns all strings of at most `longest` characters from `alphabet`.
     pub(crate) fn texts(alphabet: &[char], longest: usize) -> Vec<String> {
         let mut all = alloc::vec![String::new()];
         let mut start = 0;

@@ -25,7 +25,6 @@ impl<'a> Reader<'a> {
         Self::starting_at(text, 0)
     }
 
-    /// Creates a reader that starts with the value or member at position `at`.
     pub(crate) fn starting_at(text: &'a str, at: usize) -> Self {
         Self { text, at, depth: DEPTH }
     }
@@ -35,7 +34,6 @@ impl<'a> Reader<'a> {
         Self::nested_at(text, 0, levels)
     }
 
-    /// Creates a reader that starts at position `at` with a value that is nested in `levels` other values.
     pub(crate) fn nested_at(text: &'a str, at: usize, levels: u8) -> Self {
         Self { text, at, depth: DEPTH.saturating_sub(levels) }
     }
@@ -45,7 +43,6 @@ impl<'a> Reader<'a> {
         self.at
     }
 
-    /// Returns the canonical text from `start` to the current position.
     pub(crate) fn since(&self, start: usize) -> &'a str {
         self.text.get(start..self.at).unwrap_or_default()
     }
@@ -55,13 +52,12 @@ impl<'a> Reader<'a> {
         if self.at == self.text.len() { Ok(()) } else { Err(self.expected("the end of the text")) }
     }
 
-    /// Returns the error for wrong text at the current position. `expected` describes the text that was expected.
+    /// Returns the error for unexpected text at the current position.
     #[cold]
     pub(crate) fn expected(&self, expected: &'static str) -> ErrorKind {
         self.expected_at(self.at, expected)
     }
 
-    /// Returns the error for wrong text at `start`. `expected` describes the text that was expected.
     #[cold]
     pub(crate) fn expected_at(&self, start: usize, expected: &'static str) -> ErrorKind {
         ErrorKind::expected(expected).but_found_next(self.text.get(start..).unwrap_or_default())
@@ -217,7 +213,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Returns the next byte.
+    /// Returns the next byte without consuming it.
     pub(crate) fn next(&self) -> Option<u8> {
         self.text.as_bytes().get(self.at).copied()
     }
@@ -256,12 +252,10 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The position of a member or element in its object or array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
-    /// The first member or element.
     First,
-    /// Any later member or element, which follows a comma.
+    /// A comma precedes the member or element.
     Later,
 }
 

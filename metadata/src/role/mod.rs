@@ -67,7 +67,7 @@ impl Header {
         Self { spec_version: SPEC_VERSION.to_string(), version, expires, unknown: Unknown::new() }
     }
 
-    /// Returns the canonical form of a role of the type `R` with this header and the role-specific members `own`.
+    /// Returns the canonical form of `signed`. `own` contains the members that only the role type `R` has.
     fn write<'m, R: Role>(&'m self, own: impl IntoIterator<Item = (&'m str, String)>) -> String {
         let members = [
             ("_type", canonical::string(R::TYPE)),

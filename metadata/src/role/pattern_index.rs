@@ -11,13 +11,11 @@ use alloc::vec::Vec;
 use crate::limits::Budget;
 use crate::{ErrorKind, PathPattern, TargetPath};
 
-/// The wildcards of a pattern.
 const WILDCARDS: [char; 2] = ['*', '?'];
 
 /// Comparing this number of bytes costs one step of a [`Budget`].
 const BYTES_PER_STEP: usize = 64;
 
-/// An index of the patterns of many delegations.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PatternIndex {
     by_start: Prefixes<Group>,
@@ -26,7 +24,7 @@ pub(super) struct PatternIndex {
 /// The patterns with the same text before the first wildcard.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// The indices of the delegations that list exactly this text, without wildcards, as a pattern.
+    /// The indices of the delegations with a pattern that is the shared text itself, without wildcards.
     exact: Vec<usize>,
     /// The patterns with wildcards, indexed by the reversed text after the last wildcard.
     by_end: Prefixes<Vec<Pattern>>,
@@ -40,7 +38,7 @@ struct Pattern {
 }
 
 impl PatternIndex {
-    /// Creates an index of patterns. Each pattern is paired with the index of the delegation that lists it.
+    /// Each pattern is paired with the index of the delegation that lists it.
     pub(super) fn of<'p>(patterns: impl Iterator<Item = (&'p PathPattern, usize)>) -> Self {
         let mut all: Vec<(&str, &PathPattern, usize)> =
             patterns.map(|(pattern, delegation)| (literal_start(pattern.as_str()), pattern, delegation)).collect();
@@ -143,8 +141,8 @@ impl<T> Prefixes<T> {
     /// Creates a map from sorted, distinct strings.
     fn of(sorted: Vec<(Vec<u8>, T)>) -> Self {
         let mut all: Vec<(Vec<u8>, T, usize)> = Vec::with_capacity(sorted.len());
-        // The last string and the strings that are prefixes of it, shortest first. Each is given as 1 plus its index in
-        // `all`.
+        // The numbers of the last string and of the strings that are prefixes of it, shortest first. The number of a
+        // string is 1 plus its index in `all`.
         let mut open: Vec<usize> = Vec::new();
         for (text, value) in sorted {
             let begins = |after: &usize| {

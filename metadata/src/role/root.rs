@@ -76,9 +76,9 @@ impl Root {
         Ok(KeyRing::new(&self.keys, &keys.keyids, keys.threshold))
     }
 
-    /// Returns the version that is part of the name of a metadata file, or `None` if the name contains no version (TUF
-    /// specification 6.2.1). The file name of a root always contains a version, and the file name of a timestamp never
-    /// does. The file names of other roles contain a version if the repository uses consistent snapshots.
+    /// Returns `version` if the file name of `role` contains the version, and `None` otherwise (TUF specification
+    /// 6.2.1). The file name of a root always contains a version, and the file name of a timestamp never does. The file
+    /// names of other roles contain a version if the repository uses consistent snapshots.
     #[must_use]
     pub fn version_in_name(&self, role: &RoleName, version: Version) -> Option<Version> {
         let has_version = match role.as_str() {
@@ -89,15 +89,15 @@ impl Root {
         has_version.then_some(version)
     }
 
-    /// Returns how target files are named. In a repository with consistent snapshots, this is `configured`. In any
-    /// other repository, the names of target files have no hash prefixes.
+    /// Returns how target files are named. Returns `configured` if the repository uses consistent snapshots. Otherwise,
+    /// the names of target files have no hash prefixes.
     #[must_use]
     pub fn target_names(&self, configured: TargetNames) -> TargetNames {
         if self.consistent_snapshot { configured } else { TargetNames::Plain }
     }
 
-    /// Returns a string that identifies the keys and thresholds of the timestamp and snapshot roles. If a new root
-    /// changes this string, the change counts as a key rotation (TUF specification 5.3.11).
+    /// Returns a string that identifies the keys and thresholds of the timestamp and snapshot roles. If the string of a
+    /// new root differs from the string of the previous root, this counts as a key rotation (TUF specification 5.3.11).
     #[expect(clippy::expect_used, reason = "`Root::read` refuses a root that does not list the four roles")]
     #[must_use]
     pub fn online_keys(&self) -> String {

@@ -42,9 +42,9 @@ impl MetaFile {
         verifier.update(bytes).and_then(|()| verifier.finish()).map_err(ErrorKind::from)
     }
 
-    /// Compares the length of a file with the listed length, and returns a verifier for the listed hashes.
+    /// Compares `found`, the length of a file, with the listed length. Returns a verifier if hashes are listed.
     pub(crate) fn verifier(&self, found: u64) -> Result<Option<HashingVerifier>, ErrorKind> {
-        // POUF A18: the length is checked if it is listed, and so are the hashes.
+        // POUF A18: the length is checked if it is listed. The hashes are checked if they are listed.
         match self.length {
             Some(expected) if expected != found => Err(ErrorKind::LengthMismatch { expected, found }),
             _ => Ok(self.hashes.as_ref().map(|hashes| hashes.verifier(self.length))),
