@@ -3,7 +3,7 @@
 use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath, Targets};
 
 use super::Edit;
-use super::evidence::{PackageEvidence, list_evidence};
+use super::evidence::{PackageEvidence, kept_custom, list_evidence};
 use crate::error::Hidden;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, InvalidInput};
@@ -68,10 +68,10 @@ impl AddOptions {
     /// `before` is the target that `target` replaces, if any.
     fn set_custom(&self, target: &mut TargetFile, before: Option<TargetFile>) -> Result<(), Error> {
         if self.is_evidence(&target.path) {
-            Custom::Keep.set(target, before);
+            Custom::Keep.set(target, before.as_ref());
             return Ok(());
         }
-        self.custom.set(target, before.clone());
+        self.custom.set(target, before.as_ref());
         match &self.evidence {
             Some(evidence) if evidence.package == target.path => {
                 list_evidence(target, before.as_ref(), &evidence.files)
@@ -96,7 +96,8 @@ impl AddOptions {
 /// The custom data that added targets get.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Custom {
-    /// A target that is replaced keeps its custom data. A new target has no custom data.
+    /// A target that is replaced keeps its custom data, but not the list of its evidence files if its content changes. A
+    /// new target has no custom data.
     #[default]
     Keep,
     /// Every added target gets this JSON object as its custom data.
@@ -136,11 +137,13 @@ impl Custom {
         Ok(Self::Replace(Json::parse(&object).map_err(whole)?))
     }
 
-    /// `before` is the target that `target` replaces, if any.
-    fn set(&self, target: &mut TargetFile, before: Option<TargetFile>) {
+    /// Sets the custom data of `target`. `before` is the listed target that `target` replaces, if any.
+    fn set(&self, target: &mut TargetFile, before: Option<&TargetFile>) {
         match self {
             // The targets in a queued request of another process already have their custom data.
-            Self::Keep if target.custom.is_none() => target.custom = before.and_then(|before| before.custom),
+            Self::Keep if target.custom.is_none() => {
+                target.custom = before.and_then(|before| kept_custom(target, before));
+            }
             Self::Keep => {}
             Self::Replace(custom) => target.custom = Some(custom.clone()),
             Self::Remove => target.custom = None,

@@ -9,6 +9,7 @@ use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_
 use super::Edit;
 use super::add::{DelegatedPaths, hidden_by, refuse_hiding, refuse_replacing};
 use super::clashes::refuse_clashes_in;
+use super::evidence::kept_custom;
 use super::target_source::{NamedTarget, TargetSource, lost};
 use crate::files::spool::Spool;
 use crate::role_content::RoleContent;
@@ -178,7 +179,7 @@ fn bulk_filled(
         let mut target = one_of(same, source).map_err(|error| failed = Some(error)).ok()?;
         let old = before.target(&target.path);
         if target.custom.is_none() && source.keeps_custom() {
-            target.custom = old.as_ref().and_then(|old| old.custom.clone());
+            target.custom = old.as_ref().and_then(|old| kept_custom(&target, old));
         }
         if old.as_ref() != Some(&target) {
             changed += 1;

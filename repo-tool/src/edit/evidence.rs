@@ -73,6 +73,30 @@ pub(crate) fn list_evidence(
     Ok(())
 }
 
+/// Returns the custom data that `target` takes over from `before`, the listed target that it replaces. Evidence is about
+/// certain bytes, so the list of evidence files is taken over only if the content is the same.
+pub(super) fn kept_custom(target: &TargetFile, before: &TargetFile) -> Option<Json> {
+    let custom = before.custom.clone()?;
+    if has_same_bytes(before, target) { Some(custom) } else { without_evidence(custom) }
+}
+
+/// Removes the list of evidence files, and each object that is then empty.
+fn without_evidence(custom: Json) -> Option<Json> {
+    let Ok(serde_json::Value::Object(mut members)) = serde_json::from_str(&custom.to_text()) else {
+        return Some(custom);
+    };
+    let Some(own) = members.get_mut("lastmile").and_then(serde_json::Value::as_object_mut) else {
+        return Some(custom);
+    };
+    if own.remove("evidence").is_none() {
+        return Some(custom);
+    }
+    if own.is_empty() {
+        members.remove("lastmile");
+    }
+    if members.is_empty() { None } else { Json::parse(&serde_json::Value::Object(members).to_string()).ok() }
+}
+
 /// Returns the custom data of `target` with `files` as the list of evidence files.
 fn with_evidence(target: &TargetFile, files: &[TargetPath]) -> Result<Json, Error> {
     let file = Path::new(target.path.as_str());

@@ -94,6 +94,28 @@ fn a_package_is_removed_with_the_evidence_beside_it() {
 }
 
 #[test]
+fn a_package_with_other_content_does_not_keep_its_evidence() {
+    let maintainer = Maintainer::new();
+    let custom = |name: &str| maintainer.signed("targets").pointer(&format!("/targets/{name}/custom")).cloned();
+    maintainer.add("app-1", "1", &[&signature(1, "1")]).text(ExitStatus::Done);
+    maintainer.add("app-1", "1", &[]).text(ExitStatus::Done);
+    assert_eq!(maintainer.listed_evidence("app-1"), ["app-1.intoto.jsonl"]);
+    let other = maintainer.file("other", "2");
+    maintainer.done(&["add", &other, "--name", "app-1", "--replace"]);
+    assert_eq!(custom("app-1"), None);
+
+    let file = maintainer.file("first", "1");
+    let evidence = maintainer.file("evidence.json", &signature(1, "1"));
+    let members = ["--custom=channel=stable", "--custom=build:=18446744073709551615", "--custom=lastmile:={\"a\":1}"];
+    maintainer.done(&[&["add", &file, "--name", "app-2", "--evidence", &evidence], &members[..]].concat());
+    assert_eq!(maintainer.listed_evidence("app-2"), ["app-2.intoto.jsonl"]);
+    let list = format!("{{\"path\": \"app-2\", \"length\": 1, \"hashes\": {{\"sha256\": \"{}\"}}}}\n", "ab".repeat(32));
+    maintainer.done(&["add", "--from-list", &maintainer.file("list", &list), "--replace"]);
+    let kept = serde_json::json!({"channel": "stable", "build": u64::MAX, "lastmile": {"a": 1}});
+    assert_eq!(custom("app-2"), Some(kept));
+}
+
+#[test]
 fn a_dry_run_of_an_addition_with_evidence_judges_the_package() {
     let maintainer = Maintainer::new();
     maintainer.set("targets", &policy("signed", "app-*", &[1], 1)).text(ExitStatus::Done);
