@@ -32,6 +32,10 @@ impl Address {
             |problem| Error::from(PushError::SshUrl { url: hide_possible_credentials(url.as_str()), problem });
         let rest = url.as_str().strip_prefix("ssh://").unwrap_or_default();
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        // `ssh://alice:22/word@h` can be a port and a path, or a user and a password that contains a slash.
+        if authority.contains(':') && path.contains('@') {
+            return Err(refused("the path contains `@`, which must be written as %40; passwords are not allowed"));
+        }
         let (user, server) = match authority.rsplit_once('@') {
             Some((user, server)) => (Some(user), server),
             None => (None, authority),
@@ -126,6 +130,8 @@ mod tests {
             ("ssh://a%40b.org@[::1]:2222/", Some("a@b.org"), "::1", Some(2222), ""),
             ("ssh://[fe80::1%eth0]/~/", None, "fe80::1%eth0", None, "."),
             ("ssh://h/~/site/it", None, "h", None, "site/it"),
+            ("ssh://h:22/a%40b", None, "h", Some(22), "/a@b"),
+            ("ssh://h/a@b", None, "h", None, "/a@b"),
         ] {
             let expected =
                 Address { user: user.map(String::from), host: host.to_string(), port, folder: folder.to_string() };
@@ -154,7 +160,13 @@ mod tests {
         ] {
             assert!(matches!(parse(text), Err(Error::Push(PushError::SshUrl { .. }))), "{text}");
         }
-        for text in ["ssh://alice:se/cret@h/a", "ssh://alice:/cret@h/a", "ssh://al;ice:se/cret@h/a"] {
+        for text in [
+            "ssh://alice:se/cret@h/a",
+            "ssh://alice:/cret@h/a",
+            "ssh://al;ice:se/cret@h/a",
+            "ssh://alice:22/cret@h/a",
+            "ssh://alice@x:22/cret@h/a",
+        ] {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains("`ssh://***@h/a/`") && !error.contains("cret"), "{error}");
         }
