@@ -1,5 +1,5 @@
-//! Runs the examples of the library crates, except `scale`, which only measures. The examples of the client use a
-//! server with a repository that `lastmile-repo` made.
+//! Runs the examples of the library crates, except `scale`, which only measures, and the demo. The examples of the
+//! client use a server with a repository that `lastmile-repo` made.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -179,4 +179,13 @@ fn custom_signer_signs_the_timestamp_without_a_key_file() {
     let output =
         fetch.current_dir(folder.path()).arg(&root).args([&url, "state", "app-1", "fetched"]).output().unwrap();
     assert_eq!(printed(&output), (true, "fetched\n", ""));
+}
+
+#[test]
+fn all_checks_of_the_demo_pass() {
+    let aliases = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cargo/config.toml")).unwrap();
+    assert!(aliases.contains("demo = \"run --quiet --package lastmile-repo-tool --bin lastmile-repo -- demo\"\n"));
+    let output = Command::new(program("lastmile-repo")).arg("demo").output().unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && shown.ends_with("All checks passed.\n"), "{shown}");
 }

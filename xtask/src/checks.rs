@@ -1,7 +1,9 @@
 //! `cargo xtask test`: runs all checks of the project, the quick ones first.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
+use std::thread::available_parallelism;
 
 use xtask::command::{Outcome, cargo, run_quietly, status};
 use xtask::setup;
@@ -35,7 +37,10 @@ pub(crate) fn run(project: &Path) -> bool {
     // of features. Separate builds would compile a quarter of the dependencies twice.
     let programs = ["build", "--locked", "--workspace", "--all-features", "--bins", "--examples", "--tests"];
     steps.command("programs and tests", &mut cargo(project, &programs));
-    steps.tests("tests", &mut test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]));
+    // Many tests wait for other processes, so run more tests at a time than there are cores.
+    let threads = available_parallelism().map_or(1, NonZero::get) * 3 / 2;
+    let mut all = test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]);
+    steps.tests("tests", all.env("RUST_TEST_THREADS", threads.max(1).to_string()));
     steps.tests("interop", &mut test(project, &["--test", "it", "--", "interop::"]));
     match random::histories(project) {
         Ok(mut histories) => steps.tests("random adversary", &mut histories),
@@ -44,7 +49,6 @@ pub(crate) fn run(project: &Path) -> bool {
     steps.tests("doc tests", &mut test(project, &["--doc"]));
     steps.run("packages", || package(project));
     steps.run("instruction counts", || counts::check(project));
-    steps.command("demo", &mut cargo(project, &["demo"]));
     let docs = ["doc", "--locked", "--workspace", "--all-features", "--no-deps"];
     steps.command("docs", cargo(project, &docs).env("RUSTDOCFLAGS", "-D warnings"));
     steps.command("licences, bans, sources", &mut deny::check(project, &["licenses", "bans", "sources"]));
