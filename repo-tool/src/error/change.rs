@@ -213,8 +213,8 @@ pub enum EditError {
     /// The role has delegations that it cannot keep. Succinct bins allow no other delegation. Hash-prefix bins allow no
     /// other delegation with hash prefixes.
     #[error(
-        "{role} already has delegations; a role with succinct bins cannot have others (use --prefixes, or --role to put the \
-         bins below another role)"
+        "{role} already has delegations that cannot coexist with these bins: use --prefixes unless it delegates by hash \
+         prefixes, or use --role to put the bins below another role"
     )]
     HasDelegations {
         /// The role.

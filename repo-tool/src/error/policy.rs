@@ -31,8 +31,8 @@ pub enum PolicyError {
         /// A description of the problem and its position.
         problem: String,
     },
-    /// The role is a bin: its paths are selected by their hashes, not by patterns.
-    #[error("{role} is delegated by hash prefixes, so it cannot have a policy")]
+    /// The role is a bin: it is delegated by hash prefixes instead of path patterns.
+    #[error("{role} is a bin, so it cannot have a policy")]
     Bin {
         /// The role.
         role: RoleName,
