@@ -266,14 +266,21 @@ impl<'t> Members<'t> {
 fn named_elements(array: Option<&str>) -> Result<Vec<(String, &str)>, ErrorKind> {
     let texts = array.map_or(Ok(Vec::new()), elements)?;
     let mut taken: BTreeSet<String> = BTreeSet::new();
+    // The last suffix of each name. Without it, equal elements would take quadratic time.
+    let mut suffixes: BTreeMap<String, usize> = BTreeMap::new();
     let mut named = Vec::with_capacity(texts.len());
     for (number, text) in texts.into_iter().enumerate() {
         let name = name_of(text)?.unwrap_or_else(|| Cow::Owned(number.to_string()));
         let mut unique = name.to_string();
-        let mut count = 1;
-        while taken.contains(&unique) {
-            count += 1;
-            unique = alloc::format!("{name}#{count}");
+        if taken.contains(&unique) {
+            let suffix = suffixes.entry(unique).or_insert(1);
+            unique = loop {
+                *suffix += 1;
+                let suffixed = alloc::format!("{name}#{suffix}");
+                if !taken.contains(&suffixed) {
+                    break suffixed;
+                }
+            };
         }
         taken.insert(unique.clone());
         named.push((unique, text));
@@ -294,7 +301,7 @@ fn name_of(element: &str) -> Result<Option<Cow<'_, str>>, ErrorKind> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
+    use alloc::{format, vec};
 
     use super::*;
     use crate::canonical::canonicalize;
@@ -362,6 +369,12 @@ mod tests {
             assert!(!described(before, after).is_empty(), "{before} {after}");
             assert!(!described(after, before).is_empty(), "{after} {before}");
         }
+    }
+
+    #[test]
+    fn many_equal_elements_take_time_in_proportion_to_their_number() {
+        let many = |count: usize| format!("[{}]", vec!["\"a\""; count].join(","));
+        assert_eq!(described(&many(200_000), &many(200_001)), [r#"/a#200001 >"a""#]);
     }
 
     /// Compares every pair in a large set of small values. If two values differ, changes must be reported in both

@@ -242,7 +242,8 @@ fn refusal(segment: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns whether a character is refused in file names because it is a control or bidirectional character.
+/// Returns whether a character is refused in file names because it is a control character, a bidirectional character, or
+/// a line or paragraph separator.
 ///
 /// Unlike [`is_unprintable`](crate::is_unprintable), this function returns `false` for unusual spaces and invisible
 /// characters. They occur in real file names and are harmless there.
