@@ -17,7 +17,6 @@ use crate::{ErrorKind, Role as _, TargetFile, Targets};
 /// The length of a block in bytes. Files are read and hashed in blocks.
 pub(crate) const BLOCK: usize = 64 * 1024;
 
-/// The result of a scan.
 pub(crate) struct Scanned {
     /// The SHA-256 of each block of the file.
     pub(crate) blocks: Vec<[u8; 32]>,
@@ -29,7 +28,6 @@ pub(crate) struct Scanned {
     pub(crate) rest: Targets,
 }
 
-/// A scan in progress.
 pub(crate) struct Scan {
     signed: Range<u64>,
     /// The number of bytes received so far.
@@ -38,8 +36,8 @@ pub(crate) struct Scan {
     /// The bytes of `signed` that have been received but not yet parsed. They start at position `read` of the file.
     window: Vec<u8>,
     read: u64,
-    /// The window is not parsed again before it has this length. Without this minimum, a long value would be parsed
-    /// again whenever another part is received.
+    /// The length that `window` must reach before it is parsed again. Without this minimum, a long value would be
+    /// parsed again whenever another part is received.
     retry_at: usize,
     state: ScanState,
     /// The parsed text of `signed`, without the targets.
@@ -56,7 +54,6 @@ struct Found {
     end: u64,
 }
 
-/// The position of the scan in `signed`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ScanState {
     Start,
@@ -68,7 +65,7 @@ enum ScanState {
 }
 
 impl Scan {
-    /// Starts a scan of a file. `signed` is the range of the file that contains the value of the member `signed`.
+    /// `signed` gives the position of the value of the member `signed` in the file.
     pub(crate) fn new(signed: Range<u64>) -> Self {
         Self {
             read: signed.start,
@@ -85,10 +82,8 @@ impl Scan {
         }
     }
 
-    /// Processes the next part of the file.
     pub(crate) fn update(&mut self, part: &[u8]) {
         if self.failed {
-            // After an error, ignore the rest of the file.
             return;
         }
         self.digest(part);
@@ -106,7 +101,6 @@ impl Scan {
         }
     }
 
-    /// Returns the result if the whole file is valid, and an error otherwise.
     pub(crate) fn finish(mut self) -> Result<Scanned, ErrorKind> {
         self.advance();
         if self.failed || self.state != ScanState::End || !self.window.is_empty() || self.taken != self.signed.end + 1 {
@@ -124,7 +118,6 @@ impl Scan {
         Ok(Scanned { blocks, starts, end, rest })
     }
 
-    /// Adds `part` to the digests of the blocks.
     fn digest(&mut self, part: &[u8]) {
         let mut part = part;
         let mut taken = self.taken;

@@ -53,8 +53,8 @@ pub trait RandomAccess: Send + Sync + fmt::Debug {
     #[must_use]
     fn read(&self, offset: u64, into: &mut [u8]) -> bool;
 
-    /// Reads the whole file once, in order, and passes each part to `one` and to `other`, which may run in parallel.
-    /// Returns `false` if the file cannot be read.
+    /// Reads the whole file once, in order, and passes each part to `one` and to `other`. An implementation may call
+    /// the two functions in parallel. Returns `false` if the file cannot be read.
     #[must_use]
     fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
         let mut block = vec![0; BLOCK];
@@ -96,7 +96,6 @@ impl FileContent {
     }
 }
 
-/// A verified targets role that is read from its file.
 #[derive(Clone)]
 pub(crate) struct StoredTargets {
     file: Arc<dyn RandomAccess>,

@@ -49,7 +49,7 @@ impl RandomAccess for Disk {
     }
 }
 
-/// A file whose method [`RandomAccess::pass`] splits the content into parts of the given length.
+/// A file that [`RandomAccess::pass`] reads in parts of the given length.
 #[derive(Debug)]
 struct Cut(Disk, usize);
 
@@ -209,7 +209,8 @@ fn no_changed_byte_is_accepted() {
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        // A changed byte may be accepted only outside `signed` and outside the valid signature.
+        // Some bytes are neither signed nor part of the valid signature. The file may be accepted if such a byte has
+        // changed, but its targets must be the same.
         if let Ok(stored) = verify(&disk(&changed)) {
             assert!(held(&changed).is_ok(), "{at}");
             assert_eq!(stored.target(&path(1)), Ok(role(3).target(&path(1))), "{at}");

@@ -1,5 +1,4 @@
-//! The trusted metadata of one update, which consists of the four top-level roles and the delegated roles loaded so
-//! far.
+//! The trusted metadata of one update: the four top-level roles, and the delegated roles loaded so far.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -21,7 +20,8 @@ pub struct TrustedMetadata {
     pub(crate) timestamp: Verified<Timestamp>,
     pub(crate) snapshot: Verified<Snapshot>,
     pub(crate) targets: VerifiedTargets,
-    /// The delegated roles, by name and trusted keys. Two delegators may trust different keys for the same role.
+    /// The delegated roles. A role occurs once for each set of keys with which it was verified, because two delegators
+    /// may trust different keys for the same role.
     pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
     /// The router of each role, or `None` before [`TrustedMetadata::expect_many_searches`] is called. A [`Router`] is
     /// an index of the delegations of one role.
@@ -102,12 +102,10 @@ impl TrustedMetadata {
         self.routers = Some(routers.collect());
     }
 
-    /// Returns the router of the top-level targets role, if it has been created.
     pub(crate) fn top_level_router(&self) -> Option<&Router> {
         self.routers.as_ref()?.get(&top_level()).map(|router| &**router)
     }
 
-    /// Returns the router of a delegated role, if it has been created.
     pub(crate) fn router(&self, edge: &Edge) -> Option<&Router> {
         self.routers.as_ref()?.get(&edge.trusted_with()).map(|router| &**router)
     }
@@ -122,8 +120,8 @@ impl TrustedMetadata {
         trusted
     }
 
-    /// Returns the delegated role, which was verified with the keys that its delegator lists. Returns `None` if the
-    /// role has not been loaded.
+    /// Returns the role at the end of `edge`, verified with the keys that its delegator lists. Returns `None` if it has
+    /// not been loaded.
     pub(crate) fn role(&self, edge: &Edge) -> Option<&VerifiedTargets> {
         self.delegated.get(&edge.trusted_with())
     }
@@ -137,7 +135,7 @@ impl TrustedMetadata {
     }
 }
 
-/// Returns the key of the top-level targets role in the map of routers. No delegated role can have the same name.
+/// Returns the entry of the top-level targets role in the map of routers. No delegated role can be named `targets`.
 fn top_level() -> TrustedWith {
     (RoleName::TARGETS, Fingerprint::default())
 }
@@ -160,8 +158,6 @@ pub(crate) struct Edge {
 }
 
 impl Edge {
-    /// Creates the edge from `delegator` to `role`. The delegator trusts the keys in `ring` for the role. `depth` is
-    /// the length of the delegation chain from the top-level targets role to `role`.
     pub(crate) fn new(delegator: &RoleName, role: RoleName, ring: KeyRing, depth: u32) -> Self {
         Self { delegator: delegator.clone(), role, ring, depth }
     }
@@ -178,8 +174,6 @@ impl Edge {
         (self.role.clone(), self.ring.fingerprint())
     }
 
-    /// Returns an error if the delegation chain from the top-level targets role to the delegated role is longer than
-    /// `most`.
     pub(crate) fn check_depth(&self, most: u32) -> Result<(), ErrorKind> {
         if self.depth > most {
             return Err(ErrorKind::LimitReached { limit: Limit::DelegationDepth, value: most.into() });

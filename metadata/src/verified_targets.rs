@@ -97,7 +97,6 @@ impl VerifiedTargets {
         }
     }
 
-    /// Returns the paths of all targets that this role itself lists, in order.
     pub(crate) fn paths(&self) -> Box<dyn Iterator<Item = Result<TargetPath, ErrorKind>> + '_> {
         match &self.0 {
             Backing::Held(targets) => Box::new(targets.paths().map(Ok)),
@@ -147,7 +146,6 @@ pub struct ReusableTargets {
 }
 
 impl ReusableTargets {
-    /// Makes `targets`, which was verified with `ring`, available for reuse.
     pub(crate) fn new(targets: Arc<Verified<Targets>>, ring: &KeyRing) -> Self {
         Self { targets, ring: ring.fingerprint() }
     }

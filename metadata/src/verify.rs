@@ -12,10 +12,8 @@ use crate::envelope::Envelope;
 use crate::hashes::HashingVerifier;
 use crate::{Error, ErrorKind, KeyRing, Limits, MetaFile, Received, Role, RoleName, Root, Signature};
 
-/// The requirements that a file must meet to be trusted.
 #[derive(Clone, Copy)]
 pub(crate) struct Required<'a> {
-    /// The role of the file.
     pub(crate) role: &'a RoleName,
     /// The keys and the threshold that the delegator lists for the role.
     pub(crate) ring: &'a KeyRing,
@@ -23,12 +21,10 @@ pub(crate) struct Required<'a> {
     /// compared with listed values: no metadata lists the root or the timestamp, and a stored snapshot may be older
     /// than the listed one.
     pub(crate) listed: Option<&'a MetaFile>,
-    /// The limits of the client.
     pub(crate) limits: &'a Limits,
 }
 
 impl Required<'_> {
-    /// Verifies a file in memory.
     pub(crate) fn verify<R: Role>(&self, bytes: Vec<u8>) -> Result<Verified<R>, Error> {
         self.judge(bytes).map_err(|kind| kind.of(self.role))
     }

@@ -8,7 +8,6 @@ mod repository;
 use lastmile_metadata::{Error, ErrorKind, FileContent, Limit, Limits, Stage as _, TargetPath};
 use repository::{EXPIRES, Repository};
 
-/// Returns a delegation to `name` that covers `patterns`.
 fn delegation(keyid: &str, name: &str, patterns: &[String]) -> String {
     let patterns: Vec<_> = patterns.iter().map(|pattern| format!(r#""{pattern}""#)).collect();
     let patterns = patterns.join(",");

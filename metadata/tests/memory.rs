@@ -15,7 +15,7 @@ use repository::{Repository, targets};
 #[global_allocator]
 static ALLOCATOR: PeakAlloc = PeakAlloc;
 
-/// A lock that each test holds while it runs. The tests share the allocator, so they must not run in parallel.
+/// The tests share the allocator, so they must not run in parallel.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn alone() -> MutexGuard<'static, ()> {

@@ -4,9 +4,9 @@
 //! The example makes signed metadata for 10⁴, 10⁵, 10⁶ and 10⁷ targets. The arguments, if any, replace these numbers.
 //! The targets are listed in a single file, and then in 2⁸, 2¹⁰, 2¹², 2¹⁴ and 2¹⁶ bins. For each case, the example adds
 //! up the sizes of the files that a client fetches, before and after compression with `gzip -9` and with `zstd -19`. If
-//! one of these programs is not installed, the compressed size is 0. The last column shows how far the formula that
-//! recommends the number of bins is off. For more than 10⁶ targets in a single file, only the formula is evaluated. The
-//! bins of 10⁷ targets take 1.75 GB of memory.
+//! one of these programs is not installed, the compressed size is 0. `lastmile-repo` recommends a number of bins with a
+//! formula that estimates these sizes. The last column is the error of this formula in percent. For more than 10⁶
+//! targets in a single file, only the formula is evaluated. The bins of 10⁷ targets take 1.75 GB of memory.
 
 #![expect(clippy::disallowed_methods, reason = "examples are not part of the library")]
 
@@ -111,7 +111,6 @@ fn measure(plan: &Plan, by_version: bool) -> Result<Sizes> {
     Ok(Sizes { first, returning: sum([&timestamp, &snapshot, changed].into_iter())? })
 }
 
-/// Adds up the sizes of files, uncompressed and compressed.
 fn sum<'a>(files: impl Iterator<Item = &'a Vec<u8>>) -> Result<[usize; 3]> {
     let mut all = [0; 3];
     for file in files {

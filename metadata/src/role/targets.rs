@@ -66,7 +66,6 @@ impl TargetFile {
 
 const PATH: &str = "a target path that is not empty";
 
-/// The parsed members of a target.
 struct TargetFields<'a, H> {
     length: u64,
     hashes: H,
@@ -177,8 +176,9 @@ impl Targets {
         self.len() == 0
     }
 
-    /// Returns whether the targets of both roles are unchanged clones of the same list. This function does not compare
-    /// the targets, so they may be equal even if the result is `false`. It ignores the header and the delegations.
+    /// Returns whether one of the two roles was cloned from the other, or both from a third role, and no target has
+    /// been changed since. The targets themselves are not compared, so they may be equal even if the result is `false`.
+    /// The header and the delegations are ignored.
     #[must_use]
     pub fn is_clone_of(&self, other: &Self) -> bool {
         self.targets.is_clone_of(&other.targets)

@@ -1,4 +1,4 @@
-//! Lists all targets that a search would find. The listing reads each delegated role and then searches for each listed
+//! Lists all targets that a client can find. The listing reads each delegated role and then searches for each listed
 //! target.
 
 use alloc::collections::BTreeSet;
@@ -34,7 +34,6 @@ pub struct Listing<'t> {
     /// The listed paths that have not been searched for yet.
     paths: BTreeSet<TargetPath>,
     found: Vec<TargetFile>,
-    /// The error that ended the listing, because a role could not be read or a limit was exceeded.
     failed: Option<Error>,
 }
 
@@ -92,8 +91,8 @@ impl<'t> Listing<'t> {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
         let Some(delegations) = role.delegations() else { return Ok(()) };
-        // There may be 2³² bins. Take no more than the number of roles in the snapshot, plus one. That is enough,
-        // because the listing ends at the first bin that the snapshot does not list.
+        // There may be 2³² bins. The listing ends at the first bin that the snapshot does not list, so it never needs
+        // more delegations than the number of roles in the snapshot, plus one.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
@@ -103,7 +102,7 @@ impl<'t> Listing<'t> {
         self.check_next()
     }
 
-    /// Checks that the limits allow a visit to the next role.
+    /// Counts the visit to the next role, and checks that the limits allow it.
     fn check_next(&mut self) -> Result<(), Error> {
         let Some(edge) = self.to_visit.last() else { return Ok(()) };
         let most_depth = self.trusted.update.limits.delegation_depth;
@@ -145,7 +144,7 @@ impl Stage for Listing<'_> {
     }
 
     fn upcoming(&self, most: usize) -> Vec<Request> {
-        // Skip the next role, whose visit has already been counted.
+        // Skip the next role. `request` returns its request, and its visit has already been counted.
         let not_visited = self.to_visit.iter().rev().skip(1).filter(|edge| !self.visited.contains(&edge.names()));
         not_visited
             .take(most.min(self.visits.left()))

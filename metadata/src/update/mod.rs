@@ -37,8 +37,8 @@ pub struct Request {
 }
 
 impl Request {
-    /// Returns the request for the timestamp. The file name contains no version, and a limit determines the maximum
-    /// length, because no metadata lists the length of a timestamp (TUF specification 5.4.1).
+    /// Returns the request for the timestamp. Its file name contains no version. A limit determines its maximum length,
+    /// because no metadata lists the length of a timestamp (TUF specification 5.4.1).
     #[must_use]
     pub fn timestamp(limits: &Limits) -> Self {
         Self {

@@ -44,8 +44,8 @@ impl UpdateRoot {
             StoredFloors::FirstRun => Floors::under(&root),
             StoredFloors::Lost => Floors { lost: true, ..Floors::under(&root) },
         };
-        // A new release of the application may ship a root that is newer than the recorded root. If that root lists
-        // different timestamp or snapshot keys, this counts as a key rotation.
+        // A new release of the application may ship a root that is newer than the recorded root. If its timestamp or
+        // snapshot keys differ from the recorded keys, this counts as a key rotation.
         let forgets_stored = floors.root <= root.version && floors.online_keys != root.online_keys();
         let fetches = Budget::new(Limit::RootUpdates, u64::from(limits.root_updates));
         let update = Update { root, start_time, limits, floors, forgets_stored, known: None };

@@ -56,7 +56,6 @@ impl<'t> TargetSearch<'t> {
         Self::start_within(Budget::new(Limit::ListSteps, u64::MAX), trusted, path)
     }
 
-    /// Starts a search that fails if it needs more steps than are left in `steps`.
     fn start_within(steps: Budget, trusted: &'t mut TrustedMetadata, path: TargetPath) -> Self {
         let mut walk = Walk::start(path, steps, &trusted.update.limits);
         let end = walk.visit(&RoleName::TARGETS, 0, &trusted.targets, trusted.top_level_router());
@@ -82,7 +81,6 @@ impl<'t> TargetSearch<'t> {
         self.walk.terminated_by.as_ref()
     }
 
-    /// Accepts the file of the requested role, and continues the search until it ends or needs another file.
     fn accept(&mut self, edge: Edge, file: FileContent) -> Result<Accepted, Error> {
         let role = self.trusted.verify(&edge, file)?;
         let kept = role.to_store();
@@ -139,8 +137,6 @@ struct Walk {
     to_visit: Vec<Edge>,
     visited: BTreeSet<RoleName>,
     visits: Budget,
-    /// The role of the terminating delegation that the search has reached, if any. The search visits this role and the
-    /// roles below it, and then ends.
     terminated_by: Option<RoleName>,
     /// If the search is part of a listing, the steps that the listing has left. Otherwise, the number of steps is not
     /// limited.
@@ -187,13 +183,13 @@ impl Walk {
         State::Ended(Ok(None))
     }
 
-    /// Looks up the target in one role. If the role does not list it, adds those delegations of the role that cover the
-    /// path to `to_visit`.
+    /// Looks up the target in one role. If the role does not list the target, adds to `to_visit` those of its
+    /// delegations that cover the path.
     fn visit(&mut self, name: &RoleName, depth: u32, role: &VerifiedTargets, router: Option<&Router>) -> Option<State> {
         if let Err(kind) = self.steps.spend() {
             return Some(State::Ended(Err(kind.of(name))));
         }
-        // The search is depth-first, so the delegator is the role that was visited last at the level above.
+        // The search is depth-first, so the last role in the chain at the level above is the delegator of this role.
         self.chain.truncate(depth as usize);
         self.chain.push((name.clone(), role.clone()));
         // Spec 5.6.7.1: the first role that lists the target ends the search.
@@ -224,8 +220,8 @@ impl Walk {
         None
     }
 
-    /// Returns how many delegations of one role to consider: those to roles that were already visited, those that the
-    /// limit still allows, and one more. The additional delegation makes the search fail if the limit is exceeded.
+    /// Returns the maximum number of delegations of one role to consider. Some may lead to roles that were already
+    /// visited, and some use up the visits that are left. One more makes the search fail if the limit is exceeded.
     fn most_delegations(&self) -> usize {
         self.visited.len().saturating_add(self.visits.left()).saturating_add(1)
     }
@@ -272,8 +268,8 @@ mod tests {
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), steps, &limits);
         let covering = delegating(10_000).rings_covering(&walk.path).take(walk.most_delegations()).collect();
         walk.push_delegations(&RoleName::TARGETS, 0, covering);
-        // Six delegations are considered. Four can be visited, one could lead to the role that was already visited, and
-        // the last one makes the search fail if the limit is exceeded.
+        // Six delegations are considered: the limit allows four visits, one delegation could lead to the role that was
+        // already visited, and one more makes the search fail if the limit is exceeded.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
     }

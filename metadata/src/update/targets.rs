@@ -119,7 +119,6 @@ pub(crate) fn request_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     Some(Request { role: role.clone(), version: update.prefix(listed.version), max_length, limit })
 }
 
-/// Returns the error for a required targets role that has not been loaded.
 pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleName) -> Error {
     match snapshot.meta(role) {
         Some(listed) => {
@@ -129,8 +128,8 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
     }
 }
 
-/// Verifies the file of a top-level or delegated targets role. No other function makes a targets role trusted (TUF
-/// specification 4.5). If the role was verified before with other keys, `same` is the result.
+/// Verifies the file of a top-level or delegated targets role. A targets role is trusted only after this check (TUF
+/// specification 4.5). `same` is this role as it was verified earlier in this update with other keys, if it was.
 fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,

@@ -73,8 +73,6 @@ fn snapshot(number: u64, targets: u64, online: u8) -> Vec<u8> {
     signed(&snapshot, online)
 }
 
-/// A client with stored files and a record of trusted versions. Its method `update` updates root, timestamp and
-/// snapshot.
 struct TestClient {
     files: BTreeMap<String, Vec<u8>>,
     record: String,
@@ -86,7 +84,8 @@ impl TestClient {
         Self { files, record: record.to_string() }
     }
 
-    /// Updates like a real client, which stores the record after each stage, even if the stage fails.
+    /// Updates root, timestamp and snapshot. Like a real client, stores the record after each stage, even if the stage
+    /// fails.
     fn update(&mut self, repository: &BTreeMap<String, Vec<u8>>) -> Result<(), Error> {
         let now = time("2026-01-01T00:00:00Z");
         let limits = Limits::default();

@@ -10,7 +10,6 @@ use lastmile_metadata::{
 
 pub(crate) const EXPIRES: &str = r#""expires":"2030-01-01T00:00:00Z""#;
 
-/// The files of a repository in which one key signs for all roles.
 pub(crate) struct Repository {
     key: PrivateKey,
     pub(crate) files: BTreeMap<String, Vec<u8>>,
@@ -65,7 +64,6 @@ impl Repository {
         self.files.get("1.root.json").unwrap().clone()
     }
 
-    /// Runs one client update.
     pub(crate) fn update(&mut self, limits: Limits) -> Result<TrustedMetadata, Error> {
         let start: DateTime<Utc> = DateTime::UNIX_EPOCH;
         let root = UpdateRoot::start(self.root(), StoredFloors::FirstRun, start, limits)?;

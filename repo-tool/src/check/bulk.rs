@@ -12,8 +12,8 @@ use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, Ver
 use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
 use crate::{Error, parallel};
 
-/// The maximum number of roles that one simulated client reads. A new client reads the next roles, because a client
-/// holds in memory every role that it has read.
+/// The maximum number of roles that one simulated client reads. A client holds in memory every role that it has read,
+/// so another client reads the next roles.
 const ROLES: usize = 256;
 
 impl Check<'_> {
@@ -69,8 +69,8 @@ struct RoleView<'s> {
 }
 
 impl<'s> RoleView<'s> {
-    /// Returns the view of `role`, which lists the target `first`. Returns `None` if lookups in the role do not give
-    /// the same results as searches: the role is neither the top-level role nor one of `bins`.
+    /// `first` is a target that `role` lists. Returns `None` if `role` is neither the top-level role nor one of `bins`,
+    /// because lookups in any other role may give different results from searches.
     fn of(
         session: &'s blocking::Session,
         role: &RoleName,

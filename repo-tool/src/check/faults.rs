@@ -1,5 +1,5 @@
-//! Format faults that make other clients refuse metadata permanently. A format is a fault if at least one of python-tuf
-//! 7, go-tuf 2, tuf-js 4 and tough 0.24 refuses it.
+//! Format faults, which make other clients refuse metadata permanently. Every format that at least one of python-tuf 7,
+//! go-tuf 2, tuf-js 4 and tough 0.24 refuses is a fault.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -253,8 +253,8 @@ impl Faults {
     }
 }
 
-/// Returns the content of a JSON string, or an empty string for any other value. The role's parser refuses values that
-/// are not strings.
+/// Returns the content of a JSON string, or an empty string for any other value. Such a value needs no fault of its
+/// own, because the role's parser refuses it.
 fn text(value: Option<&str>) -> Cow<'_, str> {
     value.and_then(string).unwrap_or_default()
 }

@@ -34,7 +34,6 @@ impl Severity {
     }
 }
 
-/// Declares the rules, each with its name, severity and explanation.
 macro_rules! rules {
     ($($(#[doc = $line:literal])+ $rule:ident $name:literal $severity:ident;)*) => {
         /// A rule that a repository can violate, such as `shared-key`.
@@ -181,7 +180,6 @@ impl Finding {
         Self { rule, role: None, text: text.into() }
     }
 
-    /// Creates a finding about a role.
     pub(crate) fn about(rule: Rule, role: &RoleName, text: impl Into<String>) -> Self {
         Self { rule, role: Some(role.clone()), text: text.into() }
     }

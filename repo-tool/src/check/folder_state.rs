@@ -68,8 +68,8 @@ impl FolderState<'_> {
         }
     }
 
-    /// Adds the root versions that are missing between the oldest and the newest root file to the damaged files.
-    /// Returns the newest root, or `None` if it cannot be read.
+    /// Adds to the damaged files each root version that is missing between the oldest and the newest root file. Returns
+    /// the newest root, or `None` if it cannot be read.
     fn compare_roots(&mut self) -> Option<Root> {
         let versions: BTreeSet<Version> = roots::root_versions(self.layout).ok()?.into_iter().collect();
         let oldest = versions.first()?;

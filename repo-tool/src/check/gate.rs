@@ -16,7 +16,7 @@ use crate::document::Document;
 use crate::published::Published;
 use crate::{DraftError, Error};
 
-/// The clients that have the same default limits.
+/// Clients whose default limits are equal. The limits of tough are different.
 const PYTHON_AND_OTHERS: &str = "python-tuf, go-tuf and tuf-js";
 
 /// The number of delegated roles that python-tuf, go-tuf and tuf-js visit in one search by default.

@@ -61,8 +61,6 @@ const ROOTS_AT_ONCE: u64 = 256;
 /// The maximum number of root updates that tough follows. If there are more, tough fails.
 const ROOTS_OF_TOUGH: u64 = 1024;
 
-/// Returns a finding if clients shipped with the oldest root need more root updates than most clients follow in one
-/// refresh.
 fn long_chain(published: &Published) -> Option<Finding> {
     let oldest = published.oldest_root();
     let newest = published.root.version;
@@ -166,7 +164,6 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
     }
 }
 
-/// Returns the finding about `bins`, which the snapshot lists by version only, without a hash.
 fn version_only_bins(bins: &Bins) -> Finding {
     let prefix = printable(&bins.name_prefix);
     let bits = bins.bit_length;

@@ -40,24 +40,22 @@ use crate::{DraftError, Error, NotFoundReason, parallel};
 /// also the maximum number of searches by one simulated client.
 const MANY: usize = 1000;
 
-/// If a repository has more roots than this, a root is tested only if its keys or roles differ from those of the root
-/// before it.
+/// In a repository with more roots than this, a root is not tested if it is like the root before it ([`is_alike`]).
 pub(crate) const MANY_ROOTS: u64 = 64;
 
-/// Returns whether both roots have the same keys and roles. If so, clients shipped with either root take the same
-/// steps, so testing clients shipped with `before` is enough.
+/// Returns whether both roots have the same keys, roles and `consistent_snapshot`. If so, clients shipped with either
+/// root take the same steps, so testing clients shipped with `before` is enough.
 pub(crate) fn is_alike(before: &Root, next: &Root) -> bool {
     (&before.keys, &before.roles, before.consistent_snapshot) == (&next.keys, &next.roles, next.consistent_snapshot)
 }
 
-/// A check with simulated clients.
 pub(crate) struct Check<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) published: Option<&'a Published>,
     pub(crate) draft: &'a Draft,
     pub(crate) completed: &'a Completed,
     pub(crate) now: DateTime<Utc>,
-    /// Whether the names of target files have hash prefixes in a repository with consistent snapshots.
+    /// How target files are named if the root enables consistent snapshots. Otherwise, their names are plain.
     pub(crate) names: TargetNames,
     /// Whether the draft may make clients refuse packages that are already published.
     pub(crate) failing: FailingPackages,
@@ -72,9 +70,9 @@ pub(crate) struct Checked {
 }
 
 impl Check<'_> {
-    /// Returns the time at which the simulated clients update. This is normally the current time. There is one
-    /// exception, because an expired role must not prevent the renewal of the timestamp: if the draft only renews
-    /// online roles, and another top-level role has expired, the time is the last second before that role expired.
+    /// Returns the time at which the simulated clients update. This is normally the current time. However, an expired
+    /// role must not prevent the renewal of the timestamp. If the draft only renews online roles, and a top-level role
+    /// that it does not renew has expired, the clients update one second before the first such expiry.
     pub(crate) fn time(now: DateTime<Utc>, published: Option<&Published>, plan: &Plan) -> Result<DateTime<Utc>, Error> {
         let (Some(published), true) = (published, plan.draft.renews_only_online_roles()) else { return Ok(now) };
         let expiries = [
@@ -225,7 +223,6 @@ impl Check<'_> {
 /// A function that creates a simulated client, updates the client to the draft and returns its session.
 pub(crate) type Arrive<'a> = dyn Fn() -> Result<blocking::Session, Error> + Sync + 'a;
 
-/// The delegated roles that simulated clients have visited and verified.
 #[derive(Default)]
 pub(crate) struct VisitedRoles(Mutex<BTreeSet<RoleName>>);
 
@@ -239,7 +236,6 @@ impl VisitedRoles {
     }
 }
 
-/// Converts the error of a simulated client into the error of the draft that the client refuses.
 pub(crate) fn refused(error: ClientError) -> Error {
     DraftError::Client(error.into()).into()
 }

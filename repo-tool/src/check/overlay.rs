@@ -37,8 +37,8 @@ impl Overlay {
         Self { layout: layout.clone(), files: Arc::default(), hidden: Arc::default() }
     }
 
-    /// Creates an overlay that serves the metadata files in `files`, which maps names to files, and the published files
-    /// for all other names.
+    /// Creates an overlay of the published files and the metadata files in `files`. A file in `files` replaces a
+    /// published file with the same name.
     #[must_use]
     pub(crate) fn new(layout: &Layout, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         Self::published(layout).with(files)
@@ -52,13 +52,12 @@ impl Overlay {
         self
     }
 
-    /// Returns the layout of the repository.
     pub(crate) fn layout(&self) -> &Layout {
         &self.layout
     }
 
-    /// Reads the metadata file of a role from the new files. If it is not there, reads it from the folder, where it may
-    /// have at most `most` bytes. Returns `None` if the file does not exist.
+    /// Reads the metadata file of a role from the new files, or from the folder if the new files do not contain it.
+    /// Refuses a file in the folder that has more than `most` bytes. Returns `None` if the file does not exist.
     pub(crate) fn metadata(
         &self,
         role: &RoleName,
@@ -110,8 +109,8 @@ impl Fetch for Overlay {
     }
 }
 
-/// Reads a file as a web server would. Percent-decodes each segment of the path, unless the decoded segment would not
-/// be a file name. A path that leads out of `base` is not found.
+/// Reads a file as a web server would. Percent-decodes each segment of the path. A segment that is not a file name
+/// after decoding is used without decoding. A path that leads out of `base` is not found.
 fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
     let is_name = |segment: &str| !matches!(segment, "" | "." | "..");
     let mut path = base;
