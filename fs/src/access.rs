@@ -95,7 +95,7 @@ impl Access {
         if process::geteuid().is_root() { self.ensure_only_owner_writes() } else { self.ensure_unwritable() }
     }
 
-    /// Checks that only the owner can change the file. The owner's private group may also change the file.
+    /// The owner's private group may also change the file.
     fn ensure_only_owner_writes(&self) -> Result<(), Exposure> {
         let others = if self.has_private_group() { 0o002 } else { 0o022 };
         match self.mode & others {
@@ -119,11 +119,11 @@ impl Access {
         }
     }
 
-    /// Returns whether the group of the file is probably the private group of the owner. On systems that create a
-    /// private group for each person, the group has the same ID as the user and no other members, and the umask is 002.
+    /// Returns whether the file's group is probably the owner's private group. On systems that create a private group
+    /// for each person, the group has the same ID as the user and no other members, and the umask is 002.
     ///
-    /// Below [`FIRST_PERSON`], equal IDs do not mean that a group is private: on many systems, all users are members of
-    /// the group `users` (100), and administrators add users to the groups of services. This function does not read the
+    /// A group whose ID is lower than [`FIRST_PERSON`] counts as shared: on many systems, all users are members of the
+    /// group `users` (100), and administrators add users to the groups of services. This function does not read the
     /// user database, so it does not notice if an administrator has added users to a private group.
     fn has_private_group(&self) -> bool {
         self.group == self.owner && self.owner >= FIRST_PERSON
@@ -133,7 +133,6 @@ impl Access {
 /// The lowest ID that systems with private groups assign to a person. Lower IDs belong to the system and to services.
 const FIRST_PERSON: u32 = 1000;
 
-/// Returns whether this process belongs to a group.
 fn is_member(group: u32) -> bool {
     let groups = process::getgroups().unwrap_or_default();
     process::getegid().as_raw() == group || groups.iter().any(|own| own.as_raw() == group)

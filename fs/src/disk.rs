@@ -76,8 +76,8 @@ impl NewFile {
         sync(&self.file, &self.path)
     }
 
-    /// Locks the file, so that other processes see that it is in use. Returns false if another process holds the lock,
-    /// or has already removed the file because it looked abandoned.
+    /// Locks the file, so that other processes see that it is in use. Returns false if another process holds the lock.
+    /// Also returns false if another process found the file unlocked and removed it.
     ///
     /// # Errors
     ///
@@ -172,7 +172,7 @@ pub fn make_folders(path: &Path, mode: u32) -> io::Result<()> {
     make_missing(path, &|path| make_folder(path, mode))
 }
 
-/// Calls `make` for each missing parent of a folder and then for the folder itself, if it does not exist.
+/// Calls `make` for each missing folder on the path, starting with the outermost. Does nothing if the folder exists.
 fn make_missing(path: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -181,7 +181,7 @@ fn make_missing(path: &Path, make: &dyn Fn(&Path) -> io::Result<()>) -> io::Resu
         make_missing(parent, make)?;
     }
     match make(path) {
-        // Another process has created the folder, or `path` ends in `..`.
+        // Another process has created the folder, or `path` ends in `..` and so names a folder that exists.
         Err(_) if path.is_dir() => Ok(()),
         made => made,
     }
@@ -318,7 +318,6 @@ fn open_lock(place: Place<'_>, create: OFlags) -> io::Result<File> {
     Ok(File::from(fs::openat(place.folder(), place.name(), flags, Mode::from_raw_mode(0o600))?))
 }
 
-/// Creates a new lock file. Fails if the file exists.
 fn new_lock(place: Place<'_>) -> io::Result<File> {
     open_lock(place, OFlags::CREATE | OFlags::EXCL)
 }
@@ -336,9 +335,9 @@ pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
 /// The maximum number of attempts to open and lock a file that other processes keep removing.
 const MOST_OPENS: usize = 16;
 
-/// Opens the file at `place` with `open`, and takes the exclusive lock on the file. If the file was removed or replaced
-/// before it was locked, its lock has no effect, so this function calls `open` again. Returns `None` if another process
-/// holds the lock, or if other processes keep replacing the file.
+/// Opens the file at `place` with `open`, and takes the exclusive lock on the file. If another process removed or
+/// replaced the file before it was locked, the lock excludes nobody, so this function calls `open` again. Returns
+/// `None` if another process holds the lock, or if other processes keep replacing the file.
 ///
 /// # Errors
 ///
@@ -366,7 +365,7 @@ pub enum Locking {
     Taken,
     /// Another process, or another part of this process, holds the lock.
     Busy,
-    /// The file was removed or replaced before it was locked, so its lock has no effect.
+    /// Another process removed or replaced the file before it was locked, so the lock excludes nobody.
     Replaced,
 }
 

@@ -60,8 +60,8 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Arms `fault` for the files below the folder `below`. The fault occurs at the call with the number `at`, counted from
-/// 0, among the calls that this process makes on these files from now on.
+/// Arms `fault` for the files below the folder `below`. From now on, the calls that this process makes on these files
+/// are counted. The fault occurs at call number `at`; the first call has the number 0.
 #[must_use]
 pub fn arm(below: &Path, at: usize, fault: Fault) -> Armed {
     let state = State { below: below.to_owned(), at, fault, calls: Vec::new(), unsynced: Vec::new() };
@@ -91,13 +91,12 @@ impl Drop for Armed {
     }
 }
 
-/// Returns the fault that is armed for `path`, if any.
 fn armed_for(path: &Path) -> Option<Arc<Mutex<State>>> {
     lock(&ARMED).iter().find(|state| path.starts_with(&lock(state).below)).cloned()
 }
 
-/// Returns an error if a fault is armed for the system call `call`. Every function of [`crate::disk`] that changes the
-/// disk calls this function first.
+/// If a fault is armed for the file, records the system call, and returns an error if the call must fail. Every
+/// function of [`crate::disk`] that changes the disk calls this function first.
 pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
     let path = place.path();
     let Some(state) = armed_for(&path) else { return Ok(()) };
@@ -129,7 +128,8 @@ pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
 
 const TORN: &str = "the simulated process crashes during this call";
 
-/// If the injected fault makes the write fail or interrupts it, calls `write` with half of `bytes`.
+/// Writes half of `bytes` if the injected fault is a failure of this write or a crash during it. After any other fault,
+/// and without a fault, writes nothing.
 pub(crate) fn write_torn(injected: &io::Result<()>, bytes: &[u8], write: impl FnOnce(&[u8]) -> io::Result<()>) {
     let is_torn = |error: &io::Error| error.raw_os_error().is_some() || error.to_string() == TORN;
     if injected.as_ref().is_err_and(is_torn) {
@@ -146,14 +146,12 @@ pub(crate) fn wrote(path: &Path, file: &File) {
     }
 }
 
-/// Records that the content of this file is durable.
 pub(crate) fn synced(file: &File) {
     for state in lock(&ARMED).iter() {
         lock(state).unsynced.retain(|other| id(other) != id(file));
     }
 }
 
-/// Records that all files are durable.
 pub(crate) fn all_synced() {
     for state in lock(&ARMED).iter() {
         lock(state).unsynced.clear();

@@ -1,5 +1,5 @@
-//! Opens files that the user names on the command line or in a configuration. These functions follow links, because
-//! containers mount secrets as links, and they accept pipes.
+//! Opens files that the user names on the command line or in a configuration. These functions accept pipes. They also
+//! follow links, because containers mount secrets as links.
 //!
 //! Files in a client's store or in a repository are never opened with these functions, because other users may have
 //! placed links there.

@@ -46,19 +46,19 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Returns the location of `name` in the open `folder`. `of` is the path of that folder, for messages and for fault
-    /// injection.
+    /// Returns the location of `name` in the open `folder`. The parameter `of` is the path of `folder`, which messages
+    /// and fault injection need.
     #[must_use]
     pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place { folder: folder.as_fd(), of, name: name.as_ref() }
     }
 
-    /// Returns the open folder in which the name is looked up.
+    /// Returns the current folder if the location was created from a path.
     pub(crate) fn folder(&self) -> BorrowedFd<'a> {
         self.folder
     }
 
-    /// Returns the name to look up in the open folder. This may be a path with several components.
+    /// The name may be a path with several components.
     pub(crate) fn name(&self) -> &'a Path {
         self.name
     }

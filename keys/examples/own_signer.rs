@@ -69,7 +69,7 @@ impl Signer for AgentKey {
 /// Runs the agent, the only code with access to the private key. A real agent would keep the key in hardware.
 fn run_agent(requests: &Receiver<Request>, public: &Sender<String>) {
     let Ok(key) = PrivateKey::from_seed(Scheme::Ed25519, &[7; 32]) else { return };
-    // Sending fails only if the main thread has ended.
+    // Sending fails only if the main thread has ended, and then nobody needs the key.
     let _ = public.send(key.public_key().public());
     for (message, answer) in requests {
         let _ = answer.send(key.sign(&message));

@@ -1,6 +1,6 @@
 //! Verifies one or more signatures over a message (TUF specification 4.2.2). The caller may pass the message in parts.
-//! The message is hashed once for each digest algorithm. The exception is ed25519, for which RFC 8032 requires one hash
-//! for each signature.
+//! For ecdsa and rsa, the message is hashed once for each digest algorithm. For ed25519, it is hashed once for each
+//! signature, as RFC 8032 requires.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

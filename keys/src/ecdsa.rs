@@ -94,7 +94,6 @@ impl EcdsaKey {
         }
     }
 
-    /// Returns the digest algorithm, which is SHA-256 for P-256 and SHA-384 for P-384.
     pub(crate) fn digest(&self) -> MessageDigest {
         match self {
             Self::P256(_) => MessageDigest::Sha256,
@@ -102,8 +101,8 @@ impl EcdsaKey {
         }
     }
 
-    /// Returns whether the signature is valid for a message with this digest. The lower and the higher value of s are
-    /// both accepted, because signers are not required to normalise s.
+    /// Accepts the signature with s and the equivalent signature with the negative of s, because signers are not
+    /// required to normalise s.
     pub(crate) fn is_valid(&self, digest: &[u8], signature: &[u8]) -> bool {
         match self {
             Self::P256(key) => p256::ecdsa::Signature::from_der(signature)

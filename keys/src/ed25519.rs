@@ -13,8 +13,7 @@ use crate::sha512::{Precomputed, Sha512};
 pub(crate) struct Ed25519Key(VerifyingKey);
 
 impl Ed25519Key {
-    /// Reads a key of 64 hexadecimal digits in lower or upper case (TUF specification 4.2.2). [`Ed25519Key::to_hex`]
-    /// writes lower case.
+    /// Reads 64 hexadecimal digits in lower or upper case (TUF specification 4.2.2).
     pub(crate) fn from_hex(public: &str) -> Result<Self, KeyError> {
         let mut bytes = [0; 32];
         hex::decode_to_slice(public, &mut bytes)
@@ -52,7 +51,6 @@ impl Ed25519Key {
     }
 }
 
-/// The verification of one signature.
 pub(crate) struct Ed25519Check {
     key: VerifyingKey,
     signature: Signature,
@@ -61,12 +59,10 @@ pub(crate) struct Ed25519Check {
 }
 
 impl Ed25519Check {
-    /// Processes the next part of the message.
     pub(crate) fn update(&mut self, part: &[u8]) {
         self.hash.update(part);
     }
 
-    /// Returns whether the signature is valid for the message.
     pub(crate) fn finish(self) -> bool {
         hazmat::raw_verify::<Precomputed>(&self.key, &self.hash.finalize(), &self.signature).is_ok()
     }

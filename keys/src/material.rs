@@ -1,5 +1,5 @@
-//! Compares public keys independently of their encoding. When a repository revokes a key, this comparison finds the key
-//! under every scheme.
+//! Compares public keys independently of their encoding. When a repository revokes a key, this comparison finds all
+//! entries of the key in metadata, whatever their scheme.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -24,8 +24,8 @@ pub struct KeyMaterial(Form);
 enum Form {
     /// The modulus of an RSA key, without leading zeros.
     Rsa(Vec<u8>),
-    /// A point on an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because it is practically
-    /// impossible that keys on different curves have the same bytes by chance.
+    /// A point on an elliptic curve, compressed (SEC 1, 2.3.3). The curve is not recorded, because keys on different
+    /// curves practically never have the same bytes by chance.
     Point(Vec<u8>),
     /// The bytes of a key of another kind, such as ed25519.
     Bytes(Vec<u8>),

@@ -11,13 +11,12 @@ use zeroize::Zeroizing;
 
 use crate::error::KeyError;
 
-/// The label and the content of a PEM block. The content may be secret.
+/// The content may be secret.
 pub(crate) struct Block<'a> {
     pub(crate) label: &'a str,
     pub(crate) der: Zeroizing<Vec<u8>>,
 }
 
-/// Decodes a text that consists of one PEM block. The error says what is wrong with the text.
 pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     let rest = text.trim_ascii().strip_prefix("-----BEGIN ").ok_or("no PEM block at the start")?;
     let (label, rest) = rest.split_once("-----").ok_or("the first line of the PEM block is invalid")?;

@@ -74,7 +74,7 @@ pub(crate) enum Secret {
 impl PrivateKey {
     /// Generates a new key with random bytes from the operating system.
     pub fn generate(scheme: Scheme) -> Result<PrivateKey, SignError> {
-        // Random bytes are an invalid scalar with a probability of at most 2^-32, so repeated failures mean that the
+        // The probability that random bytes are not a valid scalar is at most 2^-32, so repeated failures mean that the
         // source of randomness is broken.
         for _ in 0..8 {
             let mut bytes = Zeroizing::new([0; 48]);

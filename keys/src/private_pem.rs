@@ -23,9 +23,9 @@ use crate::{PrivateKey, SignError};
 /// `id-Ed25519` (RFC 8410, 3).
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
-/// The scrypt parameters of new files: five passes over 16 MiB, which take a few tenths of a second. OWASP lists these
-/// parameters as equivalent to N = 2^17, p = 1. The value of N is the largest that `openssl` can read, because
-/// `openssl` limits scrypt to 32 MiB.
+/// The scrypt parameters with which new keys are encrypted: five passes over 16 MiB, which take a few tenths of a
+/// second. OWASP lists these parameters as equivalent to N = 2^17, p = 1. The value of N is the largest that `openssl`
+/// can read, because `openssl` limits scrypt to 32 MiB.
 const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;

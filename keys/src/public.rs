@@ -131,7 +131,7 @@ impl PublicKey {
         }
     }
 
-    /// Returns whether `signature` is a valid signature by this key over the message with the digest `digest`. Returns
+    /// Returns whether `signature` is a valid signature by this key over a message whose digest is `digest`. Returns
     /// `false` if [`PublicKey::message_digests`] does not list `algorithm`. TUF metadata is verified with
     /// [`PublicKey::verify`], which takes the algorithm from the key.
     #[must_use]

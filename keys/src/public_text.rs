@@ -51,7 +51,6 @@ impl PublicKey {
     }
 }
 
-/// Reads a SubjectPublicKeyInfo in DER.
 fn from_spki(der: &[u8]) -> Result<PublicKey, KeyError> {
     let info = pem::public_info(der)?;
     if info.algorithm.oid == ED25519 {
@@ -73,7 +72,7 @@ fn from_spki(der: &[u8]) -> Result<PublicKey, KeyError> {
     }
 }
 
-/// Reads the line of an OpenSSH `.pub` file. The line consists of a type, the key in base64, and a comment.
+/// The line consists of a type, the key in base64, and a comment.
 fn open_ssh(line: &str) -> Result<PublicKey, KeyError> {
     let unknown = || KeyError::invalid("is neither a public key in PEM, JSON or OpenSSH format, nor a certificate");
     let mut words = line.split_ascii_whitespace();
@@ -143,7 +142,6 @@ struct Element<'a> {
     rest: &'a [u8],
 }
 
-/// Splits off the first DER element.
 fn split(der: &[u8]) -> Option<Element<'_>> {
     let (tag, rest) = der.split_first()?;
     let (first, rest) = rest.split_first()?;

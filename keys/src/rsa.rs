@@ -89,7 +89,6 @@ impl RsaKey {
         }
     }
 
-    /// Returns whether `signature` is valid for a message with the digest `digest`.
     pub(crate) fn is_valid(&self, digest: &[u8], signature: &[u8]) -> bool {
         let verified = match self.padding {
             Padding::PssSha256 => self.key.verify(pss::<Sha256>(), digest, signature),
@@ -101,8 +100,8 @@ impl RsaKey {
     }
 }
 
-/// Returns PSS padding with MGF1. Both use the hash `D`. Any salt length is accepted, because TUF specification 4.2.2
-/// requires no particular length, and signers use different lengths.
+/// Returns PSS padding, which hashes the message and computes MGF1 with the same hash `D`. Any salt length is accepted,
+/// because TUF specification 4.2.2 requires no particular length, and signers use different lengths.
 fn pss<D: sha2::Digest>() -> Pss<D> {
     Pss { salt_len: None, ..Pss::new() }
 }
@@ -121,7 +120,7 @@ fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
     }
 }
 
-/// Checks the sizes of the modulus and the exponent before any arithmetic.
+/// Must be called before any arithmetic, which would be slow with large numbers.
 fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
     let modulus_bits = bit_length(key.modulus);
     // Spec 4.2.2: a modulus has at least 2048 bits.

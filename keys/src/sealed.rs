@@ -27,7 +27,7 @@ pub struct SealedKey {
     pub cost: u64,
     /// The block size r of scrypt.
     pub block_size: u32,
-    /// The parallelization p of scrypt.
+    /// The parallelization parameter p of scrypt.
     pub parallelization: u32,
     /// The salt for scrypt.
     pub salt: Vec<u8>,

@@ -13,7 +13,6 @@ use sha2::digest::{Digest as _, FixedOutput, HashMarker, Output, OutputSizeUser,
 #[cfg(not(feature = "fast-sha512"))]
 pub(crate) use sha2::Sha512;
 
-/// SHA-512 by AWS-LC.
 #[cfg(feature = "fast-sha512")]
 #[derive(Clone)]
 pub(crate) struct Sha512(aws_lc_rs::digest::Context);
@@ -47,13 +46,13 @@ impl FixedOutput for Sha512 {
 #[cfg(feature = "fast-sha512")]
 impl HashMarker for Sha512 {}
 
-/// A hash function that returns the digest of R, the key and the message (RFC 8032, 5.1.7), which was computed before
-/// the library verifies the signature.
+/// A hash function that only passes on a digest that was computed earlier: the SHA-512 digest of R, the key and the
+/// message (RFC 8032, 5.1.7).
 ///
-/// The input is R (32 bytes), the key (32 bytes) and, in place of the message, the 64 bytes of the precomputed digest.
-/// If the input has 128 bytes, the output is the last 64 bytes of the input, the precomputed digest. Input of any other
-/// length is hashed with SHA-512. Genuine signatures are then refused, and forging a signature is as hard as for any
-/// other SHA-512 hash.
+/// `ed25519-dalek` hashes R (32 bytes), the key (32 bytes) and what it takes for the message, which is the precomputed
+/// digest (64 bytes). The output is the digest, the last 64 of these 128 bytes. Input of any other length would mean
+/// that the library works differently, so it is hashed with SHA-512. The library then refuses genuine signatures, and
+/// does not accept forged ones.
 #[derive(Default)]
 pub(crate) struct Precomputed(Vec<u8>);
 
@@ -124,7 +123,6 @@ mod tests {
         static INPUTS: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
     }
 
-    /// A SHA-512 implementation that records its input.
     #[derive(Default)]
     struct Recording(Sha512);
 

@@ -22,7 +22,8 @@ def openssl(*args, stdin=b""):
 
 def const(name, doc, value):
     text = value.hex() if isinstance(value, bytes) else value
-    print(f"/// {doc}\npub(crate) const {name}: &str = {rust(text)};\n")
+    comment = f"/// {doc}\n" if doc else ""
+    print(f"{comment}pub(crate) const {name}: &str = {rust(text)};\n")
 
 
 def rust(text):
@@ -84,10 +85,10 @@ def ed25519_vectors():
     public = key.public_key().public_bytes(ser.Encoding.Raw, ser.PublicFormat.Raw)
     good = key.sign(MESSAGE)
     const("ED25519", "An ed25519 key, in hexadecimal.", public)
-    const("ED25519_PEM", "The ed25519 key as SubjectPublicKeyInfo.", key.public_key().public_bytes(*SPKI).decode())
-    const("ED25519_SIGNATURE", "The signature of the ed25519 key over the message.", good)
+    const("ED25519_PEM", None, key.public_key().public_bytes(*SPKI).decode())
+    const("ED25519_SIGNATURE", None, good)
     s = int.from_bytes(good[32:], "little")
-    const("ED25519_LARGE_S", "The ed25519 signature with S replaced by S + L.", good[:32] + (s + L).to_bytes(32, "little"))
+    const("ED25519_LARGE_S", "`ED25519_SIGNATURE` with S + L instead of S, where L is the order of the group.", good[:32] + (s + L).to_bytes(32, "little"))
 
     scalar = bytearray(hashlib.sha512(seed).digest()[:32])
     scalar[0] &= 248
@@ -131,9 +132,9 @@ def ecdsa_vectors(name, curve, digest, order):
     key = ec.generate_private_key(curve)
     public = key.public_key()
     const(name, f"An ecdsa key on {curve.name}.", public.public_bytes(*SPKI).decode())
-    const(f"{name}_POINT", f"The point of the ecdsa key on {curve.name}.",
+    const(f"{name}_POINT", None,
           public.public_bytes(ser.Encoding.X962, ser.PublicFormat.UncompressedPoint))
-    const(f"{name}_COMPRESSED", f"The compressed point of the ecdsa key on {curve.name}.",
+    const(f"{name}_COMPRESSED", None,
           public.public_bytes(ser.Encoding.X962, ser.PublicFormat.CompressedPoint))
     pem = public.public_bytes(*SPKI)
     const(f"{name}_COMPRESSED_PEM", f"`{name}` with a compressed point, as openssl writes it.",
@@ -160,11 +161,11 @@ def rsa_vectors():
     key = rsa.generate_private_key(65537, 2048)
     n = key.public_key().public_numbers().n
     const("RSA", "An rsa key of 2048 bits.", key.public_key().public_bytes(*SPKI).decode())
-    const("RSA_PKCS1", "The key `RSA` as PKCS#1.",
+    const("RSA_PKCS1", None,
           key.public_key().public_bytes(ser.Encoding.PEM, ser.PublicFormat.PKCS1).decode())
     sha = {256: hashes.SHA256(), 384: hashes.SHA384(), 512: hashes.SHA512()}
     for salt in (0, 20, 32, 256 - 32 - 2):
-        const(f"PSS_SHA256_SALT_{salt}", f"An RSASSA-PSS signature by the key `RSA` with SHA-256 and a salt of {salt} bytes.",
+        const(f"PSS_SHA256_SALT_{salt}", None,
               key.sign(MESSAGE, pss(sha[256], salt), sha[256]))
     for bits in (384, 512):
         const(f"PSS_SHA{bits}", f"An RSASSA-PSS signature by the key `RSA` with SHA-{bits} and a salt as long as the hash.",
@@ -172,19 +173,19 @@ def rsa_vectors():
     const("PSS_MGF1_SHA1", "An RSASSA-PSS signature by the key `RSA` with SHA-256, but with SHA-1 for MGF1.",
           key.sign(MESSAGE, pss(sha[256], 32, hashes.SHA1()), sha[256]))
     for bits in (256, 512):
-        const(f"PKCS1V15_SHA{bits}", f"An RSASSA-PKCS1-v1_5 signature by the key `RSA` with SHA-{bits}.",
+        const(f"PKCS1V15_SHA{bits}", None,
               key.sign(MESSAGE, padding.PKCS1v15(), sha[bits]))
     while True:
         value = int.from_bytes(key.sign(MESSAGE, pss(sha[256], 32), sha[256]), "big") + n
         if value < 2**2048:
             break
-    const("PSS_PLUS_MODULUS", "A valid RSASSA-PSS signature by the key `RSA`, plus the modulus of the key.", value.to_bytes(256, "big"))
+    const("PSS_PLUS_MODULUS", "The sum of a valid RSASSA-PSS signature by the key `RSA` and the modulus of the key, as numbers.", value.to_bytes(256, "big"))
     for bits in (2049, 4096):
         key = rsa.generate_private_key(65537, bits)
-        const(f"RSA_{bits}", f"An rsa key of {bits} bits.", key.public_key().public_bytes(*SPKI).decode())
+        const(f"RSA_{bits}", None, key.public_key().public_bytes(*SPKI).decode())
         const(f"RSA_{bits}_PSS", f"An RSASSA-PSS signature by the key `RSA_{bits}` with SHA-256 and a salt of 32 bytes.",
               key.sign(MESSAGE, pss(sha[256], 32), sha[256]))
-        const(f"RSA_{bits}_PKCS1V15", f"An RSASSA-PKCS1-v1_5 signature by the key `RSA_{bits}` with SHA-256.",
+        const(f"RSA_{bits}_PKCS1V15", None,
               key.sign(MESSAGE, padding.PKCS1v15(), sha[256]))
     key = openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048")
     const("RSA_PSS_OID", "An rsa key with the algorithm id-RSASSA-PSS.", openssl("pkey", "-pubout", stdin=key).decode())
@@ -211,8 +212,8 @@ def private_vectors():
         const(f"PRIVATE_{name}", f"{titles[name]} in unencrypted PKCS#8, written by `cryptography`.", key.private_bytes(*PKCS8, ser.NoEncryption()).decode())
         const(f"PRIVATE_{name}_ENCRYPTED", f"`PRIVATE_{name}` encrypted with the pass-phrase `correct horse`, by PBKDF2 and AES-256-CBC.",
               key.private_bytes(*PKCS8, phrase).decode())
-        const(f"PRIVATE_{name}_PUBLIC", f"The public key of `PRIVATE_{name}`.", key.public_key().public_bytes(*SPKI).decode())
-    const("PRIVATE_RSA", "A private rsa key of 2048 bits.", rsa.generate_private_key(65537, 2048).private_bytes(*PKCS8, ser.NoEncryption()).decode())
+        const(f"PRIVATE_{name}_PUBLIC", None, key.public_key().public_bytes(*SPKI).decode())
+    const("PRIVATE_RSA", None, rsa.generate_private_key(65537, 2048).private_bytes(*PKCS8, ser.NoEncryption()).decode())
     const("PRIVATE_SEC1", "A private key in the format that openssl wrote before PKCS#8.", keys["P256"].private_bytes(
         ser.Encoding.PEM, ser.PrivateFormat.TraditionalOpenSSL, ser.NoEncryption()).decode())
     k1 = ec.generate_private_key(ec.SECP256K1())

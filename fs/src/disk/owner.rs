@@ -1,5 +1,5 @@
-//! Preserves the owners of files: if root replaces or creates a file in another user's folder, the file belongs to that
-//! user.
+//! Preserves the owners of files when root writes to another user's folder. A file that replaces another file keeps its
+//! owner. Any other new file or folder gets the owner of the folder that contains it.
 //!
 //! The owner of a folder can replace any file in it at any time, even with a link to a file that belongs to root. So
 //! this module never changes the owner of a file or folder by name. It changes owners only through open file
@@ -16,9 +16,9 @@ use super::{NewFile, inject_fault, lock_file, make_folder, make_missing, new_loc
 use crate::{Place, Syscall};
 
 impl NewFile {
-    /// If root runs this program, gives the new file the owner and the group of the file at `to`, which it will
-    /// replace. If there is no file at `to`, the new file gets the owner and the group of the folder. If the
-    /// file still belonged to root, the user who owns the folder could not access it.
+    /// Prepares the new file to replace the file at `to`. If root runs this program, the new file gets the owner and
+    /// the group of the file at `to` or, if there is no such file, of the folder. If the new file still belonged to
+    /// root, the user who owns the folder could not access it.
     ///
     /// # Errors
     ///
@@ -73,7 +73,7 @@ pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::R
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = fs::openat(place.folder(), place.name(), flags, Mode::empty())?;
         let is_empty = |name: &[u8]| matches!(name, b"." | b"..");
-        // The new folder is empty. If this folder has entries, somebody has put it in the place of the new folder.
+        // The new folder was empty. If the open folder has entries, somebody has replaced the new folder with it.
         if fs::Dir::read_from(&folder)?.all(|entry| entry.is_ok_and(|entry| is_empty(entry.file_name().to_bytes()))) {
             give(&folder, place, folder_of(place))?;
         }

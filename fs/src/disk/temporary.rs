@@ -73,8 +73,8 @@ mod tests {
     use super::*;
     use crate::faults::{Fault, arm};
 
-    /// Writes `abcd` and then `efgh` to a temporary file, with `fault` at the call with the number `at`. Returns the
-    /// content of the file after the first error.
+    /// Creates a temporary file (call 0), and writes `abcd` (call 1) and `efgh` (call 2). The fault occurs at call
+    /// `at`. Returns the content of the file after the first error.
     fn content_after(fault: Fault, at: usize) -> Vec<u8> {
         let folder = tempfile::tempdir().unwrap();
         let armed = arm(folder.path(), at, fault);

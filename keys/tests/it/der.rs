@@ -1,6 +1,6 @@
 //! Writes DER by hand, so that tests can also write invalid DER.
 
-/// Returns a DER element, which consists of the tag, the length in the shortest form, and the content.
+/// Encodes the length in the shortest form.
 pub(crate) fn value(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len();
     let mut der = vec![tag];
@@ -37,7 +37,6 @@ pub(crate) fn bits(content: &[u8]) -> Vec<u8> {
 
 pub(crate) const NULL: [u8; 2] = [0x05, 0x00];
 
-/// The OBJECT IDENTIFIER rsaEncryption.
 pub(crate) const RSA_ENCRYPTION: [u8; 11] = [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 
 pub(crate) fn pem(label: &str, der: &[u8]) -> String {
@@ -45,7 +44,6 @@ pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     encode_string(label, LineEnding::LF, der).unwrap()
 }
 
-/// Returns the content of a PEM block.
 pub(crate) fn unpem(pem: &str) -> Vec<u8> {
     spki::der::pem::decode_vec(pem.as_bytes()).unwrap().1
 }

@@ -20,7 +20,6 @@ fn digest(algorithm: MessageDigest) -> Vec<u8> {
 
 const ALL: [MessageDigest; 3] = [MessageDigest::Sha256, MessageDigest::Sha384, MessageDigest::Sha512];
 
-/// Returns the digest algorithms under which `key` verifies the signature.
 fn verified(key: &PublicKey, signature: &str) -> Vec<MessageDigest> {
     let verifies = |algorithm: &MessageDigest| key.verify_digest(*algorithm, &digest(*algorithm), &unhex(signature));
     ALL.into_iter().filter(verifies).collect()

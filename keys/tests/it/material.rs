@@ -17,7 +17,6 @@ fn assert_one_material(spellings: &[&str]) {
     }
 }
 
-/// Returns `text`, a PEM block, with `width` characters of base64 on each line, and with `end` as the line ending.
 fn lines_of(text: &str, width: usize, end: &str) -> String {
     let base64 = base64_of(text);
     let lines: Vec<&str> = base64.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();

@@ -16,7 +16,6 @@ fn refused(public: &str) {
     }
 }
 
-/// Returns the base64 of [`P256`] in one line.
 fn base64() -> String {
     P256.lines().filter(|line| !line.starts_with('-')).collect()
 }

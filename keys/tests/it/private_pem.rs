@@ -17,7 +17,6 @@ const KEYS: [(Scheme, &str, &str, &str); 3] = [
     (Scheme::EcdsaP384, PRIVATE_P384, PRIVATE_P384_ENCRYPTED, PRIVATE_P384_PUBLIC),
 ];
 
-/// Runs `openssl` and returns its output. Panics if `openssl` is not installed or fails.
 fn openssl(arguments: &[&str], input: &str) -> String {
     let mut program = Command::new("openssl")
         .args(arguments)
@@ -203,15 +202,14 @@ fn weak_encryption_is_unsupported() {
     unsupported(PRIVATE_PBES1);
 }
 
-/// Returns a PEM block whose key derivation function is scrypt. The DER integers `n`, `r` and `p` are the parameters.
+/// `n`, `r` and `p` are INTEGERs in DER.
 fn with_scrypt(n: Vec<u8>, r: Vec<u8>, p: Vec<u8>) -> String {
     let scrypt = value(0x06, &[0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x04, 0x0b]);
     let kdf = sequence(&[scrypt, sequence(&[value(0x04, &[7; 16]), n, r, p])]);
     encrypted(kdf)
 }
 
-/// Returns a PEM block whose key derivation function is PBKDF2 with HMAC-SHA-256. The DER integer `rounds` is the
-/// number of rounds.
+/// Uses PBKDF2 with HMAC-SHA-256. `rounds` is an INTEGER in DER.
 fn with_rounds(rounds: Vec<u8>) -> String {
     let pbkdf2 = value(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05, 0x0c]);
     let hmac = value(0x06, &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x02, 0x09]);

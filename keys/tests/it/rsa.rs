@@ -25,7 +25,7 @@ fn refused(public: &str) -> String {
     }
 }
 
-/// Returns a key in PEM, made from the modulus and the exponent in DER.
+/// The modulus and the exponent are INTEGERs in DER.
 fn spki(modulus: Vec<u8>, exponent: Vec<u8>) -> String {
     let algorithm = sequence(&[RSA_ENCRYPTION.to_vec(), NULL.to_vec()]);
     let key = sequence(&[modulus, exponent]);
