@@ -71,8 +71,8 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
          `lastmile-conformance verify-bundle`, `cosign verify-blob` and `verify-blob-attestation`, \
          `sigstore-go-verification`, and scripts that call sigstore-python and @sigstore/verify from npm. \
          `sigstore-go-verification` has no option to compare the type of the statement. @sigstore/verify does not \
-         compare the statement with a file. In the rows about a repeated verification, a single process verifies the \
-         bundle many times. It reads the bundle anew each time, but the trusted root only once.",
+         compare the statement with a file. In the rows that begin with \"a repeated verification\", one process \
+         verifies the bundle many times. It reads the bundle anew each time, but the trusted root only once.",
     );
     report.table_head();
     for sample in &SAMPLES {

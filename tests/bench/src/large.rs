@@ -90,7 +90,7 @@ fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
         "The client does not trust its disk, so it verifies the signatures of stored files again at each start. To verify a \
          signature, the client hashes the whole file: with SHA-512 for an ed25519 key, and with SHA-256 for an ecdsa-p256 key. \
          Therefore no client that verifies the signature can be faster than the hash function. The table shows how long openssl \
-         takes to hash the same number of bytes, measured in the same run.",
+         takes to hash as many bytes as this file has, measured in the same run.",
     );
     report.line("| | bytes | hash | openssl | minimum time |");
     report.line("|---|---|---|---|---|");

@@ -18,7 +18,7 @@ const HOW: &str = "
 * Byte counts include everything that the server sent, with headers. The server compresses metadata with gzip for clients that
   accept gzip. For repositories of lastmile-repo, the server sends the files that lastmile-repo compressed.
 * The slow network is a proxy on loopback that delays bytes by half a round trip in each direction. Opening a connection takes
-  one more round trip. The measured refresh is the second one in the same process.
+  one more round trip. A process refreshes twice on this network, and only the second refresh is measured.
 * For the large target, `lastmile get` verifies the file, writes it to the disk and calls fsync. The other program in
   this row is a pipeline: curl downloads the file, and openssl hashes it. The pipeline writes nothing to the disk.
 * `lastmile-repo init` and `add` make keys, sign, copy every file, read the result with the client, and call fsync. `tuftool
@@ -103,9 +103,9 @@ impl Report {
              cores{memory}. All numbers come from one run, in which the programs ran alternately. Times are medians \
              of several runs. A time marked \"(once)\" comes from a single run. Memory is the highest value in any \
              run of the program (values below 11 MB cannot be measured). A ratio is the value of the other program \
-             divided by the value of lastmile. The bar is the performance that lastmile must reach: for example, \
-             \"20× python-tuf\" requires a ratio of at least 20. Measure again on your own machine before you quote a \
-             number.{busy} [curves.md](curves.md) shows how the costs grow with the number of \
+             divided by the value of lastmile. The column \"bar\" shows the performance that lastmile must reach: \
+             for example, \"20× python-tuf\" requires a ratio of at least 20. Measure again on your own machine before \
+             you quote a number.{busy} [curves.md](curves.md) shows how the costs grow with the number of \
              targets.\n\n## Side by side\n\n{}{BINS}{}{HOW}",
             self.table(),
             self.parts
