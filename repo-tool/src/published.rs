@@ -1,5 +1,5 @@
-//! The published state of a repository. This state is verified as a client would verify it, but with the clock set to
-//! the Unix epoch. Therefore an expired repository can be read and renewed. Delegated roles are read on demand.
+//! The published state of a repository. A client whose clock is set to the Unix epoch verifies this state, so that an
+//! expired repository can still be read and renewed. Delegated roles are read on demand.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use crate::check::simulated_client;
 use crate::files::layout::Layout;
 use crate::{Error, NotFound, names, parallel};
 
-/// The published metadata. This module only reads the files, and uses the client's code to verify them.
+/// The published metadata of a repository. Its methods never change the files. They verify the metadata with the code
+/// of the client.
 #[derive(Clone, Debug)]
 pub struct Published {
     /// The newest root.
@@ -35,22 +36,20 @@ pub struct Published {
     memory: MemoryStore,
 }
 
-/// A targets role that has been read.
 #[derive(Clone, Debug)]
 struct KnownRole {
-    /// The content of the role. Callers share it instead of cloning it, because a role with many delegations is large.
+    /// Shared with callers, because a role with many delegations is large.
     targets: Arc<Verified<Targets>>,
-    /// The role that delegates to this role, or `None` for the top-level targets role.
+    /// `None` for the top-level targets role.
     delegator: Option<RoleName>,
 }
 
-/// A role, the role that delegates to it, and the key ring in the delegation. The top-level targets role has neither a
-/// delegating role nor such a key ring.
+/// A role and the delegation to it: the delegating role and the key ring. The top-level targets role has no delegation.
 type DelegationEdge = (RoleName, Option<(RoleName, KeyRing)>);
 
 impl Published {
-    /// Creates the published state from the metadata that a client trusts. The client was shipped with the root
-    /// `shipped` and stored its files in `memory`.
+    /// Creates the published state from the metadata that a client trusts. This client was shipped with the root
+    /// `shipped`, and its store is `memory`.
     pub(crate) fn new(
         files: Overlay,
         trusted: &TrustedMetadata,
@@ -81,17 +80,15 @@ impl Published {
         Self::new(Overlay::published(layout), session.trusted(), root, memory)
     }
 
-    /// Returns the paths of the repository.
     pub(crate) fn layout(&self) -> &Layout {
         self.files.layout()
     }
 
-    /// Returns a view of the metadata files.
     pub(crate) fn files(&self) -> &Overlay {
         &self.files
     }
 
-    /// Returns the same state, but with all files read from the folder. The files that were only in memory must already
+    /// Returns the same state, but reads all files from the folder. Call this only after the files that were in memory
     /// have been written to the folder.
     pub(crate) fn written(self) -> Self {
         let files = Overlay::published(self.files.layout());
@@ -109,7 +106,8 @@ impl Published {
         &self.shipped
     }
 
-    /// Returns the top-level targets role, so that other clients in the same process need not parse it again.
+    /// Returns the top-level targets role in a form that other clients in this process can use without parsing it
+    /// again.
     pub(crate) fn reusable_targets(&self) -> Option<ReusableTargets> {
         self.trusted.reusable_targets()
     }
@@ -134,13 +132,13 @@ impl Published {
         self.read_already(&RoleName::TARGETS).map(|targets| &**targets)
     }
 
-    /// Returns a role that has already been read.
     fn read_already(&self, role: &RoleName) -> Result<&Arc<Verified<Targets>>, Error> {
         let found = self.roles.get(role).map(|role| &role.targets);
         found.ok_or_else(|| NotFound::Role { role: role.clone() }.into())
     }
 
-    /// Reads and verifies `role`. `view` is the content of the role `delegator`, which must delegate to `role`.
+    /// Reads and verifies `role`. The role `delegator` must delegate to it, and `view` must be the content of
+    /// `delegator`.
     pub fn read_delegated(&mut self, delegator: &RoleName, view: &Targets, role: &RoleName) -> Result<(), Error> {
         let ring = view
             .delegations
@@ -152,8 +150,8 @@ impl Published {
         Ok(())
     }
 
-    /// Reads the published roles among `roles` that have not been read yet. `delegator` must delegate to each role in
-    /// `roles`. Does nothing if `delegator` has not been read or delegates to no role.
+    /// Reads those of `roles` that the published snapshot lists and that have not been read yet. `delegator` must
+    /// delegate to all of `roles`. Does nothing if `delegator` has not been read or has no delegations.
     ///
     /// # Errors
     /// Returns an error if one of the roles does not verify.
@@ -217,13 +215,13 @@ impl Published {
         top_level.into_iter().chain(self.roles.iter().map(|(role, known)| (role, known.targets.signed())))
     }
 
-    /// Returns the file of a targets role as bytes, or `None` if the role has not been read.
+    /// Returns the bytes of a targets role as they were read, or `None` if the role has not been read.
     #[cfg(feature = "http")]
     pub(crate) fn file(&self, role: &RoleName) -> Option<&[u8]> {
         self.roles.get(role).map(|role| &**role.targets.bytes())
     }
 
-    /// Returns the length in bytes of the file of a targets role that has been read.
+    /// Returns the length of a role's file in bytes, or `None` if the role has not been read.
     pub(crate) fn length(&self, role: &RoleName) -> Option<usize> {
         self.roles.get(role).map(|role| role.targets.bytes().len())
     }
@@ -275,9 +273,8 @@ impl Published {
         Ok(found)
     }
 
-    /// Reads every delegated role, at any depth. Returns the top-level targets role, and each delegated role with the
-    /// role that delegates to it. The first entry of a role comes before the entries of the roles to which it
-    /// delegates. A role with two delegating roles has two entries.
+    /// Reads every delegated role, at any depth. Returns the top-level targets role, and then one entry for each
+    /// delegation: the delegated role and the role that delegates to it. The entries are in breadth-first order.
     pub fn read_all(&mut self) -> Result<Vec<(RoleName, Option<RoleName>)>, Error> {
         let edges = self.read_edges()?.into_iter();
         let named = edges.map(|(role, delegation)| (role, delegation.map(|(delegator, _)| delegator)));
@@ -307,8 +304,9 @@ impl Published {
         Ok(order)
     }
 
-    /// Returns the role `name`, without checking that it exists. If `name` ends in `*`, returns all delegated roles
-    /// whose names begin with the text before `*`.
+    /// Returns the roles that `name` stands for. A name that ends in `*` stands for all delegated roles whose names
+    /// begin with the text before `*`. Any other name stands for the role with this name, even if there is no such
+    /// role.
     pub fn named(&mut self, name: &str) -> Result<Vec<RoleName>, Error> {
         Ok(self.edges_named(name)?.into_iter().map(|(role, _)| role).collect())
     }
@@ -337,14 +335,15 @@ impl Published {
         if edges.is_empty() { Err(NotFound::RolesBeginningWith { start: start.to_string() }.into()) } else { Ok(edges) }
     }
 
-    /// Returns whether there is a metadata file for this version of `role`, even if the file is not published. The
-    /// version number of such a file cannot be used again.
+    /// Returns whether a metadata file for this version of `role` exists, published or not. The version number of such
+    /// a file cannot be used again.
     #[must_use]
     pub fn is_taken(&self, role: &RoleName, version: Version) -> bool {
         self.files.has(role, version)
     }
 
-    /// Returns the versions of the root files in the folder, in ascending order, up to the newest verified root.
+    /// Returns the versions of the root files in the folder, in ascending order. Leaves out versions after the newest
+    /// verified root.
     #[must_use]
     pub fn root_versions(&self) -> Vec<Version> {
         let mut versions = Vec::new();
@@ -412,14 +411,12 @@ impl Published {
     }
 }
 
-/// Reads the file that a client would request.
 fn read(files: &Overlay, request: &Request) -> Result<Vec<u8>, Error> {
     let file = files.metadata(&request.role, request.version, request.max_length)?;
     file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
 }
 
-/// Returns the content of a verified role. The verification keeps the content in memory, because it received the file
-/// as bytes.
+/// Returns the content of a verified role. It is always in memory, because every role here was verified from bytes.
 fn held(role: &RoleName, targets: &VerifiedTargets) -> Result<Arc<Verified<Targets>>, Error> {
     targets.held().cloned().ok_or_else(|| error(role, ErrorKind::Absent).into())
 }

@@ -13,8 +13,9 @@ impl Repository {
         &self.authority
     }
 
-    /// Pins the newest root, which was verified from the root that the user trusts, and records which repository the
-    /// folder contains. Does nothing if the user trusts no root, or trusts a root only for this run.
+    /// Pins the newest root, and records which repository the folder contains. The newest root has already been
+    /// verified, starting from the root that the user trusts. Does nothing if the user trusts no root, or trusts a root
+    /// only for this run.
     ///
     /// # Errors
     /// Returns an error if the user's configuration cannot be written.
@@ -39,8 +40,8 @@ impl Repository {
         }
     }
 
-    /// Allows the use of a private key that the user specified. The permission is recorded only once the change that
-    /// lists the key has been published or stored as the pending change.
+    /// Allows the use of a private key that the user specified, but does not record this permission yet. It is recorded
+    /// once the change that lists the key has been published or stored as the pending change.
     pub fn allow_later(&mut self, uri: &KeyUri) {
         self.named_keys.push(uri.clone());
     }

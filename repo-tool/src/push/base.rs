@@ -1,9 +1,8 @@
 //! Finds the newest state that the folder and the destination have in common. A merge compares the
 //! folder with this state to find the changes of the folder.
 //!
-//! If this state were too old, the merge would publish again what the destination has already
-//! served, even if another machine has undone it since. If the state were too new, changes that the
-//! destination has never served would be lost.
+//! An older state would not do: the merge would publish again what the destination has already served, even if another
+//! machine has reverted it since. With a newer state, changes that the destination has never served would be lost.
 
 use lastmile_metadata::{RoleName, Snapshot, Verified, Version};
 
@@ -15,19 +14,18 @@ use crate::push::settings::{DestinationSettings, ServedSnapshot};
 use crate::served::Served;
 use crate::{Error, names};
 
-/// A snapshot, and its verified content.
 pub(super) type Base = (ServedSnapshot, Verified<Snapshot>);
 
-/// The maximum number of versions in the search for a common snapshot.
+/// The search for a common snapshot gives up after this many versions.
 const VERSIONS: usize = 1000;
 
 /// Returns the newest snapshot that both the folder and the destination have.
 ///
-/// A destination can hide a snapshot that it has served, but it cannot forge a valid one.
-/// Therefore, if the destination has no valid snapshot with the version of the served snapshot in
-/// the user's configuration, this function returns the snapshot in the configuration. The
-/// destination may also have a different valid snapshot with this version, for example because a
-/// website's checkout was reset to an older commit. Then the search continues with older versions.
+/// A destination can hide a snapshot that it has served, but it cannot forge a valid one. The user's configuration
+/// records a snapshot that the destination has served. If the destination has no valid snapshot with the recorded
+/// version, this function returns the recorded snapshot. If the destination has a different valid snapshot with that
+/// version, the search continues with older versions. This happens, for example, if a website's checkout was reset to
+/// an older commit.
 ///
 /// If the names of snapshots contain no versions, the destination has only the current snapshot. In
 /// that case, this function returns a snapshot that the user's configuration records; see
@@ -70,7 +68,6 @@ fn versions(ours: &Published, current: &Verified<Snapshot>) -> impl Iterator<Ite
     (1..=newest).rev().filter_map(Version::new)
 }
 
-/// Reads the snapshot with this version from the destination.
 fn read(
     destination: &dyn Destination,
     current: &Verified<Snapshot>,
@@ -86,10 +83,9 @@ fn read(
     Ok(read.map(|found| found.bytes))
 }
 
-/// Returns a snapshot that the user's configuration records. This is the snapshot that the
-/// destination serves now, if the configuration records that a command was about to upload or adopt
-/// it. Otherwise, it is the snapshot that the destination served when this user last pushed or
-/// pulled. Returns `None` if the folder does not have the snapshot.
+/// Returns the snapshot that the destination serves now, if [`DestinationSettings::intended`] contains it. Otherwise,
+/// returns the snapshot that the destination served when this user last pushed or pulled. Returns `None` if the folder
+/// does not have that snapshot.
 fn recorded(
     ours: &Published,
     current: &Verified<Snapshot>,

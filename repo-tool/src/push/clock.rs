@@ -7,34 +7,31 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// The clock that counts the time of suspension on Linux and Android.
+/// On Linux and Android, this clock keeps running while the machine is suspended. The monotonic clock does not.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const ID: ClockId = ClockId::Boottime;
-/// The clock that counts the time of suspension on macOS. It is also used on other Unix systems.
+/// On macOS, this clock keeps running while the machine is suspended. Other Unix systems use it, too.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const ID: ClockId = ClockId::Monotonic;
 
-/// A clock that shows the time since an arbitrary moment.
+/// A clock whose times are durations since an arbitrary moment.
 #[derive(Clone)]
 pub(super) struct Clock(Arc<dyn Fn() -> Duration + Send + Sync>);
 
 impl Clock {
-    /// Returns the clock of the operating system.
     pub(super) fn of_system() -> Self {
         Self::new(|| clock_gettime(ID).try_into().unwrap_or_default())
     }
 
-    /// Returns a clock that shows the time that `now` returns.
     pub(super) fn new(now: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
         Self(Arc::new(now))
     }
 
-    /// Returns the current time.
     pub(super) fn now(&self) -> Duration {
         (self.0)()
     }
 
-    /// Returns the time that has passed since this clock showed the time `earlier`.
+    /// Returns the time that has passed since [`Self::now`] returned `earlier`.
     pub(super) fn elapsed(&self, earlier: Duration) -> Duration {
         self.now().saturating_sub(earlier)
     }

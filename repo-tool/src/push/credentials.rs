@@ -1,7 +1,6 @@
-//! Opens object stores. Their credentials come from environment variables, from the files that
-//! these variables name, from the credentials files of cloud tools in the user's home folder, or
-//! from the metadata service of a cloud machine. They never come from a URL or from the
-//! repository's folder.
+//! Opens object stores. Credentials come from environment variables, from files to which these variables point, from
+//! the credentials files of cloud tools in the user's home folder, or from the metadata service of a cloud machine.
+//! They never come from a URL or from the repository's folder.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -41,7 +40,6 @@ const S3: &[&str] = &[
     "AWS_REQUEST_PAYER",
 ];
 
-/// The environment variables for Google Cloud Storage.
 const GOOGLE: &[&str] = &[
     "GOOGLE_APPLICATION_CREDENTIALS",
     "GOOGLE_SERVICE_ACCOUNT",
@@ -50,7 +48,6 @@ const GOOGLE: &[&str] = &[
     "GOOGLE_BEARER_TOKEN",
 ];
 
-/// The environment variables for Azure Blob Storage.
 const AZURE: &[&str] = &[
     "AZURE_STORAGE_ACCOUNT_NAME",
     "AZURE_STORAGE_ACCOUNT_KEY",
@@ -65,13 +62,13 @@ const AZURE: &[&str] = &[
     "AZURE_MSI_ENDPOINT",
 ];
 
-/// The longest time for which a server may send nothing. Servers send nothing while they receive one part of an object,
-/// so the upload of a part must not take longer.
+/// The longest time for which a server may send nothing. A server sends nothing while it receives a part of an object,
+/// so each part must be uploaded within this time.
 const GAP: Duration = Duration::from_secs(300);
-/// The maximum number of retries of a failed request, and the longest time for all of them. The
-/// retries of a write can end earlier, because they need a valid lock on the store
-/// ([`WriteGuard`]).
+/// The maximum number of retries of a failed request. The retries of a write can end earlier, because they need a valid
+/// lock on the store ([`WriteGuard`]).
 const RETRIES: usize = 5;
+/// The longest time for all retries of one request.
 const RETRY_TIME: Duration = Duration::from_secs(60);
 
 /// Secret values, which never appear in output.
@@ -163,7 +160,6 @@ fn configured<B, K: FromStr>(builder: B, values: &[(String, String)], set: impl 
     })
 }
 
-/// Returns true if the value of a variable is a secret, which must not appear in output.
 fn is_secret(name: &str) -> bool {
     let is_location = ["_FILE", "_URI", "_PATH"].iter().any(|end| name.ends_with(end));
     !is_location && ["KEY", "SECRET", "TOKEN"].iter().any(|word| name.contains(word))

@@ -10,17 +10,15 @@ use crate::invocation::LockWait;
 use crate::served::transport::Transport;
 use crate::{Error, PathError, PublicationError};
 
-/// The place from which a repository is served. Names are paths relative to the repository, such as
-/// `metadata/timestamp.json`, and are not percent-encoded.
+/// Reads and writes the objects of a destination. The name of an object is its path relative to the repository, such as
+/// `metadata/timestamp.json`, and is not percent-encoded.
 pub(crate) trait Destination: Send + Sync {
-    /// Returns the URL of the repository at this destination.
     fn url(&self) -> &BaseUrl;
 
-    /// Returns the transport through which a client reads the repository at [`Destination::url`].
+    /// Returns a transport that reads the URLs below [`Destination::url`].
     fn transport(&self) -> Result<Transport, Error>;
 
-    /// Takes the lock on the destination, which only one process can hold. If another process holds
-    /// it, waits for at most `wait.at_most`.
+    /// Takes the lock on the destination. If another process holds it, waits for at most `wait.at_most`.
     ///
     /// # Errors
     /// [`crate::PushError::Busy`] if another process holds the lock for too long.
@@ -33,14 +31,13 @@ pub(crate) trait Destination: Send + Sync {
     /// Returns the length of an object in bytes, or `None` if it does not exist.
     fn length(&self, name: &str) -> Result<Option<u64>, Error>;
 
-    /// Returns whether the object `name` is the file of `target`. A destination may compare only
-    /// the length if `names` is [`TargetNames::HashPrefixed`]. If `names` is [`TargetNames::Plain`]
-    /// and the destination does not know the digest of the object, returns false.
+    /// Returns whether the object `name` is the file of `target`. If `names` is [`TargetNames::HashPrefixed`], the name
+    /// identifies the content, so a destination may compare only the length. If `names` is [`TargetNames::Plain`] and
+    /// the destination does not know the digest of the object, returns false.
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error>;
 
-    /// Creates an object, or returns [`Written::Refused`] if it already exists. The default
-    /// implementation checks first and then writes, so only the lock prevents another process from
-    /// writing in between.
+    /// Creates an object, or returns [`Written::Refused`] if it already exists. The default implementation is not
+    /// atomic: it checks first and then writes, so only the lock keeps another process from writing in between.
     fn create(&self, name: &str, bytes: &[u8]) -> Result<Written, Error> {
         if self.length(name)?.is_some() {
             return Ok(Written::Refused);
@@ -48,9 +45,8 @@ pub(crate) trait Destination: Send + Sync {
         self.put(name, bytes).map(|()| Written::Done)
     }
 
-    /// Replaces an object, or returns [`Written::Refused`] if it differs from `expected`. The
-    /// default implementation checks first and then writes, so only the lock prevents another
-    /// process from writing in between.
+    /// Replaces an object, or returns [`Written::Refused`] if it differs from `expected`. Like that of
+    /// [`Destination::create`], the default implementation is not atomic.
     fn replace(&self, name: &str, bytes: &[u8], expected: &Object) -> Result<Written, Error> {
         if !expected.is_still_at(self, name)? {
             return Ok(Written::Refused);
@@ -70,9 +66,8 @@ pub(crate) trait Destination: Send + Sync {
     /// Removes an object if it exists.
     fn remove(&self, name: &str) -> Result<(), Error>;
 
-    /// Removes an object. A destination that has no conditional removal replaces the object with an
-    /// empty one instead. If another process has taken the lock and replaced the object, leaves the
-    /// object unchanged.
+    /// Removes an object, or replaces it with an empty one. Leaves the object unchanged if another process has taken
+    /// the lock and replaced the object.
     fn discard(&self, name: &str) -> Result<Written, Error> {
         self.remove(name).map(|()| Written::Done)
     }
@@ -87,15 +82,13 @@ pub(crate) trait Lease: Send + Sync {
     fn check(&self) -> Result<(), Error>;
 }
 
-/// An object that was read.
 #[derive(Clone, Debug)]
 #[cfg_attr(not(any(feature = "object-store", feature = "ssh")), expect(dead_code, reason = "folders have no tags"))]
 pub(crate) struct Object {
-    /// Its content.
     pub(crate) bytes: Vec<u8>,
-    /// Its entity tag at the destination, for a conditional replacement. `None` if the destination has no entity tags.
+    /// The entity tag, for a conditional replacement. `None` if the destination has no entity tags.
     pub(crate) e_tag: Option<String>,
-    /// Its version at the destination, if the destination has versions in addition to entity tags.
+    /// The version, if the destination has versions in addition to entity tags.
     pub(crate) version: Option<String>,
 }
 
@@ -106,7 +99,7 @@ impl Object {
         self.e_tag == other.e_tag && self.version == other.version && self.bytes == other.bytes
     }
 
-    /// Returns whether the object `name` still has this content.
+    /// Returns whether the object `name` at `destination` still has the content of `self`.
     fn is_still_at<D: Destination + ?Sized>(&self, destination: &D, name: &str) -> Result<bool, Error> {
         match destination.read(name, self.bytes.len() as u64) {
             Err(Error::Path(PathError::TooLong { .. })) => Ok(false),
@@ -118,7 +111,6 @@ impl Object {
 /// The result of a conditional write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Written {
-    /// The object was written.
     Done,
     /// The condition was not met, so nothing was written.
     Refused,
@@ -127,11 +119,9 @@ pub(crate) enum Written {
 /// An open target file in the repository's folder.
 #[derive(Debug)]
 pub(crate) struct LocalTarget {
-    /// The open file.
     pub(crate) file: File,
-    /// Its path, for messages.
+    /// For messages.
     pub(crate) path: PathBuf,
-    /// The metadata of the target.
     pub(crate) target: TargetFile,
 }
 

@@ -19,9 +19,8 @@ use crate::push::destination::{Destination, Lease, LocalTarget, Object};
 use crate::served::transport::Transport;
 use crate::{Error, PathError, PushError};
 
-/// The name of the lock file.
 const LOCK: &str = ".lastmile-lock";
-/// The name of the folder for files that are being written.
+/// The folder for files that are being written.
 const WORKING: &str = ".lastmile-push";
 /// The time between two attempts to take the lock.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -32,17 +31,16 @@ const FILE_MODE: u32 = 0o666;
 /// The characters that are not encoded in the path of a `file` URL.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A folder from which a repository is served.
 #[derive(Debug)]
 pub(crate) struct Directory {
     path: PathBuf,
     url: BaseUrl,
-    /// The number of the next file in the working folder.
+    /// The number in the name of the next file in the working folder.
     next: AtomicU64,
 }
 
 impl Directory {
-    /// Returns the destination for this absolute path. The folder need not exist.
+    /// `path` must be absolute. The folder need not exist.
     pub(crate) fn new(path: &Path) -> Result<Self, Error> {
         let text = path.to_str().ok_or_else(|| PathError::NotUtf8 { path: path.to_path_buf() })?;
         let encoded = utf8_percent_encode(text, PLAIN);
@@ -50,7 +48,7 @@ impl Directory {
         Ok(Self { path: path.to_path_buf(), url, next: AtomicU64::new(0) })
     }
 
-    /// Returns the destination for a `file` URL.
+    /// `url` must be a `file` URL.
     pub(crate) fn at(url: &BaseUrl) -> Result<Self, Error> {
         let path = url.as_str().strip_prefix("file://").unwrap_or_default();
         let path = path.strip_prefix("localhost").unwrap_or(path);
@@ -59,7 +57,7 @@ impl Directory {
         Self::new(Path::new(&*decoded))
     }
 
-    /// Opens the folder. Returns `None` if it does not exist.
+    /// Returns `None` if the folder does not exist.
     fn open(&self) -> Result<Option<Folder>, Error> {
         match Folder::open(&self.path) {
             Err(Error::File { error, .. }) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -203,9 +201,8 @@ impl Lease for FileLock {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // The next holder of the lock also removes these entries, so errors can be ignored. A
-        // process that opened the lock file before this removal notices the removal and opens the
-        // new lock file.
+        // Errors can be ignored, because the next holder of the lock also removes these entries. A process that has
+        // already opened the lock file notices that the file was removed, and opens the new one.
         let _ = disk::remove_all(self.folder.place(WORKING));
         let _ = disk::remove(self.folder.place(LOCK));
     }

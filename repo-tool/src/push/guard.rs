@@ -1,9 +1,8 @@
 //! Checks, before anything is uploaded, that the destination serves the state of the folder or an earlier one.
 //!
-//! The client library verifies the state at the destination, starting from the oldest root of the
-//! folder. The pinned root must be part of the chain of roots. A push is refused unless the
-//! metadata at the destination was published from this folder or adopted into it
-//! ([`crate::served::catch_up`]).
+//! The client library verifies the state at the destination, starting from the oldest root of the folder. The pinned
+//! root must be part of the chain of roots. A push is refused unless this folder has published the metadata at the
+//! destination, or has adopted it ([`crate::served::catch_up`]).
 
 use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
 use lastmile_metadata::{RoleName, Version};
@@ -18,8 +17,7 @@ use crate::served::catch_up::{check_pin, check_root, foreign_roles};
 use crate::served::transport::Transport;
 use crate::{Error, NetworkError, PushError, Repository, ServedError, names};
 
-/// The name of the timestamp at a destination. Replacing the timestamp makes a new state visible to
-/// clients.
+/// Replacing this object makes a new state visible to clients.
 pub(crate) const TIMESTAMP: &str = "metadata/timestamp.json";
 
 /// The maximum length of a timestamp, in bytes.
@@ -35,10 +33,9 @@ pub(crate) enum Standing {
     Behind(Box<Earlier>),
 }
 
-/// An earlier state of the folder, which the destination serves.
 pub(crate) struct Earlier {
     pub(crate) served: Served,
-    /// The timestamp as it was read. A push replaces the timestamp only if it has not changed since.
+    /// A push replaces the timestamp only if it is still this one.
     pub(crate) timestamp: Object,
 }
 
@@ -88,9 +85,9 @@ pub(crate) fn standing(
     Ok(Standing::Behind(Box::new(Earlier { served, timestamp })))
 }
 
-/// Returns the version of the newest root at the destination, if the folder has a newer root but
-/// did not publish this one. Two machines can publish different roots with the same version.
-/// Clients that have one of them may refuse the successors of the other.
+/// Returns the version of the newest root at the destination, if the folder has a newer root but does not have this
+/// one. Two machines can publish different roots with the same version. Clients that have one of them may refuse the
+/// successors of the other.
 fn foreign_root(repository: &Repository, ours: &Published, served: &Served) -> Result<Option<Version>, Error> {
     let theirs = served.trusted().root();
     if theirs.version >= ours.root.version {
@@ -102,8 +99,8 @@ fn foreign_root(repository: &Repository, ours: &Published, served: &Served) -> R
     Ok((!is_ours).then_some(theirs.version))
 }
 
-/// Returns a role whose served file was not published from this folder, with its version. Returns
-/// `None` if there is no such role.
+/// Finds a role whose file at the destination was not published from this folder. Returns the name of the role and the
+/// version at the destination.
 fn unknown_role(
     repository: &Repository,
     ours: &Published,
@@ -134,10 +131,9 @@ fn unknown_role(
 
 /// Reads the state of the destination and verifies it, starting from the oldest root of the folder.
 ///
-/// If an earlier push uploaded a new root but was interrupted before it uploaded the matching
-/// timestamp, no client can verify the state. In that case, this function ignores the newest roots
-/// at the destination that are the same as in the folder: first one of them, then two, and so on,
-/// until the state is valid.
+/// An earlier push may have been interrupted after it uploaded a new root and before it uploaded the matching
+/// timestamp. No client can verify such a state. In that case, this function hides the newest root at the destination,
+/// then the two newest roots, and so on, until the state is valid. It hides only roots that are the same in the folder.
 pub(super) fn read(destination: &dyn Destination, config: &Config, ours: &Published) -> Result<Served, Error> {
     let fetch = |transport: &Transport| {
         let url = destination.url().folder("metadata");

@@ -1,11 +1,10 @@
 //! A lock on an object store or an SFTP server, which its holder must renew.
 //!
-//! The lock is an object that only one process can create or replace, because the server refuses
-//! writes whose condition is not met. The holder replaces the object whenever a third of the
-//! lease's duration has passed. Another process may take the lock after it has seen the same
-//! version of the object for the whole duration. It measures this time with its own clock, so
-//! clocks of different machines are never compared. This clock also counts the time during which
-//! the machine is suspended, so after a suspension the holder knows that it may have lost the lock.
+//! The lock is an object that only one process can create or replace, because the server refuses writes whose condition
+//! is not met. The holder replaces the object whenever a third of the lease's duration has passed. Another process may
+//! take the lock after it has seen the same version of the object for the whole duration. It measures this time with
+//! its own clock, so clocks of different machines are never compared. This clock keeps running while the machine is
+//! suspended. After a suspension, the holder can therefore tell that it may have lost the lock.
 
 #[cfg(test)]
 mod tests;
@@ -23,16 +22,14 @@ use crate::push::clock::Clock;
 use crate::push::destination::{Lease, Object, Written};
 use crate::{Error, PushError};
 
-/// The name of the lock object.
 pub(crate) const LOCK: &str = ".lastmile-lock";
 /// The maximum length of the lock object, in bytes.
 pub(crate) const LONGEST_LOCK: u64 = 4096;
 /// The duration that is assumed for a lock whose content cannot be parsed.
 const DURATION: Duration = Duration::from_secs(30);
-/// The maximum duration of a lock. If a lock object contains a longer duration, this one is used instead.
+/// The maximum duration of a lock. A longer duration in a lock object counts as this one.
 const LONGEST: Duration = Duration::from_secs(600);
 
-/// The object that represents the lock.
 pub(crate) trait LockObject: Send + Sync {
     fn url(&self) -> &BaseUrl;
     fn read(&self) -> Result<Option<Object>, Error>;
@@ -47,7 +44,7 @@ struct Content {
     holder: String,
     /// The duration of the lease in milliseconds.
     milliseconds: u64,
-    /// The number of attempts to renew the lock.
+    /// Counts the attempts to renew the lock, so that the content shows which attempt has written it.
     renewals: u64,
 }
 
@@ -56,8 +53,7 @@ impl Content {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Parses the content of the object. If it cannot be parsed, returns a lock of an unknown holder with the default
-    /// duration.
+    /// Content that cannot be parsed counts as a lock of an unknown holder with the default duration.
     fn parse(bytes: &[u8]) -> Self {
         let unknown = || Self { holder: "unknown".to_string(), milliseconds: millis(DURATION), renewals: 0 };
         serde_json::from_slice(bytes).unwrap_or_else(|_| unknown())
@@ -87,32 +83,32 @@ struct Shared {
 
 struct State {
     content: Content,
-    /// The lock object as this process last read it after writing it, or `None` if the lock was lost.
+    /// The lock object as this process read it after its last successful write, or `None` if the lock was lost.
     object: Option<Object>,
     /// Whether the lock must be renewed immediately, without waiting for the current pause to end.
     is_due: bool,
     is_ending: bool,
-    /// The error of the last attempt to renew the lock, if the server did not respond to this attempt.
+    /// The error of the last attempt to renew the lock, if it is not known whether this attempt succeeded.
     failure: Option<Error>,
 }
 
-/// The time for which a lock is valid.
+/// Determines how long a lock stays valid.
 #[derive(Debug)]
 pub(super) struct Validity {
     clock: Clock,
     duration: Duration,
-    /// The time just before the last successful renewal. `None` if the lock was lost or released.
+    /// The time at which the last successful renewal began. `None` if the lock was lost or released.
     renewed: Mutex<Option<Duration>>,
 }
 
 impl Validity {
-    /// Returns the validity of a lock that was taken after the time `renewed`.
+    /// `renewed` is a time just before the lock was taken.
     pub(super) fn new(clock: Clock, duration: Duration, renewed: Duration) -> Self {
         Self { clock, duration, renewed: Mutex::new(Some(renewed)) }
     }
 
-    /// Returns true if this process certainly holds the lock, and if at least a quarter of the
-    /// lock's duration is left. The time that is left is for the write that follows.
+    /// Returns true if this process certainly holds the lock, and if more than a quarter of the lock's duration is left
+    /// for the write that follows.
     pub(super) fn is_valid(&self) -> bool {
         self.left().is_some()
     }
@@ -134,7 +130,7 @@ struct Watched {
     object: Object,
     /// The time when this process first saw this version of the object.
     since: Duration,
-    /// Whether the object has changed since it was first seen, which shows that a holder is alive.
+    /// Whether the object has changed while this process was waiting. A change shows that a holder is alive.
     has_changed: bool,
 }
 
@@ -178,8 +174,8 @@ impl StoreLease {
     /// that no other process has taken the lock.
     ///
     /// # Errors
-    /// [`PushError::LeaseLost`] if another process has taken the lock; the error of the connection if the lock could not
-    /// be renewed in time because of this error.
+    /// [`PushError::LeaseLost`] if another process has taken the lock; the error of the last attempt if no attempt
+    /// succeeded in time.
     #[cfg(feature = "ssh")]
     pub(crate) fn confirm(&self) -> Result<(), Error> {
         let validity = &self.shared.validity;
@@ -197,16 +193,15 @@ impl StoreLease {
         Err(state.failure.take().unwrap_or_else(|| self.shared.lost()))
     }
 
-    /// Returns the time for which the lock is valid.
     #[cfg(feature = "object-store")]
     pub(super) fn validity(&self) -> Arc<Validity> {
         Arc::clone(&self.shared.validity)
     }
 }
 
-/// Returns the error for a lock that was not released in time. A lock object that did not change
-/// may belong to a process that was killed. Another process can take over the lock only after it
-/// has watched the object for the whole duration.
+/// Returns the error for a lock that could not be taken in time. If the lock object did not change, its holder may have
+/// been killed. The error then contains the duration for which another process must watch the object before it can take
+/// over the lock.
 fn busy(url: &BaseUrl, watched: Option<&Watched>, waited: Duration) -> PushError {
     let url = url.clone();
     match watched.map(|watched| (Content::parse(&watched.object.bytes).duration(), watched.has_changed)) {
@@ -241,8 +236,8 @@ fn attempt(
             lock.replace(&content.text(), &found)?
         }
     };
-    // If the reply to a request was lost, the repeated request was refused. Therefore only the content of the object
-    // shows which process has taken the lock.
+    // The result of the write proves nothing: if the first reply was lost, the repeated request was refused. Only the
+    // content of the object shows which process has taken the lock.
     Ok(lock.read()?.filter(|found| Content::parse(&found.bytes) == *content))
 }
 
@@ -272,7 +267,6 @@ impl Shared {
             let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
             state.is_due = false;
             let Some(object) = state.object.clone().filter(|_| !state.is_ending) else { return };
-            // Every attempt writes a different number, so the content of the object shows which attempt has written it.
             state.content.renewals += 1;
             let content = state.content.clone();
             // Unlock the state, so that `confirm` can stop waiting if the server does not respond.
@@ -301,8 +295,8 @@ impl Shared {
 
     /// Tries once to replace `object`, which this process wrote, with `content`.
     fn renew(&self, content: &Content, object: &Object) -> Attempt {
-        // If the reply to a request is lost, the repeated request is refused. Therefore only the content of the object
-        // shows which process has replaced it.
+        // The result of the write proves nothing: if the first reply is lost, the repeated request is refused. Only the
+        // content of the object shows which process has replaced it.
         let found = self.lock.replace(&content.text(), object).and_then(|_| self.lock.read());
         match found.map(|found| found.map(|found| (Content::parse(&found.bytes), found))) {
             Ok(Some((there, found))) if there == *content => Attempt::Renewed(found),
@@ -317,10 +311,10 @@ impl Shared {
 enum Attempt {
     /// The object has the content that this attempt has written.
     Renewed(Object),
-    /// The object has the content that an earlier attempt of this process has written, although that attempt seemed to
-    /// fail. So the lock is still held, but this attempt has not renewed it.
+    /// The object has the content of an earlier attempt of this process, which seemed to fail. The lock is still held,
+    /// but this attempt has not renewed it.
     Held(Object),
-    /// Another process has taken the lock.
+    /// The object is missing, or another process has taken the lock.
     Lost,
     /// The server did not respond, so it is not known whether the object was replaced.
     Unknown(Error),

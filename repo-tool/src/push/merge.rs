@@ -1,11 +1,10 @@
 //! Publishes the changes of this folder on top of what another machine pushed (`push --catch-up`).
 //!
-//! The changes are the difference between two states of this folder: the newest state that the
-//! folder and the destination have in common ([`base`]), and the current state. A merge adopts the
-//! state of the destination, which means that it copies this state into the folder. It then
-//! publishes the changes again with new versions. Before the adoption, it records the two states in
-//! the user's configuration, so that a repeated command can finish what an interrupted command
-//! began. The files of the two states stay in the folder.
+//! The changes are the difference between two states of this folder: the newest state that the folder and the
+//! destination have in common ([`base`]), and the current state. A merge adopts the state of the destination, which
+//! means that it copies this state into the folder. It then publishes the changes again with new versions. Before the
+//! adoption, it records the two states in the user's configuration, so that a later command can finish an interrupted
+//! merge. The files of the two states stay in the folder.
 
 use std::path::Path;
 
@@ -33,7 +32,6 @@ use crate::root_digest::RootDigest;
 use crate::served::catch_up::{adopt, check_lead, check_pin, check_root};
 use crate::{Error, NotFound, Outcome, Plan, PushError, Repository, Signing, names};
 
-/// The folder and the destination of a merge.
 pub(crate) struct Merge<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) invocation: &'a Invocation,
@@ -46,10 +44,8 @@ pub(crate) struct Merge<'a> {
     pub(crate) missing: MissingFiles,
 }
 
-/// The result of a merge.
 #[derive(Debug, Default)]
 pub(crate) struct Merged {
-    /// The targets that were published again.
     pub(crate) republished: Vec<TargetPath>,
     /// Whether the change is pending, because signatures are missing.
     pub(crate) is_pending: bool,
@@ -57,9 +53,8 @@ pub(crate) struct Merged {
     pub(crate) plan: Option<Plan>,
 }
 
-/// The change of one target.
 struct Change {
-    /// The role that lists the target, or, if a bin lists it, the role to which the bin belongs.
+    /// The role that lists the target. If this role is a bin, the role to which the bin belongs.
     role: RoleName,
     path: TargetPath,
     before: Option<TargetFile>,
@@ -75,17 +70,16 @@ struct Difference {
 
 impl Merge<'_> {
     /// Adopts the state of the destination, and publishes the changes of this folder on top of it. If an earlier merge
-    /// was interrupted, finishes that one instead.
+    /// was interrupted, finishes that merge instead of starting a new one.
     ///
     /// # Errors
-    /// [`PushError::Conflicts`] if the same target was changed both in the folder and at the
-    /// destination, or if the folder changed keys or delegations. In these cases, nothing is
-    /// changed. [`PushError::Unmerged`] if an interrupted merge has already adopted the state of
-    /// the destination, and the folder has changed since so that its earlier changes now conflict.
+    /// [`PushError::Conflicts`] if the same target was changed both in the folder and at the destination, or if the
+    /// folder changed keys or delegations. In these cases, nothing is changed. [`PushError::Unmerged`] if an earlier
+    /// merge was interrupted after the adoption, and its changes conflict with later changes of this folder.
     pub(crate) fn run(&self) -> Result<Merged, Error> {
-        // A push does not take the lock on the folder, so a merge takes the lock on the
-        // destination, too. With both locks, no push and no other command in this folder can
-        // replace the settings that are read here before the merge has recorded the adoption.
+        // A push does not take the lock on the folder, so a merge takes the lock on the destination, too. Until the
+        // merge has recorded the adoption, these locks keep pushes and other commands in this folder from changing the
+        // settings that are read here.
         let lease = self.destination.lock(&self.invocation.lock_wait)?;
         let (layout, lock) = self.lock()?;
         let config = Config::read(&layout)?;
@@ -171,9 +165,8 @@ impl Merge<'_> {
 }
 
 impl Difference {
-    /// Removes the changes that a state already contains, and adds a conflict for each target that
-    /// was changed both in this folder and in that state. `current` returns the metadata of a
-    /// target in that state.
+    /// Removes the changes that the current state already contains. Adds a conflict for each target that was changed
+    /// both in this folder and in the current state. `current` returns the metadata of a target in the current state.
     fn on_top_of(
         mut self,
         mut current: impl FnMut(&TargetPath) -> Result<Option<TargetFile>, Error>,
@@ -212,7 +205,7 @@ fn conflict(path: &TargetPath) -> String {
     format!("{path}: changed both in this folder and at the destination")
 }
 
-/// A change that [`give_up`] has given up.
+/// A change that [`give_up`] has discarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GivenUp {
     /// The folder had added or replaced this target.
@@ -221,8 +214,8 @@ pub(crate) enum GivenUp {
     Removed(TargetPath),
 }
 
-/// Gives up the changes that interrupted merges with the destination at `metadata_url` have not published yet, because
-/// the user adopts the state of the destination instead. Returns these changes.
+/// Discards the records of interrupted merges with the destination at `metadata_url`, because the user adopts the state
+/// of the destination instead. Returns the changes that these merges have not published.
 pub(crate) fn give_up(
     dir: &Path,
     invocation: &Invocation,
@@ -260,7 +253,6 @@ fn difference_to_published(
     Ok(Some((difference, ours)))
 }
 
-/// Returns the changes of targets from the state `base` to the state `ours`.
 fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Result<Difference, Error> {
     let mut difference = Difference::default();
     let changed = ours.roles().filter(|(role, listed)| base.meta(role).as_ref() != Some(listed));
@@ -277,7 +269,7 @@ fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Re
             continue;
         };
         if !has_same_delegations(&before, &after) {
-            difference.conflicts.push(format!("{role}: this folder changed data of this role other than its targets"));
+            difference.conflicts.push(format!("{role}: this folder changed more than the targets of this role"));
             continue;
         }
         for target in after.targets() {
@@ -297,9 +289,8 @@ fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Re
     Ok(difference)
 }
 
-/// Puts the signed metadata of the state `ours` into the draft for each role that this machine
-/// cannot sign. Skips a role if its content in the draft differs, or if its published version is
-/// not older.
+/// For each role that this machine cannot sign, puts the signed metadata of the state `ours` into the draft. Does so
+/// only if this metadata has the same content as the draft, and a newer version than the published role.
 fn keep_signed(repository: &mut Repository, mut draft: Draft, ours: &Snapshot) -> Result<Draft, Error> {
     for role in draft.targets.keys().cloned().collect::<Vec<_>>() {
         let Some(signed) = role_at(&repository.published, ours, &role)? else { continue };
@@ -323,8 +314,8 @@ fn has_same_delegations(one: &Targets, other: &Targets) -> bool {
     has_same_content(&one, &other)
 }
 
-/// Returns the role to which a target must be added so that `role` lists it. If `role` is a bin,
-/// this is the role to which the bin belongs. Otherwise, it is `role` itself.
+/// If `role` is a bin for `path`, returns the role to which the bin belongs. Otherwise, returns `role` itself. A
+/// target that is added to the returned role is listed in `role`.
 fn holder(published: &Published, role: &RoleName, path: &TargetPath) -> RoleName {
     let mut role = role;
     while let Some(delegator) = published.delegator(role) {

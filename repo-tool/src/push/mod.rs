@@ -89,7 +89,7 @@ pub(crate) fn parse(text: &str) -> Result<BaseUrl, Error> {
 /// A function that reads an environment variable.
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// Returns a destination. Does not access it.
+/// Does not access the destination.
 ///
 /// # Errors
 /// [`PushError::Scheme`] if the scheme is not supported.
@@ -107,16 +107,14 @@ pub(crate) fn open(settings: &DestinationSettings, variables: Variables<'_>) -> 
     }
 }
 
-/// Whether a push uploads files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// Upload the files.
     Upload,
     /// Only determine which files would be uploaded.
     Preview,
 }
 
-/// What to do if a destination has no timestamp although it has served something.
+/// What to do if a destination that has served a repository no longer has a timestamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Emptied {
     /// Upload nothing. Without the timestamp, the push cannot check that the destination served an
@@ -126,7 +124,6 @@ pub(crate) enum Emptied {
     Refill,
 }
 
-/// The options of a push.
 #[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {
     pub(crate) mode: Mode,
@@ -134,11 +131,9 @@ pub(crate) struct Options<'a> {
     pub(crate) missing: MissingFiles,
     /// The name of the destination in the user's configuration.
     pub(crate) name: &'a str,
-    /// The settings of the destination, which are stored under this name.
+    /// The settings that are stored under this name.
     pub(crate) settings: &'a DestinationSettings,
-    /// What to do if the destination has served something but no longer has a timestamp.
     pub(crate) emptied: Emptied,
-    /// Reports the progress.
     pub(crate) progress: &'a dyn Progress,
 }
 
@@ -150,14 +145,13 @@ pub(crate) trait Progress: Sync {
     fn uploaded(&self);
 }
 
-/// The result of a push.
 #[derive(Debug)]
 pub(crate) struct Pushed {
     /// The versions that the destination served before, or `None` if it was empty.
     pub(crate) before: Option<Versions>,
-    /// The versions in the folder.
     pub(crate) after: Versions,
-    /// The uploaded files in the order of the upload, with their lengths. Target files are uploaded in parallel.
+    /// The uploaded files with their lengths in bytes, in the order of the upload. Files that are uploaded in parallel
+    /// are in the order of the plan.
     pub(crate) sent: Vec<(String, u64)>,
     /// The number of files that were already at the destination.
     pub(crate) present: usize,
@@ -165,7 +159,6 @@ pub(crate) struct Pushed {
     pub(crate) missing: Vec<String>,
 }
 
-/// The versions of root, snapshot and timestamp in one state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Versions {
     pub(crate) root: Version,
@@ -174,7 +167,6 @@ pub(crate) struct Versions {
 }
 
 impl Pushed {
-    /// Returns whether the destination already served the state of the folder.
     pub(crate) fn is_unchanged(&self) -> bool {
         self.before == Some(self.after) && self.sent.is_empty()
     }
@@ -182,10 +174,10 @@ impl Pushed {
 
 /// Uploads the published state of the repository to the destination.
 ///
-/// This function records the snapshot in the user's configuration twice: before and after it
-/// uploads the timestamp. [`merge`] can then tell which changes the destination has served, even if
-/// the push is interrupted. Both records are written while this process holds the lock on the
-/// destination, so they never replace the record of a later push.
+/// This function records the snapshot in the user's configuration twice: before and after it uploads the timestamp.
+/// From these records, [`merge`] can tell which changes the destination has served, even if the push is interrupted.
+/// Both records are written while this process holds the lock on the destination, so they never replace the record of a
+/// later push.
 ///
 /// # Errors
 /// [`Error::NotPinned`] if the root is not pinned; [`Error::Push`] if the destination serves neither the state of the

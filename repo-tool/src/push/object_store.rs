@@ -36,10 +36,9 @@ use crate::{Error, NetworkError, PathError, PushError, names};
 const PART: usize = 8 << 20;
 /// The object attribute that contains the SHA-256 of a target file in hexadecimal.
 const DIGEST: Attribute = Attribute::Metadata(Cow::Borrowed("sha256"));
-/// An entity tag that no object has.
+/// An entity tag that no object has. [`Store::probe`] uses it.
 const NO_TAG: &str = "\"00000000000000000000000000000000\"";
 
-/// An object store.
 pub(crate) struct Store {
     inner: Arc<Inner>,
     options: StoreOptions,
@@ -58,7 +57,8 @@ struct Inner {
 }
 
 impl Store {
-    /// Returns the destination below `prefix` in `store`. `guard` can stop the requests of `store`.
+    /// `prefix` is the path of the repository in the bucket of `store`. `guard` must be the guard that can stop the
+    /// requests of `store`.
     pub(crate) fn new(
         url: &BaseUrl,
         store: Arc<dyn ObjectStore>,
@@ -73,14 +73,14 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), options: options.clone(), is_conditional: OnceLock::new() })
     }
 
-    /// Returns true if the store supports conditional writes, or if this has not been tested yet.
+    /// Returns whether to send writes with conditions. Returns true until it is known that the store does not support
+    /// conditions or does not need them.
     fn uses_conditions(&self) -> bool {
         self.is_conditional.get() != Some(&false)
     }
 
-    /// Returns whether the store supports conditional writes. It must refuse to create the lock
-    /// object, which already exists, and to replace a version of the lock object that the store
-    /// never had.
+    /// Returns whether the store supports conditional writes. The store must refuse two requests: to create the lock
+    /// object, which already exists, and to replace a version of the lock object that never existed.
     fn probe(&self) -> Result<bool, Error> {
         let content = b"probe";
         let inner = &self.inner;
@@ -96,7 +96,6 @@ impl Store {
     }
 }
 
-/// The reason why a request failed.
 enum Failure {
     /// The store does not support this kind of request.
     Unsupported,
@@ -124,7 +123,6 @@ impl Inner {
         NetworkError::Store { url: self.url.clone(), text }.into()
     }
 
-    /// Returns the error of a failed write.
     fn not_written(&self, error: &StoreError) -> Error {
         if self.guard.stops() { PushError::LeaseLost { url: self.url.clone() }.into() } else { self.failed(error) }
     }
@@ -155,8 +153,8 @@ impl Inner {
         }
     }
 
-    /// Like [`Inner::write`], but a refused write counts as done if the object has the new content. If the reply to a
-    /// request is lost, the library repeats the request, and the store refuses the repetition.
+    /// Like [`Inner::write`], but returns [`Written::Done`] for a refused write if the object has the new content. If
+    /// the reply to a request is lost, the library repeats the request, and the store refuses the repetition.
     fn write_once(&self, name: &str, bytes: &[u8], mode: PutMode) -> Result<Written, Error> {
         let written = self.write(name, bytes, mode)?;
         if written == Written::Done {
@@ -232,9 +230,8 @@ fn attributes(name: &str) -> Attributes {
     attributes
 }
 
-/// Returns the attributes of the object for a target. They contain the digest of the target, which
-/// is also the digest of the object, because the object becomes visible only if its content matches
-/// the target.
+/// Like [`attributes`], but adds the digest of the target. The object has the same digest, because it becomes visible
+/// only if its content matches the target.
 fn target_attributes(name: &str, target: &TargetFile) -> Attributes {
     let mut attributes = attributes(name);
     if let Some(digest) = digest(target) {
@@ -292,8 +289,8 @@ impl Destination for Store {
         if names == TargetNames::HashPrefixed {
             return Ok(self.length(name)? == Some(target.length));
         }
-        // A plain name does not identify the content. A push stores the digest as an attribute of
-        // the object, and any other write replaces both the content and the attributes.
+        // A plain name does not identify the content. Therefore a push stores the digest as an attribute of the object.
+        // A write by another program replaces the attributes together with the content.
         let inner = &self.inner;
         let options = GetOptions { head: true, ..GetOptions::default() };
         match inner.runtime.block_on(inner.store.get_opts(&inner.key(name)?, options)) {
@@ -356,7 +353,6 @@ impl Store {
     }
 }
 
-/// The lock object in the store.
 struct StoreLock(Arc<Inner>);
 
 impl lease::LockObject for StoreLock {
@@ -388,7 +384,6 @@ impl Lease for NoLease {
     }
 }
 
-/// Reads the objects below the URL of the destination.
 struct StoreFetch(Arc<Inner>);
 
 impl Fetch for StoreFetch {

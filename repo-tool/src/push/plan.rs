@@ -15,27 +15,23 @@ use crate::published::Published;
 use crate::served::Served;
 use crate::{Error, NotFound, names};
 
-/// The files of a push.
 pub(crate) struct Plan {
     /// The new roots, oldest first.
     pub(crate) roots: Vec<MetadataItem>,
-    /// The position of the new roots.
     pub(crate) root_place: RootPlace,
     /// The files of targets that the served metadata does not list.
     pub(crate) targets: Vec<TargetItem>,
     /// The metadata of changed roles in the order of publication: delegated roles, role `targets`,
     /// snapshot.
     pub(crate) roles: Vec<MetadataItem>,
-    /// The names of the snapshots whose versions lie between the served version and the new
-    /// version. No client reads them, but interrupted pushes may have uploaded them.
+    /// The names of the snapshots between the served version and the new version. No client reads them, but interrupted
+    /// pushes may have uploaded them.
     pub(crate) skipped_snapshots: Vec<String>,
     /// The timestamp, if it changed.
     pub(crate) timestamp: Option<MetadataItem>,
 }
 
-/// A metadata file to upload.
 pub(crate) struct MetadataItem {
-    /// Its name at the destination.
     pub(crate) name: String,
     pub(crate) kind: FileKind,
     /// Its verified content.
@@ -44,29 +40,26 @@ pub(crate) struct MetadataItem {
     pub(crate) is_versioned: bool,
 }
 
-/// A target file to upload.
 pub(crate) struct TargetItem {
-    /// Its name at the destination.
     pub(crate) name: String,
-    /// The metadata of the target.
     pub(crate) target: TargetFile,
 }
 
-/// The position of new roots in the order of a push, chosen so that clients can update without errors during the push.
+/// When a push uploads new roots. The time is chosen so that clients can update without errors during the push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RootPlace {
-    /// The roots come first, because the served files are also valid under the newest root.
+    /// Before all other files, because the served files are also valid under the newest root.
     First,
-    /// The roots come after the timestamp, because the new files are also valid under the served root.
+    /// After the timestamp, because the new files are also valid under the served root.
     Last,
-    /// The roots come just before the timestamp, because some served files are not valid under the
-    /// newest root, and some new files are not valid under the served root.
+    /// Just before the timestamp, because some served files are not valid under the newest root, and some new files are
+    /// not valid under the served root.
     BeforeTimestamp,
 }
 
 impl Plan {
-    /// Makes the plan for updating the destination from the state `served` to the state `ours`.
-    /// `served` is `None` if the destination is empty.
+    /// Plans the update of the destination from the state `served` to the state `ours`. `served` is `None` if the
+    /// destination is empty.
     pub(crate) fn new(ours: &mut Published, served: Option<&Served>, names: TargetNames) -> Result<Self, Error> {
         let first = served.map_or(Version::ONE, |served| served.trusted().root().version);
         let roots = roots(ours, first, served.is_some())?;
@@ -148,7 +141,7 @@ impl Plan {
         }
     }
 
-    /// Returns the number of files.
+    /// Returns the number of files, without the skipped snapshots.
     pub(crate) fn len(&self) -> usize {
         self.roots.len() + self.targets.len() + self.roles.len() + usize::from(self.timestamp.is_some())
     }
@@ -160,8 +153,8 @@ fn metadata(ours: &Published, role: &RoleName, version: Version, kind: FileKind,
     MetadataItem { name, kind, bytes: bytes.to_vec(), is_versioned: version.is_some() }
 }
 
-/// Returns the roots to upload. If `is_served` is true, these are the roots after version `first`.
-/// Otherwise, they are all roots of the folder.
+/// Returns the roots to upload. If the destination is empty, these are all roots of the folder. Otherwise
+/// (`is_served`), they are the roots after version `first`.
 fn roots(ours: &Published, first: Version, is_served: bool) -> Result<Vec<MetadataItem>, Error> {
     let mut roots = Vec::new();
     for version in ours.root_versions() {

@@ -9,15 +9,14 @@ use crate::error::chain;
 use crate::served::Served;
 use crate::{Error, NetworkError};
 
-/// The time between the first and the second refresh. It doubles after each refresh.
+/// The pause after the first attempt. It doubles after each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-/// The longest time between two refreshes.
+/// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// The state at the URL that clients use.
 #[derive(Debug)]
 pub(crate) enum PublicState {
-    /// Clients get the new state.
     Current,
     /// Clients still get this older timestamp version, for example from a cache.
     Stale(Version),
@@ -26,7 +25,6 @@ pub(crate) enum PublicState {
 }
 
 impl PublicState {
-    /// Returns the text of the error, if there is one.
     pub(crate) fn error(&self) -> Option<String> {
         match self {
             Self::Unreadable(error) => Some(chain(error)),

@@ -38,10 +38,8 @@ use crate::served::download::download_each;
 use crate::served::transport::Transport;
 use crate::{Error, NetworkError, PublicationError, PushError, Repository, names};
 
-/// Whether a pull downloads target files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TargetFiles {
-    /// Download all target files.
     Download,
     /// Download only metadata.
     Skip,
@@ -50,14 +48,12 @@ pub(crate) enum TargetFiles {
 /// Whether a pull accepts an expired timestamp or snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expired {
-    /// Accept them. The user states that nobody has renewed the repository in time.
+    /// The user states that nobody has renewed the repository in time.
     Accept,
-    /// Refuse them, because the server may be replaying an old state, and a renewal would make this
-    /// state valid again.
+    /// The server may be replaying an old state, and a renewal would make this state valid again.
     Refuse,
 }
 
-/// A repository to download.
 pub(crate) struct Pull<'a> {
     pub(crate) dir: &'a Path,
     pub(crate) invocation: &'a Invocation,
@@ -70,12 +66,10 @@ pub(crate) struct Pull<'a> {
     pub(crate) progress: &'a dyn Progress,
 }
 
-/// The result of a pull.
 #[derive(Debug)]
 pub(crate) struct Pulled {
     /// The digest of the oldest root.
     pub(crate) repository: RootDigest,
-    /// The snapshot.
     pub(crate) snapshot: ServedSnapshot,
     /// The versions of root, snapshot and timestamp.
     pub(crate) versions: BTreeMap<RoleName, Version>,
@@ -131,8 +125,8 @@ impl Pull<'_> {
         Ok((root, served))
     }
 
-    /// Returns an error if the server replays an old state. An expiration date or a snapshot in the
-    /// user's configuration can show this.
+    /// Returns an error if the server replays an old state. This is assumed if the timestamp or the snapshot has
+    /// expired, or if the user's configuration records a newer snapshot.
     fn check_age(&self, repository: RootDigest, served: &Served) -> Result<(), Error> {
         let url = || self.metadata_url.clone();
         let (timestamp, snapshot) = (served.trusted().timestamp(), served.trusted().snapshot());
@@ -167,7 +161,6 @@ impl Pull<'_> {
         fetched.map_err(|error: FetchError| NetworkError::Fetch(error).into())
     }
 
-    /// Downloads the files of all targets to their final paths.
     fn download(&self, layout: &Layout, served: &mut Served, targets: &[TargetFile]) -> Result<(), Error> {
         let names = served.trusted().root().target_names(self.names);
         let folder = layout.open()?;
@@ -288,8 +281,8 @@ fn pulled(root: &[u8], served: &Served, targets: usize) -> Pulled {
     Pulled { repository: RootDigest::of(root), snapshot, versions, targets }
 }
 
-/// Converts the error of a failed download. Distinguishes local failures, such as a full disk, from
-/// those of the network or the server.
+/// Converts the error of a failed download. Local failures, such as a full disk, get a different error than failures of
+/// the network or the server.
 fn local(error: ClientError) -> Error {
     match error {
         ClientError::Local(failed) => Error::file(failed.operation, &failed.path, failed.error),

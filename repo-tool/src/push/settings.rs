@@ -12,25 +12,23 @@ use crate::root_digest::RootDigest;
 use crate::user::{UserConfig, entry};
 use crate::{ConfigError, Error};
 
-/// A destination of a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DestinationSettings {
-    /// The URL of the repository at the destination.
     pub(crate) url: BaseUrl,
     /// The metadata URL that clients use.
     pub(crate) public_url: Option<BaseUrl>,
     /// The snapshot that the last command of this user saw at the destination.
     pub(crate) served: Option<ServedSnapshot>,
-    /// The snapshots that later commands were about to upload, or to adopt into the folder, oldest
-    /// first. If such a command was interrupted, it is not known whether the destination has served
-    /// the snapshot or whether the folder has it.
+    /// The snapshots that commands were about to upload, or to adopt into the folder, after `served` was recorded.
+    /// Oldest first. If such a command was interrupted, it is not known whether its snapshot has reached the
+    /// destination or the folder.
     pub(crate) intended: Vec<ServedSnapshot>,
     /// The changes that an interrupted merge has not published yet.
     pub(crate) unpushed: Option<Unpushed>,
     pub(crate) options: StoreOptions,
 }
 
-/// The options of an object store. Of these, an SSH server uses only `lease`.
+/// The options of an object store. An SSH server uses only `lease`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoreOptions {
     /// The URL of the store's API. `None` means the API of the cloud provider that the URL scheme
@@ -42,12 +40,10 @@ pub(crate) struct StoreOptions {
     pub(crate) lease: Duration,
 }
 
-/// The machines that push to a destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Writers {
     /// Several machines may push, so the destination must have a lock.
     Any,
-    /// Only one machine pushes.
     Single,
 }
 
@@ -60,15 +56,14 @@ impl Default for StoreOptions {
 /// The default duration of the lock on an object store or an SSH server.
 const LEASE: Duration = Duration::from_secs(30);
 
-/// The durations that a lock may have, in seconds. Another machine can take over an abandoned lock
-/// after this time.
+/// The durations that a lock may have, in seconds. Another machine can take over an abandoned lock once the duration of
+/// this lock has passed.
 const LEASES: std::ops::RangeInclusive<u64> = 1..=600;
 
 /// The maximum number of snapshots in [`DestinationSettings::intended`]. The newest ones are kept.
 const INTENDED: usize = 8;
 
 impl DestinationSettings {
-    /// Returns the settings of a new destination.
     pub(crate) fn new(url: BaseUrl) -> Self {
         Self {
             url,
@@ -97,22 +92,19 @@ pub(crate) struct Unpushed {
     pub(crate) ours: ServedSnapshot,
 }
 
-/// The version and the digest of a snapshot. Usually, a destination serves or has served this snapshot.
+/// Identifies a snapshot, usually one that a destination serves or has served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServedSnapshot {
-    /// Its version.
     pub(crate) version: Version,
     /// The SHA-256 of its file, in hexadecimal.
     pub(crate) sha256: String,
 }
 
 impl ServedSnapshot {
-    /// Returns the version and the digest of a snapshot.
     pub(crate) fn of(snapshot: &Verified<Snapshot>) -> Self {
         Self { version: snapshot.version, sha256: hex::encode(Sha256::digest(&**snapshot.bytes())) }
     }
 
-    /// Returns whether `bytes` is the file of this snapshot.
     pub(crate) fn is(&self, bytes: &[u8]) -> bool {
         hex::encode(Sha256::digest(bytes)) == self.sha256
     }
@@ -139,7 +131,6 @@ impl UserConfig {
         Ok(all.map(|all| all.iter().map(|(name, _)| name.to_string()).collect()).unwrap_or_default())
     }
 
-    /// Returns the destination `name` of a repository, if it is configured.
     pub(crate) fn destination(&self, repository: RootDigest, name: &str) -> Result<Option<DestinationSettings>, Error> {
         let document = self.read()?;
         let all = entry(&document, repository).and_then(|entry| entry.get("destinations")?.as_table_like());
@@ -159,9 +150,8 @@ impl UserConfig {
         self.change_destination(repository, name, |table| insert_settings(table, settings))
     }
 
-    /// Like [`Self::set_destination`], but also stores the snapshot that the destination serves,
-    /// and the snapshot that a push is about to upload. For each of the two, `None` removes the
-    /// stored snapshot.
+    /// Like [`Self::set_destination`], but also records two snapshots: the one that the destination serves, and the one
+    /// that a push is about to upload. `None` removes the record of a snapshot.
     pub(crate) fn record_push(
         &self,
         repository: RootDigest,
@@ -301,7 +291,7 @@ fn insert_intended<'s>(table: &mut dyn TableLike, intended: impl IntoIterator<It
     }
 }
 
-/// Returns the settings in a table, or `None` if they are not valid.
+/// Parses the table of a destination. Returns `None` if a setting is not valid.
 fn settings(table: &dyn TableLike) -> Option<DestinationSettings> {
     let url = |name: &str| match table.get(name) {
         None => Some(None),

@@ -57,7 +57,7 @@ impl Site {
         Invocation::new(DateTime::from_timestamp(1_900_000_000, 0).unwrap(), user)
     }
 
-    /// Pushes to the folder `to`, and returns what the destination saw.
+    /// Pushes to the folder `to`, and returns the destination with its counts.
     fn push(&self, to: &Path) -> Watched {
         let watched = Watched::new(to);
         let mut repository = Repository::open_for_change(&self.path("repository"), &self.invocation()).unwrap();
@@ -84,7 +84,6 @@ struct Watched {
     done_before: Mutex<Vec<usize>>,
 }
 
-/// Counts the files that are done.
 #[derive(Default)]
 struct Done(AtomicUsize);
 
@@ -201,7 +200,7 @@ fn a_snapshot_of_an_interrupted_first_push_is_discarded() {
     assert!(www.join("metadata/2.snapshot.json").exists());
 }
 
-/// A transport that sends no target before two targets have been requested.
+/// A transport that waits until two targets have been requested before it sends a target.
 struct TwoAtOnce {
     transport: Transport,
     requested: AtomicUsize,

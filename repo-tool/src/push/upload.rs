@@ -16,20 +16,18 @@ use crate::push::plan::{MetadataItem, Plan, RootPlace, TargetItem};
 use crate::push::{Mode, Options};
 use crate::{Error, PushError, names, workers};
 
-/// A push in progress.
 pub(super) struct Upload<'a> {
     pub(super) destination: &'a dyn Destination,
-    /// The lock on the destination; `None` in a preview.
+    /// `None` in a preview.
     pub(super) lease: Option<&'a dyn Lease>,
     pub(super) layout: &'a Layout,
     pub(super) names: TargetNames,
-    /// The state that the destination serves; `None` if it is empty.
+    /// `None` if the destination is empty.
     pub(super) earlier: Option<&'a Earlier>,
     pub(super) options: &'a Options<'a>,
     pub(super) uploading: Uploading,
 }
 
-/// The files that a push has processed so far.
 #[derive(Debug, Default)]
 pub(super) struct Uploading {
     pub(super) sent: Vec<(String, u64)>,
@@ -37,7 +35,6 @@ pub(super) struct Uploading {
     pub(super) missing: Vec<String>,
 }
 
-/// What happened to one file.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
     Sent(u64),
@@ -46,8 +43,8 @@ enum Outcome {
 }
 
 impl Upload<'_> {
-    /// Uploads all files of the plan, and calls `before_timestamp` just before it uploads the timestamp. A preview only
-    /// finds out which files are missing at the destination.
+    /// Uploads all files of the plan, and calls `before_timestamp` just before it uploads the timestamp. In a preview,
+    /// uploads nothing, and only determines which files are missing at the destination.
     pub(super) fn run(
         &mut self,
         plan: &Plan,
@@ -103,8 +100,9 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Returns whether no earlier push to this destination can have uploaded a snapshot, because this push uploaded the
-    /// oldest root. A push to an empty destination uploads that root before all other files.
+    /// Returns whether this push is certainly the first one to this destination, so that no earlier push can have
+    /// uploaded a snapshot. This is certain if this push uploaded the oldest root: a push to an empty destination
+    /// uploads that root before all other files.
     fn is_first(&self, plan: &Plan) -> bool {
         let is_oldest = |(name, _): &(String, u64)| plan.roots.first().is_some_and(|oldest| oldest.name == *name);
         self.earlier.is_none() && self.uploading.sent.first().is_some_and(is_oldest)
@@ -188,7 +186,7 @@ impl Upload<'_> {
         Ok(outcome)
     }
 
-    /// Checks the lock. Returns false in a preview.
+    /// Fails if the lock may have been lost. Returns false in a preview.
     fn may_write(&self) -> Result<bool, Error> {
         match (self.options.mode, self.lease) {
             (Mode::Upload, Some(lease)) => lease.check().map(|()| true),
@@ -240,7 +238,6 @@ impl Upload<'_> {
         Ok(Outcome::Sent(length))
     }
 
-    /// Uploads a file whose name does not contain its version.
     fn unversioned(&self, item: &MetadataItem) -> Result<Outcome, Error> {
         let length = item.bytes.len() as u64;
         if !self.may_write()? {
@@ -268,8 +265,8 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Checks that the timestamp is still the one that was verified. If another process has pushed
-    /// while this process was suspended, a file that seems abandoned may belong to the new state.
+    /// Checks that the timestamp is still the one that was verified. If another process has pushed while this process
+    /// was suspended, a file that seems abandoned may belong to the state that was pushed.
     fn check_timestamp(&self) -> Result<(), Error> {
         let expected = self.earlier.map(|earlier| &earlier.timestamp.bytes);
         let found = self.destination.read(TIMESTAMP, LONGEST_TIMESTAMP)?.map(|found| found.bytes);
@@ -279,7 +276,7 @@ impl Upload<'_> {
         Err(PushError::LeaseLost { url: self.destination.url().clone() }.into())
     }
 
-    /// Replaces the timestamp. Fails if it is no longer the timestamp that was verified.
+    /// Fails if the timestamp at the destination is no longer the one that was verified.
     fn timestamp(&self, item: &MetadataItem, expected: Option<&Object>) -> Result<(), Error> {
         let written = match expected {
             Some(expected) => self.destination.replace(&item.name, &item.bytes, expected)?,
@@ -291,7 +288,8 @@ impl Upload<'_> {
         }
     }
 
-    /// Uploads the compressed copies of a metadata file that are in the folder and match the file.
+    /// Uploads the compressed copies of a metadata file from the folder. Skips copies whose content differs from the
+    /// file.
     fn copies(&self, item: &MetadataItem) -> Result<(), Error> {
         for coding in Coding::ALL {
             let local = coding.beside(&self.layout.dir().join(&item.name));
@@ -309,7 +307,6 @@ impl Upload<'_> {
     }
 }
 
-/// The location of a target file.
 enum TargetState {
     Here,
     AtDestination,

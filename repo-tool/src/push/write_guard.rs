@@ -24,12 +24,12 @@ impl WriteGuard {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
     }
 
-    /// Returns whether requests that change the store are stopped now.
+    /// Returns true if a lock is required, but is not valid now.
     pub(super) fn stops(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|lock| !lock.is_valid())
     }
 
-    /// Returns a client that sends its requests with `client` unless they are stopped.
+    /// Returns a client that passes each request on to `client`, unless this guard stops the request.
     pub(super) fn guarded(&self, client: HttpClient) -> HttpClient {
         HttpClient::new(Guarded { guard: self.clone(), client })
     }
@@ -41,7 +41,6 @@ struct Guarded {
     client: HttpClient,
 }
 
-/// The error of a stopped request.
 #[derive(Debug, thiserror::Error)]
 #[error("this process may have lost the lock")]
 struct Stopped;

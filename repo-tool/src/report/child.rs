@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use lastmile_client::text::printable;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
-/// The environment variables of the program. The program gets no other variables.
+/// The only environment variables that the program gets.
 const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C.UTF-8")];
 
@@ -63,7 +63,7 @@ fn run_with(
     thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&input)));
     thread::spawn(move || stderr.map(|stderr| first_bytes(stderr, &sender)));
     let has_ended = wait(&child, limit);
-    // The program is reaped only afterwards, so no other process group can have its ID yet.
+    // The program has not been reaped yet, so no other process group can have its ID.
     end_group(child.id());
     running.store(0, Ordering::SeqCst);
     match has_ended.then(|| child.wait()) {
@@ -102,7 +102,7 @@ fn end_group(id: u32) {
     }
 }
 
-/// Reads a stream to its end, and sends its first [`MOST_SAID`] bytes to `sender`.
+/// Reads a stream to its end, but sends only its first [`MOST_SAID`] bytes to `sender`.
 fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
     let mut room = MOST_SAID;
     let mut part = [0; 4096];
@@ -114,8 +114,8 @@ fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
     }
 }
 
-/// Formats the first bytes of the program's standard error for the end of a message: a colon and the text, or nothing
-/// if the program wrote nothing.
+/// Returns a colon and the first bytes of the program's standard error, for the end of a message. Returns an empty
+/// string if the program wrote nothing.
 fn said(receiver: &Receiver<Vec<u8>>) -> String {
     let end = Instant::now() + REST;
     let mut kept = Vec::new();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     /// A shell script that starts a process in another session. That process keeps the script's standard input and
-    /// standard error open. The script writes the process ID to the file `$1`.
+    /// standard error open. The script writes the ID of that process to the file `$1`.
     const LEAVE: &str = "exec 3<&0; echo $(setsid sh -c 'echo $$; exec sleep 60 >/dev/null' <&3 &) > \"$1\"";
 
     #[test]

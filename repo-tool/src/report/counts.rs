@@ -2,12 +2,11 @@
 
 use std::fmt::Display;
 
-/// The maximum number of names that a message lists. If there are more names, the message contains only the number of
-/// the others.
+/// The maximum number of names that a message lists. The message says only how many other names there are.
 pub(crate) const NAMED: usize = 8;
 
-/// Joins names with commas. If there are more than [`NAMED`] names, the result contains the first ones and the number
-/// of the others.
+/// Joins names with commas. If there are more than [`NAMED`] names, lists the first ones and says how many are missing,
+/// such as `and 2 more`.
 pub(crate) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<String> = names.into_iter().collect();
     let more = names.len().saturating_sub(NAMED);

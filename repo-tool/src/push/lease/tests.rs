@@ -9,13 +9,12 @@ use super::*;
 struct Memory {
     url: BaseUrl,
     object: Mutex<Option<(Vec<u8>, u64)>>,
-    /// Replacements wait while a test locks this mutex.
+    /// Every replacement of the object waits while a test locks this mutex.
     stuck: Mutex<()>,
-    /// The fault of the next write.
     fault: Mutex<Option<Fault>>,
 }
 
-/// A fault of the network. The server carries out the write.
+/// A fault of the network. The server has already carried out the write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     /// The reply to the write is lost.
@@ -40,7 +39,7 @@ impl Memory {
         })
     }
 
-    /// Replies to a write that was carried out.
+    /// Returns the result of a write that was carried out.
     fn reply(&self) -> Result<Written, Error> {
         match self.fault.lock().unwrap().take_if(|fault| *fault != Fault::NoRead) {
             Some(Fault::NoReply) => no_reply(),
@@ -94,7 +93,6 @@ impl LockObject for Memory {
     }
 }
 
-/// Takes the lock with the system clock.
 fn take(memory: &Arc<Memory>, duration: Duration, wait: &LockWait) -> Result<StoreLease, Error> {
     StoreLease::take(memory.clone(), duration, wait, Clock::of_system())
 }

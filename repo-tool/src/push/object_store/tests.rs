@@ -10,7 +10,7 @@ use crate::push::clock::Clock;
 use crate::push::credentials;
 use crate::push::lease::Validity;
 
-/// Answers a request. Returns false if the connection ends without a request.
+/// Returns false if the connection ends without a request.
 fn answer(connection: TcpStream, status: &str) -> bool {
     let mut reader = BufReader::new(connection);
     let mut head = String::new();
@@ -44,9 +44,8 @@ fn variables(name: &str) -> Option<String> {
     Some(value.to_string())
 }
 
-/// Calls `work` with a store whose server answers the first requests with `statuses`. Before each
-/// answer, the server calls `before_answer`. Returns the result of `work`, and the number of
-/// requests.
+/// Calls `work` with a store whose server answers the first requests with `statuses`, and later requests with `200 OK`.
+/// Before each answer, the server calls `before_answer`. Returns the result of `work`, and the number of requests.
 fn with_failing_store<T>(
     (url, statuses): (&str, &[&str]),
     validity: Validity,
@@ -77,12 +76,11 @@ fn with_failing_store<T>(
     })
 }
 
-/// The status of a temporary failure.
 const BUSY: &str = "503 Slow Down";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Returns the validity of a lock that expires one hour after time zero. `now` is the current time in seconds.
+/// Returns the validity of a lock that expires one hour after time zero. Its clock shows `now`, in seconds.
 fn validity(now: &Arc<AtomicU64>) -> Validity {
     let now = Arc::clone(now);
     Validity::new(Clock::new(move || Duration::from_secs(now.load(Ordering::SeqCst))), HOUR, Duration::ZERO)

@@ -81,7 +81,6 @@ impl Address {
         Ok(Self { user, host: host.to_string(), port, folder })
     }
 
-    /// Returns the path of the folder.
     pub(super) fn root(&self) -> &str {
         if self.folder.is_empty() { "/" } else { &self.folder }
     }
@@ -103,7 +102,7 @@ fn is_plain(path: &str) -> bool {
     path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains('\0'))
 }
 
-/// Prints the user, the server and the port.
+/// Formats the address as `[USER@]HOST[:PORT]`, without the folder.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(user) = &self.user {

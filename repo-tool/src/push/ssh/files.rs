@@ -97,7 +97,7 @@ impl Session {
         Err(self.error("create", path, &error))
     }
 
-    /// Creates a file for writing. Fails if a file or folder with this name exists.
+    /// Fails if a file or folder with this name exists.
     pub(super) fn create_file(&self, path: &str) -> Result<File, SftpError> {
         self.run(self.sftp().options().write(true).create_new(true).open(path))
     }
@@ -126,7 +126,7 @@ impl Session {
     }
 }
 
-/// Writes to a file at `offset`. Sends several requests before the first reply arrives.
+/// Sends several requests before the first reply arrives.
 pub(super) async fn write_at(file: &File, offset: u64, bytes: &[u8]) -> Result<(), SftpError> {
     let parts = bytes.chunks(PART).zip((offset..).step_by(PART));
     let written = parts.map(|(part, offset)| {
@@ -148,7 +148,7 @@ pub(super) async fn write_at(file: &File, offset: u64, bytes: &[u8]) -> Result<(
     join_all(written).await.into_iter().collect()
 }
 
-/// Reads `count` bytes at `offset`.
+/// Fails if the file has fewer than `count` bytes from `offset` on.
 pub(super) async fn read_at(mut file: File, offset: u64, count: usize) -> Result<Bytes, SftpError> {
     let mut bytes = BytesMut::with_capacity(count);
     while bytes.len() < count {

@@ -1,11 +1,10 @@
 //! The lock on a destination that is reached over SSH.
 //!
-//! SFTP has no conditional writes, but a client can ask the server to create a file only if no file
-//! with this name exists. The lock is therefore a folder with numbered files, and the file with the
-//! highest number is the lock object. To replace the lock object in file `N`, a process creates
-//! file `N + 1`, which only one process can do. A slow process may create a file that another
-//! process has already created and removed. It then notices that this file does not have the
-//! highest number, and removes it.
+//! SFTP has no conditional writes, but a client can ask the server to create a file only if no file with this name
+//! exists. The lock is therefore a folder with numbered files, and the file with the highest number is the lock object.
+//! To replace the lock object in file `N`, a process creates file `N + 1`, which only one process can do. Old files are
+//! removed, so a slow process may create a file whose number was already used. It then notices that there is a file
+//! with a higher number, and removes its own file.
 
 use lastmile_client::BaseUrl;
 
@@ -20,12 +19,10 @@ const FOLDER_MODE: u16 = 0o777;
 /// The number of attempts to read the lock object while other processes keep replacing it.
 const READS: usize = 10;
 
-/// The lock object.
 pub(super) struct SshLock {
-    /// A connection of its own, so that the renewal of the lock does not wait behind the data of large files.
+    /// The lock has its own connection, so that its renewal does not wait behind the data of large files.
     pub(super) session: Session,
     pub(super) url: BaseUrl,
-    /// The path of the folder.
     pub(super) folder: String,
 }
 
@@ -34,7 +31,6 @@ impl SshLock {
         format!("{}/{number}", self.folder)
     }
 
-    /// Returns the numbers of the files.
     fn numbers(&self) -> Result<Vec<u64>, Error> {
         let names = self.session.list(&self.folder)?.unwrap_or_default();
         let numbers = names.iter().filter_map(|name| {
@@ -64,8 +60,8 @@ impl SshLock {
             self.session.remove_file(&path)?;
             return Ok(Written::Refused);
         }
-        // Keep the previous file, so that a process that lists the folder at the same time sees at
-        // least one of the two files, even if the server reads the folder in several steps.
+        // Keep the previous file. The server may read the folder in several steps, and a process that lists the folder
+        // at the same time must see at least one of the two files.
         for old in numbers.into_iter().filter(|old| *old < number.saturating_sub(1)) {
             self.session.remove_file(&self.path(old))?;
         }
@@ -108,7 +104,7 @@ mod tests {
     use crate::push::ssh::session::SILENCE;
     use crate::push::ssh::tests::sftp_server;
 
-    /// Returns a lock in the folder `folder`, or `None` if no SFTP server is installed.
+    /// Returns `None` if no SFTP server is installed.
     fn lock(folder: &Path) -> Option<SshLock> {
         let program = sftp_server(folder)?;
         let url = BaseUrl::new("ssh://h/a").unwrap();

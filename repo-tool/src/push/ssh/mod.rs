@@ -44,24 +44,22 @@ const WORKING_MODE: u16 = 0o700;
 /// The number of attempts to remove the folder of a process that may still be writing to it.
 const REMOVALS: usize = 10;
 
-/// A folder on an SSH server.
 pub(crate) struct Ssh {
     url: BaseUrl,
     address: Address,
     program: OsString,
-    /// The duration of the lock.
     lease: Duration,
     /// The connection, which is made when it is first needed. All threads share it, but the lock
     /// has a connection of its own.
     session: Mutex<Option<Arc<Session>>>,
     /// The name of the folder for the files that this process is writing.
     working: String,
-    /// The number of the next file in this folder.
+    /// The number that is the name of the next file in this folder.
     next: AtomicU64,
 }
 
 impl Ssh {
-    /// Returns the destination for an `ssh` URL. Does not connect.
+    /// Does not connect.
     pub(crate) fn new(url: &BaseUrl, lease: Duration, variables: Variables<'_>) -> Result<Self, Error> {
         let program = variables(PROGRAM).filter(|program| !program.is_empty()).unwrap_or_else(|| "ssh".to_string());
         Ok(Self {
@@ -87,10 +85,9 @@ impl Ssh {
         Session::connect(&self.program, &self.address, SILENCE)
     }
 
-    /// Removes the folders of processes that held the lock before. If such a process is still
-    /// running, it cannot change the destination from then on, because it writes each file to its
-    /// own folder first and then moves it to the final path. The state of the destination must
-    /// therefore be read after this call.
+    /// Removes the folders of earlier holders of the lock. Such a process may still be running, but it can no longer
+    /// change the destination: it writes each file to its own folder first, and then moves the file to the final path.
+    /// Read the state of the destination only after this call.
     fn clear_working(&self, session: &Session) -> Result<(), Error> {
         let working = self.address.path(WORKING)?;
         for name in session.list(&working)?.unwrap_or_default() {
@@ -110,7 +107,6 @@ impl Ssh {
         Ok(())
     }
 
-    /// Returns a new path in the folder of this process.
     fn working_file(&self) -> Result<String, Error> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.address.path(&format!("{}/{number}", self.working))
@@ -262,7 +258,6 @@ impl Drop for SshLease {
     }
 }
 
-/// Reads the files below the URL of the destination.
 struct SshFetch {
     session: Arc<Session>,
     url: BaseUrl,

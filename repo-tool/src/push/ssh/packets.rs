@@ -1,8 +1,8 @@
 //! Checks the packets that an SFTP server sends (draft-ietf-secsh-filexfer-02, section 3).
 //!
-//! The SFTP library trusts the lengths in packets. It allocates as much memory as a packet
-//! announces, and does not check for an underflow when it subtracts from the length. Therefore this
-//! module passes on only packets with lengths that an honest server can send.
+//! The SFTP library trusts the lengths in packets. It allocates as much memory as a packet announces, and does not
+//! check for an underflow when it subtracts from the length. Therefore this module refuses every packet with a length
+//! that no honest server sends.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ const DATA: u8 = 103;
 /// The length of a packet's header in bytes. The header contains the length and the type of the packet.
 const HEADER: usize = 5;
 
-/// Information about the packets that a connection has received.
+/// When the last packet was received, and why a packet was refused.
 #[derive(Debug)]
 pub(super) struct Replies {
     last: Mutex<Instant>,
@@ -50,7 +50,7 @@ pub(super) struct Packets<R> {
     replies: Arc<Replies>,
     /// The beginning of the current packet.
     header: Vec<u8>,
-    /// The number of bytes of the current packet that follow its header.
+    /// The number of bytes of the current packet that have not been received yet. Zero until its header is complete.
     rest: usize,
 }
 
@@ -80,7 +80,7 @@ impl<R> Packets<R> {
         Ok(())
     }
 
-    /// Returns the number of bytes that follow the header of a packet.
+    /// Returns the number of bytes that follow the header of a packet. Fails if the length in the header is not valid.
     fn rest(&self, length: u32, kind: u8) -> io::Result<usize> {
         // Every packet contains its type (1 byte) and an ID or a version (4 bytes). A packet with a
         // part of a file also contains the length of the part (4 bytes).
@@ -115,7 +115,6 @@ mod tests {
         [&u32::try_from(content.len() + 1).unwrap().to_be_bytes(), &[kind][..], content].concat()
     }
 
-    /// Passes bytes to the filter in parts of `size` bytes.
     fn check(bytes: &[u8], size: usize) -> io::Result<()> {
         let mut packets = Packets::new(io::empty(), Replies::new());
         bytes.chunks(size).try_for_each(|part| packets.check(part))
@@ -129,9 +128,9 @@ mod tests {
             for length in [0, 1, 4, LONGEST + 1, u32::MAX] {
                 let bad = [&good[..], &length.to_be_bytes(), &[2]].concat();
                 assert!(check(&bad, size).is_err(), "{length}");
-                // A length is refused only once the type of the packet is known. This is early
-                // enough, because the library also waits for the type before it uses a length. In
-                // the first packet, the library does not wait, but it limits the length.
+                // The filter refuses a length only once it knows the type of the packet. This is early enough, because
+                // the library does not use a length before it has the type. The first packet is an exception: the
+                // library uses its length at once, but limits it.
                 assert!(check(&bad[..bad.len() - 1], size).is_ok());
             }
             let bad = [&good[..], &8_u32.to_be_bytes(), &[DATA]].concat();

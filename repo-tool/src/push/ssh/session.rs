@@ -35,12 +35,12 @@ const OPTIONS: [&str; 6] = [
 const START: Duration = Duration::from_secs(120);
 /// The longest time to wait for the next packet of the server while a request is pending.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
-/// The longest time to wait for the last messages of `ssh` after the connection has ended, and the
-/// longest time to wait until `ssh` exits.
+/// How long to wait for the last messages of `ssh` after the connection has ended. Also how long to wait until `ssh`
+/// exits.
 const END: Duration = Duration::from_secs(2);
-/// The maximum number of bytes of the messages of `ssh` that are kept, and the maximum number of
-/// lines that are reported.
+/// The maximum number of bytes of the messages of `ssh` that are kept.
 const LONGEST_MESSAGES: usize = 4096;
+/// The maximum number of lines of these messages that an error contains.
 const REPORTED_LINES: usize = 4;
 
 /// A connection that several threads can use at the same time.
@@ -49,19 +49,17 @@ pub(super) struct Session {
     sftp: Sftp,
     messages: Arc<Messages>,
     replies: Arc<Replies>,
-    /// The longest time to wait for the next packet of the server while a request is pending.
     silence: Duration,
     /// Whether the server has failed to reply in time. If so, every later request fails immediately.
     is_silent: AtomicBool,
-    /// The runtime of the connection.
     handle: Handle,
     /// Dropping this field ends the thread of the runtime, and thereby the connection.
     _stop: oneshot::Sender<()>,
 }
 
 impl Session {
-    /// Starts `program`, and connects to the SFTP server at `address`. A request fails if the server sends nothing for
-    /// the time `silence`.
+    /// Starts `program`, and connects to the SFTP server at `address`. `silence` is the longest time to wait for the
+    /// next packet of the server while a request is pending.
     ///
     /// # Errors
     /// [`NetworkError::Ssh`] with the messages of `ssh`.
@@ -117,7 +115,6 @@ impl Session {
         &self.sftp
     }
 
-    /// Runs a request, and waits for the reply.
     pub(super) fn run<T>(&self, request: impl Future<Output = Result<T, SftpError>>) -> Result<T, SftpError> {
         self.handle.block_on(self.limit(request))
     }
@@ -131,7 +128,7 @@ impl Session {
         while !self.is_silent.load(Ordering::Relaxed) {
             let end = start.max(self.replies.last()) + self.silence;
             let pause = {
-                // The request may run in another runtime, which may have no timer.
+                // The caller may use a runtime without a timer, so use the timer of the connection's runtime.
                 let _inside = self.handle.enter();
                 tokio::time::sleep_until(end.into())
             };
@@ -147,7 +144,6 @@ impl Session {
         Err(io::Error::from(io::ErrorKind::TimedOut).into())
     }
 
-    /// Returns the error for a failed request about a path.
     pub(super) fn error(&self, action: &'static str, path: &str, error: &SftpError) -> Error {
         let server = self.server.clone();
         let refused = |text| NetworkError::Sftp { server: server.clone(), action, path: path.to_string(), text }.into();
@@ -176,7 +172,6 @@ pub(super) fn invalid(text: &'static str) -> SftpError {
     io::Error::new(io::ErrorKind::InvalidData, text).into()
 }
 
-/// Returns the command that connects to the SFTP server.
 fn command(program: &OsStr, address: &Address) -> Command {
     let mut command = Command::new(program);
     command.args(["-a", "-x", "-T"]).args(OPTIONS.iter().flat_map(|option| ["-o", option]));
@@ -226,7 +221,6 @@ impl Messages {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the messages until `ssh` ends.
     fn collect(&self, mut from: impl Read) {
         let mut part = [0; 1024];
         while let Ok(count @ 1..) = from.read(&mut part) {

@@ -26,7 +26,7 @@ fn program(folder: &Path, script: &str) -> PathBuf {
 /// Returns a program that runs the SFTP server of OpenSSH, or `None` if it is not installed.
 pub(super) fn sftp_server(folder: &Path) -> Option<PathBuf> {
     let Some(server) = SERVERS.iter().find(|server| Path::new(server).exists()) else {
-        // Write directly, because the test runner hides printed output of tests that pass.
+        // Do not use `eprintln!`, because the test runner hides its output for tests that pass.
         std::io::stderr().write_all(b"NOT CHECKED: no sftp-server is installed\n").unwrap();
         return None;
     };
@@ -57,7 +57,6 @@ fn a_process_that_has_lost_the_lock_removes_nothing() {
     drop(lease);
 }
 
-/// A packet of type `kind`.
 fn packet(kind: u8, content: &[u8]) -> Vec<u8> {
     [&u32::try_from(content.len() + 1).unwrap().to_be_bytes(), &[kind][..], content].concat()
 }
@@ -75,7 +74,7 @@ fn string(bytes: &[u8]) -> Vec<u8> {
 const HANDLE: u8 = 102;
 const DATA: u8 = 103;
 const NAME: u8 = 104;
-/// The time limit in tests in which the server replies.
+/// More time than a test server needs for a reply.
 const LONG: Duration = Duration::from_secs(30);
 
 /// A server that answers each request with the next prepared reply and the ID of the request. After

@@ -9,7 +9,7 @@ use super::keys::{KeysBefore, RoleKeyList, ring_lines};
 use super::role_diff::Sign;
 use crate::edit::bins::Bins;
 
-/// Describes the changes to a role's delegations. `keys` contains the IDs of the changed keys.
+/// `keys` contains the IDs of the changed keys.
 pub(super) fn explain(
     explanation: &mut Explanation,
     before: Option<&Delegations>,

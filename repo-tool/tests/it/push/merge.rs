@@ -111,7 +111,7 @@ fn changed_keys_and_delegations_are_conflicts() {
     let delegated = other.copy();
     delegated.run(&["key", "generate", "team", "--unencrypted"]).done();
     delegated.run(&["delegate", "team", "--paths", "team/*", "--key", "team"]).done();
-    push(&delegated).failed("conflict", "targets: this folder changed data of this role other than its targets");
+    push(&delegated).failed("conflict", "targets: this folder changed more than the targets of this role");
     let rotated = other.copy();
     rotated.run(&["key", "generate", "root-new", "--unencrypted"]).done();
     rotated.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
