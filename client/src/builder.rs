@@ -110,8 +110,8 @@ impl UpdaterBuilder {
     }
 
     /// Sets how long to wait for another process that uses the same store. The default is five minutes. A refresh waits
-    /// until another process has finished its refresh. Any operation that takes the lock on the stored files
-    /// ([`LockKind::Files`](crate::LockKind::Files)) waits while another process holds it.
+    /// while another process refreshes the store. An operation that needs the lock on the stored files
+    /// ([`LockKind::Files`](crate::LockKind::Files)) waits while another process holds that lock.
     pub fn lock_wait(self, lock_wait: Duration) -> UpdaterBuilder {
         UpdaterBuilder { lock_wait, ..self }
     }
@@ -130,8 +130,9 @@ impl UpdaterBuilder {
         UpdaterBuilder { sequential: true, ..self }
     }
 
-    /// Ignores the policies of the repository: targets are found and downloaded without evidence, as in a TUF client
-    /// that does not know policies. All TUF checks remain in force, and a local policy is still enforced.
+    /// Ignores the policies of the repository, so that targets can be downloaded without evidence. A TUF client that
+    /// does not support policies behaves in the same way. All TUF checks remain in force, and a local policy is still
+    /// enforced.
     pub fn ignore_policies(mut self) -> UpdaterBuilder {
         self.policies.are_ignored = true;
         self

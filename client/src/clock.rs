@@ -8,18 +8,17 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::update_context::UpdateContext;
 
-/// The maximum difference between this machine's clock and the server's clock that causes no warning.
+/// The user is warned if this machine's clock and the server's clock differ by more than this.
 const TOLERANCE: TimeDelta = TimeDelta::days(1);
 
-/// Returns the current time.
 #[expect(clippy::disallowed_methods, reason = "the default for callers that do not specify a time")]
 pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Sends [`Event::ClockInDoubt`] if the server's clock differs from `now` by more than the tolerance, or if `failure`
-/// reports expired metadata. In the second case, sends nothing if both the server's time and `before` are unknown.
-/// `now` is the time of this machine's clock, and `before` is the time that it showed at the last refresh.
+/// Sends [`Event::ClockInDoubt`] if the server's clock differs from `now` by more than [`TOLERANCE`]. Also sends it if
+/// `failure` reports expired metadata and `now` can be compared with the server's time or with `before`. `now` is the
+/// time of this machine's clock, and `before` is the time that it showed at the last refresh.
 pub(crate) fn warn_if_clock_wrong(
     context: &UpdateContext,
     now: DateTime<Utc>,

@@ -26,10 +26,9 @@ use crate::update_context::UpdateContext;
 /// timestamp.
 const SECOND_OPINIONS: Duration = Duration::from_secs(3);
 
-/// The maximum number of files that are considered for prefetching at a time.
+/// The maximum number of files that are considered for prefetching whenever the stage requests a file.
 const MAX_CONSIDERED: usize = 64;
 
-/// Where a [`Driver`] gets metadata files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// The store and, if a stored copy is missing or outdated, the mirrors. Accepted files are stored.
@@ -40,7 +39,7 @@ pub(crate) enum Source {
 
 /// When a [`Driver`] writes to the store.
 enum Writing<'a> {
-    /// Never. The driver uses only stored files.
+    /// The driver uses only stored files.
     Never,
     /// When the refresh ends. All changes are written together.
     Together(PendingChanges<'a>),
@@ -53,7 +52,6 @@ pub(crate) struct Driver<'a> {
     context: &'a UpdateContext,
     writing: Writing<'a>,
     floors: FloorsRecord,
-    /// Requests for files that later stages will need.
     prefetch: Prefetch<'a>,
     /// The names of the files that were already considered for prefetching.
     considered: BTreeSet<String>,
@@ -92,7 +90,6 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Returns whether the driver uses only stored files. Such a driver fetches and stores nothing.
     fn is_offline(&self) -> bool {
         matches!(self.writing, Writing::Never)
     }
@@ -162,8 +159,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Offers stored copies to the stage. Returns the first request that the stored copy does not satisfy, or `None` if
-    /// the stored copies satisfy all requests.
+    /// Offers stored copies to the stage. Returns the first request that the store cannot satisfy, or `None` if the
+    /// stage has no more requests.
     pub(crate) fn recall<S: Stage>(&self, stage: &mut S) -> Result<Option<Request>, Error> {
         loop {
             match offer_stored(stage, |request| self.stored(request))? {
@@ -174,7 +171,7 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Fetches a file for the stage, and stores the file. An offline driver calls [`refuse_stored`] instead.
+    /// Fetches a file for the stage, and stores the file. Offline, calls [`refuse_stored`] instead.
     pub(crate) async fn answer<S: Stage + Send>(&mut self, stage: &mut S, request: &Request) -> Result<(), Error> {
         if self.is_offline() {
             return refuse_stored(stage, request, |request| self.stored(request));
@@ -271,9 +268,9 @@ impl<'a> Driver<'a> {
         newest
     }
 
-    /// Offers the answer from another mirror to the stage, and returns the file to store, or `Ok(None)` if the mirror
-    /// delivers no file. Returns the reason if the stage refuses the file. Returns `Err(None)` if the mirror is only
-    /// out of date or too slow, so that such a mirror does not cause a warning at every refresh.
+    /// Offers the answer from another mirror to the stage, and returns the file to store. Returns `Ok(None)` if the
+    /// mirror delivers no file. If the stage refuses the file, the error is the reason. If the mirror is merely out of
+    /// date or too slow, the error is `None`, because a warning at every refresh would be useless.
     async fn second_opinion<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -303,7 +300,6 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Fetches the file from one mirror, and offers it to the stage.
     async fn ask<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -366,7 +362,7 @@ impl<'a> Driver<'a> {
         self.context.stored(request, |file, longest| self.open(file, longest))
     }
 
-    /// Stores a file that a stage has accepted, before the next request (spec 4.1, 5.3.7, 5.3.8). A refresh adds the
+    /// Stores an accepted file before the stage requests the next file (spec 4.1, 5.3.7, 5.3.8). A refresh adds the
     /// file to its pending changes, which are written when the refresh ends.
     async fn keep(&mut self, request: &Request, kept: Accepted) -> Result<(), Error> {
         let role = StoredFile::Role(request.role.clone());
@@ -415,7 +411,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Stores the trusted root under its unversioned name, whether the root was fetched, read from the stored root
+    /// Stores the trusted root under its unversioned name. The root may have been fetched, read from the stored root
     /// history, or shipped with the program.
     pub(crate) fn keep_root(&mut self, bytes: &Received) {
         let file = StoredFile::Role(RoleName::ROOT);
@@ -470,8 +466,9 @@ fn first_character(bytes: &[u8]) -> Option<u8> {
 }
 
 /// Converts the verification error for a file into the reason why the mirror failed. `first` is the first
-/// non-whitespace byte of the file. A file that is not JSON counts as a network failure, because it is usually a login
-/// page or an error page. If its length and hashes match the metadata, it is from the repository and counts as refused.
+/// non-whitespace byte of the file. A file that is not JSON usually is a login page or an error page, so it counts as a
+/// network failure. A file that has the length and hashes listed in metadata is from the repository, so it counts as
+/// refused even if it is not JSON.
 fn reason_of(verdict: lastmile_metadata::Error, first: Option<u8>, request: &Request) -> MirrorReason {
     let is_json =
         first.is_some_and(|first| matches!(first, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
@@ -488,7 +485,7 @@ fn is_rollback(kind: &ErrorKind) -> bool {
 }
 
 /// Passes the stored copy to [`Stage::apply`] although it does not satisfy the request, so that the stage returns an
-/// error that says why. If the file may be absent, passes `None`.
+/// error that says why. Passes `None` if the request is for the next root, which need not exist.
 fn refuse_stored<S: Stage>(
     stage: &mut S,
     request: &Request,

@@ -48,8 +48,8 @@ pub enum Error {
     /// This machine failed to read or write a file, or another process holds the lock on the store.
     #[error(transparent)]
     Local(#[from] LocalError),
-    /// The store lacks a role that is needed offline and was never fetched, or its record of trusted versions is
-    /// damaged or missing. Without that record, the client could not detect a rollback.
+    /// A role is needed offline but was never fetched, or the record of trusted versions in the store is damaged or
+    /// missing. Without that record, the client could not detect a rollback.
     #[error("{}", state_problem(.0))]
     State(#[source] lastmile_metadata::Error),
     /// No trusted role lists this target.
@@ -107,7 +107,6 @@ impl From<lastmile_metadata::Error> for Error {
     }
 }
 
-/// Converts the error to [`Error::Limit`] if the file exceeds a limit of this client, or else to [`Error::Refused`].
 impl From<RefusedError> for Error {
     fn from(error: RefusedError) -> Error {
         if error.refusal.limit().is_some() { Error::Limit(error) } else { Error::Refused(error) }
@@ -135,8 +134,8 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
 #[error("{}", if refusal.limit().is_some() { "a file exceeds a limit of this client" } else { "refused as untrusted" })]
 #[non_exhaustive]
 pub struct RefusedError {
-    /// The reason why the file was refused. If several mirrors sent refused files, this is the last refusal of a file
-    /// that must not be trusted. If all files only exceed a limit, this is the last refusal.
+    /// The reason why the file was refused. If several mirrors sent files that were refused, this is the last refusal
+    /// that is not due to a limit, or the last refusal if all are due to limits.
     #[source]
     pub refusal: Refusal,
     /// The failures of all mirrors that were tried for this file, in order.
@@ -220,7 +219,7 @@ impl Refusal {
     }
 }
 
-/// Describes, for error messages, whether a limit of the client or signed metadata determines the maximum length.
+/// Returns the end of the message of [`Refusal::TooLong`], which says where the maximum length comes from.
 fn allowed_by(limit: Option<Limit>) -> String {
     limit.map_or_else(|| "that are listed".to_owned(), |limit| format!("that the limit `{limit}` allows"))
 }
@@ -266,15 +265,14 @@ pub enum MirrorReason {
     Refused(#[from] Refusal),
 }
 
-/// Combines the failures of all mirrors into one error. If their kinds differ, a file that must not be trusted takes
-/// precedence over a file that exceeds a limit, and both take precedence over a network failure.
+/// Combines the failures of all mirrors into one error. A refusal takes precedence over a network failure, and a
+/// refusal that is not due to a limit takes precedence over one that is.
 pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
     let refusals = mirrors.iter().rev().filter_map(|failure| match &failure.reason {
         MirrorReason::Refused(refusal) => Some(refusal),
         MirrorReason::Network(_) => None,
     });
-    // Pick the last refusal of a file that must not be trusted. If all files only exceed a limit, pick the last
-    // refusal.
+    // Pick the last refusal that is not due to a limit, or the last refusal if all are due to limits.
     if let Some(refusal) = refusals.min_by_key(|refusal| refusal.limit().is_some()).cloned() {
         return RefusedError { refusal, mirrors: mirrors.into() }.into();
     }

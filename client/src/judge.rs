@@ -31,7 +31,8 @@ pub(crate) struct Demanded {
     last: LastVerdict,
 }
 
-/// The last [`Verdict`] on a target, and the time for which it was determined. Clones of a [`Target`] share this value.
+/// The last [`Verdict`] on a target, with the time as of which the policies were evaluated. Clones of a [`Target`]
+/// share this value.
 type LastVerdict = Arc<Mutex<Option<(DateTime<Utc>, Verdict)>>>;
 
 impl Demanded {
@@ -46,8 +47,9 @@ impl Demanded {
         Ok(Some(Demanded { demands, evidence, trust_roots, last: LastVerdict::default() }))
     }
 
-    /// Returns the target paths of the files to search for: all evidence, and the trust roots whose SHA-256 hash a
-    /// policy gives. Any other trust root must be listed by the role that signs the policy, so no search is needed.
+    /// Returns the target paths of the files to search for: all evidence, and each trust root for which a policy gives
+    /// the SHA-256 hash. A trust root without a hash needs no search, because it must be listed by the role that signs
+    /// the policy.
     fn to_find(&self) -> impl Iterator<Item = &TargetPath> {
         let evidence = self.evidence.iter().map(|(path, _)| path);
         let is_searched = |request: &TrustRootRequest| matches!(request.listed(), Ok(None));
@@ -74,7 +76,6 @@ impl Demanded {
     }
 }
 
-/// Where evidence and trust roots are read from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum EvidenceSource {
     StoreAndMirrors,
@@ -184,8 +185,7 @@ impl Session {
         Ok(verdict)
     }
 
-    /// Returns the content of a trust root. If several downloads need the same trust root, the first download reads it,
-    /// and the other downloads wait here until it has been read.
+    /// If several downloads need the same trust root, the first download reads it while the others wait.
     async fn trust_root(&self, file: &TargetFile, source: EvidenceSource) -> Result<Arc<[u8]>, Error> {
         let mut known = self.trust_roots.lock().await;
         if let Some((_, content)) = known.iter().find(|(known, _)| known == file) {
@@ -196,8 +196,7 @@ impl Session {
         Ok(content)
     }
 
-    /// Returns the content of an evidence file or a trust root. Reads the file from the store or, if the file is not
-    /// stored, from a mirror.
+    /// Reads the file from the store or, if it is not stored, from a mirror.
     async fn evidence(&self, file: &TargetFile, source: EvidenceSource) -> Result<Vec<u8>, Error> {
         let time = self.trusted.start_time();
         let is_writable = self.source == Source::MirrorsAndStore;

@@ -8,7 +8,6 @@ compile_error!("lastmile-client needs a Unix system: it opens files without foll
 mod api_tests;
 pub mod blocking;
 mod builder;
-// The implementation of the program `lastmile`.
 #[cfg(feature = "cli")]
 #[doc(hidden)]
 pub mod cli;

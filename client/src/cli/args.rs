@@ -139,14 +139,12 @@ impl Default for AllLimits {
     }
 }
 
-/// A parsed `--limit` option.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limit {
     set: Set,
     value: u64,
 }
 
-/// A function that returns a reference to one limit, which is a field of [`Limits`] or [`AllLimits`].
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Set {
     Bytes(fn(&mut Limits) -> &mut u64),
@@ -170,7 +168,7 @@ impl Set {
     }
 }
 
-/// The names of all limits and their fields; `docs/clients.md` explains each limit.
+/// The name and the field of each limit. `docs/clients.md` explains the limits.
 pub(super) const LIMITS: [(&str, Set); 13] = [
     ("root_length", Set::Bytes(|limits| &mut limits.root_length)),
     ("timestamp_length", Set::Bytes(|limits| &mut limits.timestamp_length)),
@@ -379,7 +377,8 @@ pub(super) struct Get {
     pub(super) source: MetadataSource,
 }
 
-/// The arguments of `verify`. Exactly one of `--as`, `--explain` and `--below` is required, and determines the targets.
+/// The arguments of `verify`. Exactly one of `--as`, `--explain` and `--below` is required: it says which target to
+/// check each file against.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("named").required(true))]
 pub(super) struct Verify {

@@ -51,8 +51,7 @@ impl App<'_> {
         self.report(documents, results)
     }
 
-    /// Adds the verdict on the policies to the JSON document of the target. With `--verbose`, also reports the rules
-    /// that the target satisfies.
+    /// With `--verbose`, also reports the rules that the target satisfies.
     #[cfg(feature = "attest")]
     fn with_verdict(&self, mut document: Value, verdict: &lastmile_attest::Verdict) -> Value {
         if let Some(policy) = super::policy::document(verdict) {
@@ -64,7 +63,6 @@ impl App<'_> {
         document
     }
 
-    /// Prints the paths of the downloaded targets and the errors of the failed downloads.
     fn report(&self, mut documents: Vec<Value>, results: Vec<Result<PathBuf, Error>>) -> Result<ExitStatus, Failure> {
         let mut lines = Vec::new();
         let mut failures = Vec::new();
@@ -91,7 +89,6 @@ impl App<'_> {
     }
 }
 
-/// Adds the members of the JSON object `more` to the JSON object `document`.
 pub(super) fn merge(document: &mut Value, more: &Value) {
     if let (Some(document), Some(more)) = (document.as_object_mut(), more.as_object()) {
         document.extend(more.clone());

@@ -1,4 +1,5 @@
-//! Hints for errors. The hints mention command-line options, so they are written here and not in the library.
+//! Hints that tell the user of the program how to resolve an error. They mention command-line options, so they are not
+//! part of the library's error messages.
 
 use std::io;
 
@@ -7,7 +8,6 @@ use lastmile_metadata::{Error as Verdict, ErrorKind, Limit, TargetPath};
 use crate::error::{Error, LocalError, NetworkError, Refusal};
 use crate::net::fetch::{FetchError, TlsProblem};
 
-/// Returns a hint for resolving this error, if there is one.
 pub(super) fn hint(error: &Error) -> Option<String> {
     match error {
         Error::Refused(error) | Error::Limit(error) => of_refusal(&error.refusal),
@@ -61,9 +61,9 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
         Refusal::Demands(_) => "run the command again",
         #[cfg(feature = "attest")]
         Refusal::NotApproved { .. } => return None,
-        // If no URL can be formed from the path, the target cannot be downloaded to any file.
+        // `--output-file` does not help if the path cannot form a URL, because the target cannot be requested then.
         Refusal::Name(error) if TargetPath::new(&*error.name).is_ok_and(|path| path.url_path(None).is_ok()) => {
-            "to save the target under another name, get it alone, with `--output-file FILE` and without `--output`"
+            "to save it under another name, get only this target, with `--output-file FILE` and without `--output`"
         }
         Refusal::Name(_) => return None,
     };
@@ -160,10 +160,9 @@ mod tests {
             let refused = path.file_path().unwrap_err();
             hint(&crate::error::RefusedError::from(Refusal::Name(refused)).into())
         };
-        assert!(
-            hint("a:b")
-                .is_some_and(|hint| hint.contains("get it alone, with `--output-file FILE` and without `--output`"))
-        );
+        assert!(hint("a:b").is_some_and(|hint| {
+            hint.contains("get only this target, with `--output-file FILE` and without `--output`")
+        }));
         assert_eq!(hint("../a"), None);
     }
 

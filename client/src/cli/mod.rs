@@ -45,7 +45,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, mut world: World) -> ExitSt
     app.run(arguments.command).unwrap_or_else(|failure| output.failure(&failure))
 }
 
-/// The state shared by all commands: the common options, the output, the time and the environment.
+/// The state shared by all commands.
 struct App<'a> {
     common: &'a args::Common,
     output: &'a Output,

@@ -19,8 +19,7 @@ use crate::error::LocalError;
 const LONGEST_POLICY: u64 = 1024 * 1024;
 
 impl App<'_> {
-    /// Sets the local policy. A policy file given on the command line replaces the file in the settings of the
-    /// repository.
+    /// A policy file given on the command line replaces the file in the settings of the repository.
     pub(super) fn with_local_policy(
         &self,
         builder: UpdaterBuilder,

@@ -10,8 +10,8 @@ use super::ExitStatus;
 use super::tests::{Home, Ran, json};
 use crate::test_repository::{key_object, keyid, signature};
 
-/// A home directory with a trusted repository, whose package `x` needs a signature by the key `release`. The evidence
-/// for the package is signed with the key whose name is passed in `signer`.
+/// Returns a home directory that trusts a repository. A policy of the repository requires a signature by the key
+/// `release` for the package `x`. The evidence for `x` is signed with the key named `signer`.
 fn home(signer: &str) -> Home {
     home_with(&evidence(signer))
 }
@@ -58,7 +58,6 @@ fn get(home: &Home, more: &[&str]) -> Ran {
     home.run(&[&["get", "x", "--output", &home.path("out")], more].concat())
 }
 
-/// Writes a local policy, and returns the path of the file.
 fn local(home: &Home, name: &str, text: &str) -> String {
     std::fs::write(home.path(name), text).unwrap();
     home.path(name)

@@ -29,7 +29,6 @@ const LONGEST_SETTINGS: u64 = 1024 * 1024;
 pub(crate) struct RepositoryName(String);
 
 impl RepositoryName {
-    /// Creates a name. Returns `None` if the name is invalid.
     #[must_use]
     pub(crate) fn new(name: &str) -> Option<RepositoryName> {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
@@ -57,13 +56,10 @@ impl fmt::Display for RepositoryName {
 /// The URLs of a mirror as stored in the settings. URLs stored by an earlier version of this program may be unusable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct MirrorUrls {
-    /// The base URL of the metadata files.
     pub(crate) metadata_url: String,
-    /// The base URL of the target files.
     pub(crate) targets_url: String,
 }
 
-/// The settings of a repository.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RepositorySettings {
     /// The mirrors, in order of priority.
@@ -78,7 +74,6 @@ pub(crate) struct RepositorySettings {
 }
 
 impl RepositorySettings {
-    /// Returns how target files are named in a repository with consistent snapshots.
     pub(crate) fn target_names(&self) -> TargetNames {
         if self.hash_prefixed_targets { TargetNames::HashPrefixed } else { TargetNames::Plain }
     }
@@ -91,7 +86,6 @@ struct Written {
     settings: RepositorySettings,
 }
 
-/// A trusted repository.
 #[derive(Debug, Clone)]
 pub(crate) struct Repository {
     pub(crate) name: RepositoryName,
@@ -102,30 +96,17 @@ pub(crate) struct Repository {
 }
 
 impl Repository {
-    /// Opens the store, and creates it if it does not exist.
-    ///
-    /// # Errors
-    ///
-    /// Any I/O error.
+    /// Creates the store if it does not exist.
     pub(crate) fn store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open(self.folder.join(METADATA))
     }
 
-    /// Opens the store for reading only.
-    ///
-    /// # Errors
-    ///
-    /// Any I/O error.
     pub(crate) fn read_only_store(&self) -> Result<DirectoryStore, LocalError> {
         DirectoryStore::open_read_only(self.folder.join(METADATA))
     }
 
     /// Removes the record of trusted versions, and all trusted metadata except the shipped root. The next refresh
     /// cannot detect a rollback.
-    ///
-    /// # Errors
-    ///
-    /// Any I/O error.
     pub(crate) fn forget(&self) -> Result<(), LocalError> {
         remove_all(&self.folder.join(METADATA))
     }
@@ -138,7 +119,7 @@ pub(crate) struct Repositories {
 }
 
 impl Repositories {
-    /// Returns the repositories in the directory `path`. The directory is created when the first repository is added.
+    /// The directory `path` need not exist; [`add`](Repositories::add) creates it.
     #[must_use]
     pub(crate) fn at(path: impl Into<PathBuf>) -> Repositories {
         Repositories { path: path.into() }
@@ -150,10 +131,6 @@ impl Repositories {
     }
 
     /// Returns the names of all repositories, sorted.
-    ///
-    /// # Errors
-    ///
-    /// Any I/O error.
     pub(crate) fn names(&self) -> Result<Vec<RepositoryName>, LocalError> {
         let mut names = Vec::new();
         let Some(all) = self.folder()? else { return Ok(names) };
@@ -172,12 +149,8 @@ impl Repositories {
         Ok(names)
     }
 
-    /// Opens the repository `name`, if it exists.
-    ///
-    /// # Errors
-    ///
-    /// Any I/O error, or unreadable settings. It is also an error if other users can change the directories or files of
-    /// the repository, because these users could choose the trusted root and the mirrors.
+    /// Returns an error if other users can change the directories or files of the repository, because these users could
+    /// choose the trusted root and the mirrors.
     pub(crate) fn open(&self, name: &RepositoryName, longest_root: u64) -> Result<Option<Repository>, LocalError> {
         let Some(all) = self.folder()? else { return Ok(None) };
         let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
@@ -207,12 +180,7 @@ impl Repositories {
         }))
     }
 
-    /// Adds a repository under a new name.
-    ///
-    /// # Errors
-    ///
-    /// Any I/O error, or an error if a repository with the same name already exists. The comparison of names ignores
-    /// case.
+    /// Returns an error if a repository with the same name already exists. The comparison of names ignores case.
     pub(crate) fn add(
         &self,
         name: &RepositoryName,
@@ -241,10 +209,6 @@ impl Repositories {
     }
 
     /// Writes `repository.settings`. The trusted metadata of the repository stays unchanged.
-    ///
-    /// # Errors
-    ///
-    /// Any I/O error.
     pub(crate) fn set(&self, repository: &Repository) -> Result<(), LocalError> {
         match OpenDirectory::open(&self.path)?.enter(repository.name.as_str())? {
             Some(folder) => write_settings(&folder, &repository.settings),
@@ -254,19 +218,13 @@ impl Repositories {
         }
     }
 
-    /// Opens the directory that contains all repositories. Returns `None` if it does not exist, and an error if its
-    /// existence cannot be determined.
+    /// Returns `None` if the directory does not exist, and an error if its existence cannot be determined.
     fn folder(&self) -> Result<Option<OpenDirectory>, LocalError> {
         let failed = |error| LocalError::new("open", &self.path, error).naming_the_owner();
         let is_there = self.path.try_exists().map_err(failed)?;
         if is_there { OpenDirectory::open(&self.path).map(Some) } else { Ok(None) }
     }
 
-    /// Removes a repository with its settings and all its trusted metadata.
-    ///
-    /// # Errors
-    ///
-    /// Any I/O error.
     pub(crate) fn remove(&self, name: &RepositoryName) -> Result<(), LocalError> {
         let all = OpenDirectory::open(&self.path)?;
         if let Some(folder) = all.enter(name.as_str())? {
@@ -284,7 +242,7 @@ fn write_settings(folder: &OpenDirectory, settings: &RepositorySettings) -> Resu
     folder.write(SETTINGS, &text, PRIVATE)
 }
 
-/// Returns whether a file exists at `path`. Returns an error if the file system does not allow this check.
+/// Returns an error if the file system does not allow this check.
 fn is_file(path: &Path) -> Result<bool, LocalError> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match path.metadata() {
@@ -294,7 +252,7 @@ fn is_file(path: &Path) -> Result<bool, LocalError> {
     }
 }
 
-/// Removes a directory and its content. Links are removed, not followed.
+/// Links are removed, not followed.
 fn remove_all(path: &Path) -> Result<(), LocalError> {
     match disk::remove_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(LocalError::new("remove", path, error)),

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use lastmile_metadata::{RoleName, TrustedMetadata, Version, format_time};
 use serde_json::{Value, json};
 
-/// The version and the expiry of a trusted role.
 pub(super) struct TrustedRole {
     pub(super) name: RoleName,
     pub(super) version: Version,
@@ -31,7 +30,6 @@ impl TrustedRole {
     }
 }
 
-/// Returns the version and expiry of the four top-level roles.
 pub(super) fn roles(trusted: &TrustedMetadata) -> Vec<TrustedRole> {
     let root = trusted.root();
     let timestamp = trusted.timestamp();

@@ -15,7 +15,7 @@ const NETWORK: &[&str] = &["verbose", "timeout", "deadline", "retries", "proxy",
 /// repository as an argument.
 const ONE_REPOSITORY: &[&str] = &["repository", "verbose", "timeout", "deadline", "retries", "proxy", "ca_file"];
 
-/// All common options. Commands that print text about the program itself use none of these options.
+/// Commands that print text about the program itself use none of these options.
 const ALL: &[&str] = &[
     "repository",
     "state_dir",

@@ -24,7 +24,6 @@ use crate::updater::Updater;
 const LONGEST_CA_FILE: u64 = 16 * 1024 * 1024;
 
 impl App<'_> {
-    /// Returns the repositories in the state directory.
     pub(super) fn repositories(&self) -> Result<Repositories, Failure> {
         Ok(Repositories::at(self.state_dir()?))
     }
@@ -36,7 +35,7 @@ impl App<'_> {
         if let Some(path) = self.world.variable("LASTMILE_STATE_DIR") {
             return Ok(path.into());
         }
-        // Require one of these variables. Otherwise, the home directory could come from the system's user database.
+        // If neither variable is set, the home directory would come from the system's user database. Do not use it.
         let is_placed = ["HOME", "XDG_STATE_HOME"].iter().any(|name| self.world.variable(name).is_some());
         let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|_| is_placed);
         dir.map(|dir| dir.join("lastmile")).ok_or_else(|| {
@@ -82,7 +81,6 @@ impl App<'_> {
         self.updater_with(repository, repository.store()?)
     }
 
-    /// Returns an updater that only reads the store.
     pub(super) fn reader(&self, repository: &Repository) -> Result<Updater, Failure> {
         self.updater_with(repository, repository.read_only_store()?)
     }
@@ -96,7 +94,6 @@ impl App<'_> {
         Ok(self.updater(&repository)?.refresh_at(self.now).await?)
     }
 
-    /// Like [`session`](App::session), but enforces the local policy.
     pub(super) async fn session_with_policy(
         &self,
         source: &args::MetadataSource,
@@ -204,8 +201,7 @@ fn read_file(path: &Path) -> Result<Vec<u8>, LocalError> {
     read_at_most(path, LONGEST_CA_FILE)
 }
 
-/// Reads a file at a path that the user chose. Follows links and accepts pipes, but refuses a file that other users can
-/// change.
+/// Follows links and accepts pipes, because the user chose the path, but refuses a file that other users can change.
 pub(super) fn read_at_most(path: &Path, max_length: u64) -> Result<Vec<u8>, LocalError> {
     let failed = |error| LocalError::new("read", path, error).naming_the_owner();
     let file = named::open(path).map_err(failed)?;

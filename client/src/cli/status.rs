@@ -61,8 +61,7 @@ impl App<'_> {
     }
 }
 
-/// Converts the modification time of a file to a UTC time. Returns `None` if the time is out of range, which can happen
-/// on a damaged file system.
+/// Returns `None` if the time is out of range, which can happen on a damaged file system.
 fn time_of(file_time: SystemTime) -> Option<DateTime<Utc>> {
     let (since, is_before) = match file_time.duration_since(UNIX_EPOCH) {
         Ok(since) => (since, false),

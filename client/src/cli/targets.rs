@@ -9,7 +9,6 @@ pub(super) fn target_path(path: String) -> Result<TargetPath, Failure> {
     TargetPath::new(path).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// Returns the JSON description of a target: path, length, hashes and custom data.
 pub(super) fn described(target: &TargetFile) -> Value {
     let hashes = target.hashes.known().map(|(algorithm, digest)| {
         let digest = Value::from(hex::encode(digest));

@@ -10,7 +10,6 @@ use lastmile_metadata::{TargetFile, TargetPath};
 use crate::event::{Event, EventSink, Progress, Transfer};
 use crate::text::printable;
 
-/// Prints the events of the library.
 pub(super) struct EventPrinter(pub(super) Output);
 
 impl EventSink for EventPrinter {

@@ -20,7 +20,6 @@ pub(super) struct Ran {
     pub(super) stderr: String,
 }
 
-/// A temporary home directory with a repository in it.
 pub(super) struct Home {
     dir: tempfile::TempDir,
     pub(super) repository: TestRepository,

@@ -171,7 +171,7 @@ fn taken(known: &Repository, root: &Verified<Root>) -> Failure {
         .with_hint(format!("choose another name, or remove that repository and all its trusted metadata with `lastmile trust remove {name}`"))
 }
 
-/// Checks the URLs of mirrors. If there are no targets URLs, derives them from the metadata URLs.
+/// If there are no targets URLs, derives them from the metadata URLs.
 fn mirrors(metadata: &[String], targets: &[String]) -> Result<Vec<MirrorUrls>, Failure> {
     if !targets.is_empty() && targets.len() != metadata.len() {
         return Err(Failure::usage(format!(
@@ -195,7 +195,6 @@ fn mirrors(metadata: &[String], targets: &[String]) -> Result<Vec<MirrorUrls>, F
     Ok(mirrors)
 }
 
-/// Parses a base URL. If the URL is invalid, the error has a hint that shows the expected form.
 fn base_url(url: &str) -> Result<BaseUrl, Failure> {
     usable(url).map_err(|problem| {
         let hint = match BaseUrl::new(url).map_err(|error| error.problem) {

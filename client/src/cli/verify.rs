@@ -41,7 +41,7 @@ impl App<'_> {
         Ok(ExitStatus::Done)
     }
 
-    /// Verifies several files. Each file's path relative to `folder` is its target path.
+    /// Each file's path relative to `folder` is its target path.
     async fn verify_below(&self, folder: &Path, verify: &Verify) -> Result<ExitStatus, Failure> {
         let paths: Vec<_> = verify.files.iter().map(|file| path_below(folder, file)).collect::<Result<_, _>>()?;
         let mut session = self.offline_session(&self.repository()?, &verify.policy).await?;
@@ -76,7 +76,6 @@ impl App<'_> {
         last.map_or(Ok(ExitStatus::Done), Err)
     }
 
-    /// Verifies the file, if one is given, and shows whether each rule of the policies is satisfied.
     #[cfg(feature = "attest")]
     async fn explain(&self, session: &Session, target: &Target, file: Option<&Path>) -> Result<ExitStatus, Failure> {
         let (mut document, mut lines) = checked(target, file).await?;
@@ -137,7 +136,6 @@ impl Verify {
     }
 }
 
-/// Returns an error if the content of `file` is not the content of `target`.
 async fn check_file(file: &Path, target: &TargetFile) -> Result<(), Failure> {
     let Err(error) = check(file, target).await? else { return Ok(()) };
     let refusal = Refusal::Target { path: target.path.clone(), error };

@@ -10,7 +10,6 @@ use lastmile_metadata::{NameError, TargetFile};
 use crate::error::{Error, LocalError, Refusal, RefusedError};
 use crate::open_directory::{CleanedDirs, OpenDirectory, PUBLIC, Temporary, is_temporary};
 
-/// The directory and the file name to which a target is downloaded.
 #[derive(Debug)]
 pub(crate) struct Destination {
     folder: OpenDirectory,
@@ -32,7 +31,7 @@ impl Destination {
         Ok(Destination { folder, name })
     }
 
-    /// Returns the destination at exactly `path`. The parent directory must exist.
+    /// The parent directory must exist.
     pub(crate) fn file(path: &Path) -> Result<Destination, Error> {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
             LocalError::invalid("write to", path, "the path does not end in a file name that is valid UTF-8")
@@ -90,8 +89,8 @@ impl Destination {
     }
 }
 
-/// Refuses a name that has the form of a temporary file name, because the next download into the same directory would
-/// remove the file.
+/// Refuses a name that has the form of a temporary file name. The next download into the same directory would remove a
+/// file with such a name.
 fn not_reserved(name: &str, path: &Path) -> Result<(), LocalError> {
     if is_temporary(name) {
         let problem = format!("the name `{name}` is reserved for temporary files; save the target under another name");

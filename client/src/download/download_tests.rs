@@ -49,7 +49,6 @@ fn context(servers: &[&Server]) -> UpdateContext {
     }
 }
 
-/// Downloads `target` from `servers` to its own path below `folder`.
 async fn get(servers: &[&Server], target: &TargetFile, folder: &Path) -> Result<PathBuf, Error> {
     download(&context(servers), target, TargetNames::Plain, Destination::below(folder, target)?, &()).await
 }

@@ -44,7 +44,6 @@ pub(crate) async fn download(
     fetched.map(|()| path)
 }
 
-/// Fetches a target of at most `max_length` bytes into memory.
 pub(crate) async fn read(
     context: &UpdateContext,
     target: &TargetFile,
@@ -103,12 +102,10 @@ async fn fetch<C: Content>(
     Err(all_failed(format!("the target `{}`", target.path), failures))
 }
 
-/// The download of one target, which may use several mirrors.
 struct Download<'a, C> {
     target: &'a TargetFile,
     writer: TargetWriter<C>,
     progress: &'a dyn Progress,
-    /// The number of bytes received so far.
     received: u64,
     /// Whether the bytes came from several responses. Different responses may contain parts of different versions of
     /// the file.

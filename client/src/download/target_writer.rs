@@ -27,17 +27,14 @@ enum WriterCommand {
 
 /// The memory or the file to which the bytes of a target are written.
 pub(crate) trait Content: Send + 'static {
-    /// Appends the next bytes of the target.
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError>;
 
     /// Removes all bytes written so far.
     fn empty(&mut self) -> Result<(), LocalError>;
 
-    /// Completes the content after the last bytes have been appended.
     fn complete(&mut self) -> Result<(), LocalError>;
 }
 
-/// Stores a small target in memory.
 impl Content for Vec<u8> {
     fn append(&mut self, bytes: &[u8]) -> Result<(), LocalError> {
         self.extend_from_slice(bytes);
@@ -61,7 +58,7 @@ pub(crate) struct GrowingFile {
 }
 
 impl GrowingFile {
-    /// Creates a `GrowingFile` from an empty temporary file.
+    /// `file` must be empty.
     pub(crate) fn new(file: Temporary) -> GrowingFile {
         GrowingFile { file, syncing: Syncing::default() }
     }
@@ -98,8 +95,7 @@ impl<C: Content> TargetWriter<C> {
         TargetWriter { commands, worker }
     }
 
-    /// Appends the next bytes. Returns false if an earlier write failed; [`finish`](TargetWriter::finish) returns the
-    /// error.
+    /// Returns false if an earlier write failed; [`finish`](TargetWriter::finish) returns the error.
     pub(crate) async fn append(&self, bytes: Bytes) -> bool {
         self.commands.send(WriterCommand::Append(bytes)).await.is_ok()
     }
@@ -117,7 +113,7 @@ impl<C: Content> TargetWriter<C> {
         verdict.await.ok()
     }
 
-    /// Waits until all bytes have been written, and returns the content. If a write failed, returns the error.
+    /// Waits until all bytes have been written, and returns the content.
     pub(crate) async fn finish(self) -> Result<C, LocalError> {
         drop(self.commands);
         self.worker.await.unwrap_or_else(|error| Err(LocalError::new("write", "the target", io::Error::other(error))))
@@ -133,8 +129,8 @@ fn work<C: Content>(
     while let Some(command) = inbox.blocking_recv() {
         match command {
             WriterCommand::Append(bytes) => {
-                // Ignore the error for too many bytes here: the download checks the length whenever bytes arrive, and
-                // `HashingVerifier::finish` returns the error again.
+                // Ignore the error here, which reports too many bytes. The download checks the length whenever bytes
+                // arrive, and `HashingVerifier::finish` returns the error again.
                 let _ = verifier.update(&bytes);
                 content.append(&bytes)?;
             }
@@ -164,8 +160,8 @@ struct Syncing {
 }
 
 impl Syncing {
-    /// Records that `bytes` more bytes were written to `file`. Starts an `fsync` if at least [`SYNC_AFTER`] bytes have
-    /// been written since the previous `fsync` started. If that `fsync` is still running, a later call starts the next.
+    /// Counts the `bytes` that were just written to `file`. Starts an `fsync` if at least [`SYNC_AFTER`] bytes have
+    /// been written since the last one started. While an `fsync` is running, no other is started.
     fn wrote(&mut self, file: &NewFile, bytes: usize) -> io::Result<()> {
         self.unsynced += bytes;
         let is_running = self.running.as_ref().is_some_and(|running| !running.is_finished());

@@ -22,8 +22,8 @@ pub(crate) fn attempt(fetch: &dyn Fetch, url: FileUrl, max_length: u64, enough: 
     .boxed()
 }
 
-/// Fetches the metadata file at `url`. If `prefetched` is an attempt that has already started, that attempt counts as
-/// the first one. Returns `None` if the server reports that the file does not exist.
+/// Fetches the metadata file at `url`. `prefetched` is an attempt that is already running, if there is one; it counts
+/// as the first attempt. Returns `None` if the server reports that the file does not exist.
 pub(crate) async fn fetch_metadata<'a>(
     fetch: &'a dyn Fetch,
     retry_policy: &RetryPolicy,

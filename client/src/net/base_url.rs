@@ -103,7 +103,6 @@ impl FileUrl {
         &self.0
     }
 
-    /// Returns whether the file is below `base`.
     pub(crate) fn is_below(&self, base: &BaseUrl) -> bool {
         self.0.starts_with(base.as_str())
     }

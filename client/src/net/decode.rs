@@ -17,7 +17,8 @@ use crate::net::fetch::FetchError;
 /// The value of the `Accept-Encoding` header in requests for metadata.
 pub(crate) const ACCEPTED: &str = "zstd, gzip";
 
-/// The maximum window size of a zstd frame, which decoders must support and encoders must not exceed (RFC 9659).
+/// The maximum window size of a zstd frame. Decoders must support windows up to this size, and encoders must not use
+/// larger ones (RFC 9659).
 const WINDOW: u64 = 8 * 1024 * 1024;
 
 /// The number of bytes per decoded part.
@@ -52,14 +53,13 @@ impl Coding {
     }
 }
 
-/// Returns the maximum length of a compressed file. When compressed, incompressible content, such as a small file full
-/// of hashes, grows by a few bytes per block and per file. The returned maximum allows more growth than gzip or zstd
-/// can cause.
+/// Returns the maximum length of a compressed file. Compression makes some files longer, such as a small file full of
+/// hashes, by a few bytes per block and per file. The returned maximum allows more growth than gzip or zstd can cause.
 fn longest_encoding(max_length: u64) -> u64 {
     max_length.saturating_add(max_length / 256).saturating_add(256)
 }
 
-/// Decodes `raw`, which must be one complete compressed stream of a file of at most `max_length` bytes.
+/// Decodes `raw`, which must be one complete compressed stream. The decoded file may have at most `max_length` bytes.
 pub(crate) fn decoded(coding: Coding, mut raw: Body, max_length: u64) -> Body {
     let (feed, inbox) = mpsc::channel(PARTS);
     let (outbox, mut parts) = mpsc::channel(PARTS);

@@ -173,7 +173,7 @@ async fn truncated_streams_and_trailing_data_are_refused() {
             let answer = decode_bytes(coding, [&whole, rest].concat()).await;
             assert!(is_undecodable(&answer), "{coding:?} {rest:?} {answer:?}");
         }
-        // If the connection is interrupted, the error is about the transfer and not about the coding.
+        // A lost connection is reported as such, and not as a decoding error.
         let mut cut = reply("200 OK", &format!("Content-Encoding: {}\r\n", coding.name()), &whole);
         cut.truncate(cut.len() - 20);
         let answer = read(vec![Act::Send(cut)], 999).await;

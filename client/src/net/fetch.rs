@@ -20,8 +20,7 @@ pub trait Fetch: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`FetchError::NotFound`] must be returned only if the server reports that the file does not exist, not for any
-    /// other failure.
+    /// Return [`FetchError::NotFound`] only if the server reports that the file does not exist.
     fn fetch(&self, url: &str, offset: u64) -> BoxFuture<'_, Result<Response, FetchError>>;
 
     /// Requests the metadata file at `url`, which may have at most `max_length` bytes. An implementation may accept a
@@ -71,7 +70,6 @@ impl Response {
         self.reading(max_length)?.finish().await
     }
 
-    /// Starts reading the body into memory.
     pub(crate) fn reading(self, max_length: u64) -> Result<Reading, FetchError> {
         if self.offset != 0 {
             return Err(FetchError::WrongRange(format!("starts at byte {}", self.offset)));
@@ -102,13 +100,11 @@ impl Reading {
         Ok(())
     }
 
-    /// Returns the number of bytes read so far.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.read.len()
     }
 
-    /// Reads the rest of the body.
     pub(crate) async fn finish(mut self) -> Result<Vec<u8>, FetchError> {
         self.advance(u64::MAX).await?;
         Ok(self.read)
