@@ -25,17 +25,16 @@ pub(crate) const WORKFLOW_TYPES: [&str; 2] = [
 ];
 
 /// The builder IDs of GitHub Actions runners, each with the corresponding value of the claim `runner-environment`. The
-/// workflow that runs the build writes such an ID itself, so provenance with this ID proves at most the level
-/// [`RUNNER_LEVEL`].
+/// workflow that runs the build writes the builder ID itself. Therefore, provenance with one of these IDs proves at
+/// most the level [`RUNNER_LEVEL`].
 const RUNNERS: [(&str, &str); 2] = [
     ("https://github.com/actions/runner/github-hosted", "github-hosted"),
     ("https://github.com/actions/runner/self-hosted", "self-hosted"),
 ];
 
-/// The highest SLSA build level that provenance proves if it was written by the same workflow that ran the build.
+/// The highest SLSA build level that provenance can prove if the workflow that ran the build also wrote the provenance.
 const RUNNER_LEVEL: u8 = 2;
 
-/// The content of a provenance statement.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Provenance {
     pub(crate) builder: String,
@@ -45,18 +44,16 @@ pub(crate) struct Provenance {
     /// The Git ref of the source, such as `refs/tags/v1.0`.
     pub(crate) reference: Option<String>,
     pub(crate) commit: Option<String>,
-    /// The names and values (as text) of the parameters with which the build was started. `None` if the provenance does
-    /// not record the parameters.
+    /// The names of the parameters with which the build was started, and their values as text. `None` if the provenance
+    /// does not record the parameters.
     pub(crate) parameters: Option<Vec<(String, String)>>,
 }
 
 impl Provenance {
-    /// Returns whether `predicate_type` is the type of a supported version of provenance.
     pub(crate) fn is_type(predicate_type: &str) -> bool {
         [V0_2, V1].contains(&predicate_type)
     }
 
-    /// Reads the predicate of a statement.
     pub(crate) fn read(statement: &Statement) -> Result<Self, String> {
         let predicate = statement.predicate();
         match statement.predicate_type() {
@@ -66,7 +63,8 @@ impl Provenance {
         }
     }
 
-    /// Returns the SLSA build level that this provenance proves. `level` is the builder's level in the policy.
+    /// Returns the SLSA build level that this provenance proves. This is `level`, the level that the policy gives the
+    /// builder, but at most [`RUNNER_LEVEL`] if the builder is a GitHub Actions runner.
     pub(crate) fn most_level(&self, level: u8) -> u8 {
         let is_runner = RUNNERS.iter().any(|(id, _)| *id == self.builder);
         if is_runner { level.min(RUNNER_LEVEL) } else { level }
@@ -179,8 +177,9 @@ fn split_uri(uri: &str) -> (String, Option<&str>) {
     }
 }
 
-/// Returns the names and values (as text) of an object's members. Omits the members in `known` and members with empty
-/// values. Replaces the objects `inputs`, `vars` and `event_inputs` with their members, even members with empty values.
+/// Returns the names of an object's members, and their values as text. Omits the members in `known` and members with
+/// empty values. Replaces the objects `inputs`, `vars` and `event_inputs` with their members, and keeps these members
+/// even if their values are empty.
 fn parameters_without(object: &Object, known: &[&str]) -> Vec<(String, String)> {
     let mut parameters = Vec::new();
     for (name, value) in object.members().filter(|(name, _)| !known.contains(name)) {
@@ -197,7 +196,6 @@ fn parameters_without(object: &Object, known: &[&str]) -> Vec<(String, String)> 
     parameters
 }
 
-/// Returns the names of all members, and their values as text.
 fn parameters_of(inputs: &Object) -> Vec<(String, String)> {
     inputs.members().map(|(name, value)| (name.to_owned(), parameter_text(value))).collect()
 }
@@ -223,7 +221,6 @@ fn object<'a>(predicate: &'a Value, pointer: &str) -> Result<&'a Object, String>
 mod tests {
     use super::*;
 
-    /// Reads provenance v1 with the given build type, external parameters and resolved dependencies.
     fn read(build_type: &str, external: &str, dependencies: &str) -> Result<Provenance, String> {
         let statement = format!(
             r#"{{"_type":"https://in-toto.io/Statement/v1","subject":[{{"digest":{{"sha1":"0"}}}}],"predicateType":"{V1}","predicate":{{

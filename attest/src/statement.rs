@@ -16,7 +16,6 @@ pub const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
 /// The supported values of `_type`.
 const TYPES: [&str; 2] = ["https://in-toto.io/Statement/v0.1", "https://in-toto.io/Statement/v1"];
 
-/// The maximum number of subjects of a statement.
 const MAX_SUBJECTS: usize = 10_000;
 
 /// A statement.
@@ -78,13 +77,13 @@ impl Statement {
         &self.predicate
     }
 
-    /// Returns the algorithms for which at least one subject has the same digest as the artifact.
+    /// Returns the digest algorithms by which at least one subject matches the artifact.
     pub(crate) fn algorithms_of(&self, artifact: &Artifact) -> BTreeSet<Algorithm> {
         self.subjects.iter().flat_map(|subject| subject.algorithms_of(artifact)).collect()
     }
 
-    /// Checks that the statement is about the artifact. At least one subject must have a digest that the metadata
-    /// lists. A subject with such a digest must not also have a digest that contradicts the metadata.
+    /// Checks that the statement is about the artifact. At least one subject must have a digest that the metadata lists
+    /// for the artifact. No subject may have both a digest that matches the metadata and a digest that differs from it.
     ///
     /// # Errors
     /// [`StatementError`] if the statement is not about the artifact.
@@ -114,7 +113,6 @@ impl Statement {
 }
 
 impl Subject {
-    /// Returns the algorithms for which the subject has the same digest as the artifact.
     fn algorithms_of<'a>(&'a self, artifact: &'a Artifact) -> impl Iterator<Item = Algorithm> {
         let equal =
             |(algorithm, digest): &&(Algorithm, Vec<u8>)| artifact.digest(*algorithm) == Some(digest.as_slice());

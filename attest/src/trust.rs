@@ -33,8 +33,8 @@ pub struct TrustDemands {
 pub enum LogDemand {
     /// A log entry is required.
     Required,
-    /// A log entry is not required. GitHub's Sigstore instance for private repositories, for example, has no log. If
-    /// the evidence contains log entries, they are verified nevertheless.
+    /// A log entry is not required. For example, GitHub's Sigstore instance for private repositories has no log. Any
+    /// log entries in the evidence are still verified.
     None,
 }
 
@@ -43,8 +43,8 @@ pub enum LogDemand {
 pub enum SctDemand {
     /// A signed certificate timestamp is required.
     Required,
-    /// A signed certificate timestamp is not required. The certificates of GitHub's Sigstore instance for private
-    /// repositories, for example, contain none.
+    /// A signed certificate timestamp is not required. For example, the certificates of GitHub's Sigstore instance for
+    /// private repositories contain none.
     None,
 }
 
@@ -55,7 +55,6 @@ impl Default for TrustDemands {
 }
 
 impl TrustDemands {
-    /// Checks that evidence has log entries if the policy requires a log.
     pub(crate) fn check_entries(&self, has_entries: bool) -> Result<(), Rejection> {
         match self.log {
             LogDemand::Required if !has_entries => Err(Rejection::TooFewLogs { found: 0, expected: self.logs.max(1) }),

@@ -24,8 +24,8 @@ pub struct Verdict {
 pub struct RuleVerdict {
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
-    /// The name of the rule, or `None` for a verdict on a policy as a whole. There is such a verdict if the policy is
-    /// unusable, or if this version of lastmile does not understand all of it.
+    /// The name of the rule, or `None` for a verdict on a policy as a whole. A policy gets a verdict as a whole if it
+    /// is unusable, or if this version of lastmile does not understand all of it.
     pub rule: Option<String>,
     /// The kind of the rule, as written in the policy. For a verdict on a policy as a whole, the kind is `policy`.
     pub kind: String,
@@ -123,8 +123,8 @@ impl Verdict {
         &self.rules
     }
 
-    /// Returns the reason for an exception if the package may be installed only because of this exception. Otherwise,
-    /// returns `None`.
+    /// Returns the reason that the local policy gives for exempting this package. Returns `None` if the package is not
+    /// exempt, or if no rule refuses it.
     #[must_use]
     pub fn exception(&self) -> Option<&str> {
         self.exception.as_deref().filter(|_| self.first_refusal().is_some())

@@ -40,7 +40,7 @@ pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
             }
             match &demand.parameters {
                 Parameters::Listed(listed) if listed.is_empty() => text.push_str(", without parameters"),
-                Parameters::Listed(_) => text.push_str(", with no parameters other than the listed ones"),
+                Parameters::Listed(_) => text.push_str(", with no parameters except those that the rule lists"),
                 Parameters::Any => {}
             }
             text

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-/// The exit status of a command. The help texts of both programs and `docs/` list the numbers.
+/// The exit status of a command. The help texts of both programs list the numbers, and so do the pages in `docs/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum ExitStatus {
@@ -40,8 +40,8 @@ pub enum MonitorState {
     Unknown,
 }
 
-/// Converts the state into the status with the exit code that monitoring systems expect: 0, 1, 2 or 3. Only the exit
-/// code matters, not the name of the status.
+/// Monitoring systems expect the exit codes 0 to 3, in the order of the states. The names of the statuses with these
+/// codes have no meaning here.
 impl From<MonitorState> for ExitStatus {
     fn from(state: MonitorState) -> Self {
         match state {
@@ -60,7 +60,7 @@ impl ExitStatus {
         self as u8
     }
 
-    /// Returns the `kind` that an error with this status has in JSON output by default.
+    /// Returns the default `kind` of an error with this status in JSON output. `Failure::with_kind` replaces it.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             ExitStatus::Done => "done",

@@ -58,8 +58,8 @@ impl Output {
         }
     }
 
-    /// Returns an output that discards all data. It is meant for the second step of a command whose first step writes
-    /// the data.
+    /// Returns an output that discards all data. Use it for a step of a command if another step writes the data of the
+    /// command.
     #[must_use]
     pub fn without_data(&self) -> Output {
         let stdout = Stdout { stream: Box::new(io::sink()), is_written: true };
@@ -73,8 +73,8 @@ impl Output {
         Output { options: OutputOptions { quiet: false, ..self.options }, ..self.clone() }
     }
 
-    /// Writes `lines` as data or, with `--json`, writes `document` instead. `document` must be an object, to which this
-    /// method adds the member `schema`. Line breaks within a line are escaped.
+    /// Writes the result of a command: with `--json`, `document`; otherwise, `lines`. `document` must be an object, to
+    /// which this method adds the member `schema`. Line breaks within a line are escaped.
     ///
     /// # Errors
     /// [`StdoutError`] if writing to standard output fails, or if the document is not an object. A closed pipe is not
@@ -91,7 +91,7 @@ impl Output {
         self.write(text.as_bytes())
     }
 
-    /// Writes the lines of `text` as data or, with `--json`, writes `document` instead.
+    /// Like [`Output::data`], but takes the lines as one text.
     ///
     /// # Errors
     /// The same errors as [`Output::data`].
@@ -262,7 +262,6 @@ impl From<StdoutError> for Failure {
     }
 }
 
-/// Returns the members of a document together with the format version.
 fn with_schema<'v>(document: &'v Value, schema: &'v Value) -> Result<BTreeMap<&'v str, &'v Value>, StdoutError> {
     let Some(members) = document.as_object() else {
         return Err(StdoutError(io::Error::other("the result is not a JSON object")));

@@ -71,8 +71,8 @@ struct Secret<'a> {
     ends_with_host: bool,
 }
 
-/// Returns the arguments that may contain a user name or a password. A password that contains spaces and is not quoted
-/// for the shell is divided between several arguments.
+/// Returns the arguments that may contain a user name or a password. If a password contains spaces and is not quoted,
+/// the shell splits it into several arguments.
 fn secrets(args: &[String]) -> Vec<Secret<'_>> {
     let has_at = |argument: &String| argument.contains('@') || argument.contains("%40");
     let mut secrets = Vec::new();
@@ -101,7 +101,7 @@ fn hide_secrets(quoted: &str, secrets: &[Secret<'_>]) -> String {
     "***".to_owned()
 }
 
-/// Returns whether `quoted` is the option in an argument such as `--option=value`.
+/// Returns whether `quoted` is the name of the option in an argument such as `--option=value`.
 fn is_option_of(quoted: &str, argument: &str) -> bool {
     let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     argument.starts_with(quoted) && quoted.strip_prefix('-').is_some_and(is_name)
@@ -123,8 +123,7 @@ fn message(text: &str) -> &str {
     text.split("\n\n").next().unwrap_or(text).trim_end()
 }
 
-/// Returns whether `--json` is among the arguments. This function searches the raw arguments, because parsing has
-/// failed.
+/// Searches the raw arguments, because parsing has failed.
 fn asks_for_json(args: &[OsString]) -> bool {
     args.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json")
 }

@@ -105,8 +105,8 @@ impl World {
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
-    /// Returns the prompt for secrets, and replaces it in this environment with one that always fails. The returned
-    /// prompt escapes each question.
+    /// Returns the prompt for secrets. The prompt that remains in this environment always fails. The returned prompt
+    /// escapes each question.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {
         let ask = std::mem::replace(&mut self.ask_secret, nobody_to_ask());

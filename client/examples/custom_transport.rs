@@ -66,7 +66,6 @@ impl Fetch for PlainHttp {
 /// The maximum length of a response head in bytes.
 const MAX_HEAD: u64 = 16 * 1024;
 
-/// Reads the response head and returns its status code.
 async fn status(stream: &mut BufReader<TcpStream>) -> Result<u16, FetchError> {
     let mut head = stream.take(MAX_HEAD);
     let mut first = String::new();
@@ -82,7 +81,7 @@ async fn status(stream: &mut BufReader<TcpStream>) -> Result<u16, FetchError> {
     status.ok_or_else(|| FetchError::Cut("the response is not HTTP".to_owned()))
 }
 
-/// Reads the next part of the body. Returns `None` at the end of the body.
+/// Returns the next part of the body, or `None` at the end of the body.
 async fn next_part(mut stream: BufReader<TcpStream>) -> Result<Option<(Bytes, BufReader<TcpStream>)>, FetchError> {
     let mut part = vec![0; 64 * 1024];
     let read = stream.read(&mut part).await.map_err(cut)?;

@@ -183,7 +183,7 @@ impl Fetch for Stalling {
 }
 
 impl Stalling {
-    /// Publishes version 10 of the repository. The content of the target `x` is `10`: two bytes, so that a download can
+    /// Publishes version 10 of the repository. The content of the target `x` has two bytes, so that a download can
     /// stall after the first byte.
     fn at(name: &'static str) -> Stalling {
         let repository = TestRepository::new();

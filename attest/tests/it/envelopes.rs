@@ -16,8 +16,7 @@ fn verify_json(evidence: &Value, key: &PublicKey) -> Result<Signed, Rejection> {
     evidence.items()[0].verify_key(&artifact(&sha256(FILE)), key, None, now())
 }
 
-/// Applies `change` to a statement, puts the statement into an envelope that the key [`ed25519`] signs, and verifies
-/// the envelope.
+/// Applies `change` to a statement, and verifies an envelope with the result. The key [`ed25519`] signs the envelope.
 fn with_statement(change: impl FnOnce(&mut Value)) -> Result<Signed, String> {
     let mut statement = statement();
     change(&mut statement);

@@ -57,7 +57,7 @@ pub(crate) const NO_LOG_ENTRY_DIGEST: &str = "9b469fc9761e8b933073b62725fbc98b54
 /// The SHA-512 digest of the file that [`NPM_V0_1`] signs.
 pub(crate) const NPM_DIGEST: &str = "90f223f992e4c88dd068cd2a5fc57f9d2b30798343dd6e38f29c240e04ba090ef831f84490847c4e82b9232c78e8a258463b1e55c0f7469f730265008fa6633f";
 
-/// Returns the start time of the update in these tests. It is later than every time in the fixtures.
+/// Returns a start time for the update that is later than every time in the fixtures.
 pub(crate) fn now() -> DateTime<Utc> {
     time("2026-11-29T00:00:00Z")
 }
@@ -70,12 +70,12 @@ pub(crate) fn root(json: &[u8]) -> TrustRoot {
     TrustRoot::parse(json).unwrap()
 }
 
-/// Returns an artifact with the given SHA-256, SHA-384 or SHA-512 digest.
 pub(crate) fn artifact(digest: &str) -> Artifact {
     artifact_of(&[digest])
 }
 
-/// Returns an artifact with the given digests. The length of each digest determines its algorithm.
+/// Returns an artifact with the given SHA-256, SHA-384 or SHA-512 digests. The length of each digest determines its
+/// algorithm.
 pub(crate) fn artifact_of(digests: &[&str]) -> Artifact {
     let digests = digests.iter().map(|digest| {
         let digest = hex::decode(digest).unwrap();
@@ -119,14 +119,13 @@ pub(crate) fn rejected(evidence: &[u8], digest: &str, root: &[u8]) -> String {
     verify(evidence, digest, &TrustRoot::parse(root).unwrap()).expect_err("the evidence must be rejected").to_string()
 }
 
-/// Applies `change` to a JSON document, and returns the result.
 pub(crate) fn changed(json: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let mut value = serde_json::from_slice(json).unwrap();
     change(&mut value);
     serde_json::to_vec(&value).unwrap()
 }
 
-/// Applies `change` to the first log entry of a bundle, and returns the bundle.
+/// Applies `change` to the first log entry of a bundle.
 pub(crate) fn with_entry(json: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     changed(json, |bundle| change(&mut bundle["verificationMaterial"]["tlogEntries"][0]))
 }

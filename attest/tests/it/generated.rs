@@ -7,7 +7,6 @@ use lastmile_keys::{PrivateKey, PublicKey, Scheme, Signer as _};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// The content of the signed file.
 pub(crate) const FILE: &[u8] = b"lastmile";
 
 /// The time at which generated logs record entries: 2026-01-01.
@@ -37,14 +36,12 @@ pub(crate) fn statement() -> Value {
     })
 }
 
-/// Returns the bytes that a DSSE signature covers.
 pub(crate) fn signed_bytes(payload_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
     bytes.extend_from_slice(payload);
     bytes
 }
 
-/// Returns an envelope with one signature by each key.
 pub(crate) fn envelope(payload: &[u8], keys: &[&PrivateKey]) -> Value {
     let signatures: Vec<Value> = keys
         .iter()
@@ -53,7 +50,7 @@ pub(crate) fn envelope(payload: &[u8], keys: &[&PrivateKey]) -> Value {
     json!({ "payloadType": STATEMENT_TYPE, "payload": base64(payload), "signatures": signatures })
 }
 
-/// Returns a v0.3 bundle without a certificate. It contains `content` and the log entries `entries`.
+/// Returns a v0.3 bundle without a certificate.
 pub(crate) fn bundle(content: (&str, Value), entries: &[Value]) -> Value {
     let mut bundle = json!({
         "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
@@ -63,15 +60,16 @@ pub(crate) fn bundle(content: (&str, Value), entries: &[Value]) -> Value {
     bundle
 }
 
-/// Returns the name and value of the bundle member that contains the key's signature over [`FILE`].
+/// Returns the bundle member `messageSignature` as its name and value. The value contains the key's signature over
+/// [`FILE`].
 pub(crate) fn message_signature(key: &PrivateKey) -> (&'static str, Value) {
     let digest = json!({ "algorithm": "SHA2_256", "digest": base64(Sha256::digest(FILE)) });
     let signature = json!({ "messageDigest": digest, "signature": base64(key.sign(FILE).unwrap()) });
     ("messageSignature", signature)
 }
 
-/// Returns the body of a Rekor v1 entry for the key's signature over [`FILE`]. `white_space` is inserted into the body,
-/// so that a test can record the same signature in two different entries.
+/// Returns the body of a Rekor v1 entry for the key's signature over [`FILE`]. With different `white_space`, a test
+/// gets two different entries for the same signature.
 pub(crate) fn body(key: &PrivateKey, white_space: &str) -> String {
     let hash = json!({ "algorithm": "sha256", "value": sha256(FILE) });
     let public_key = json!({ "content": base64(key.public_key().public()) });
@@ -90,7 +88,6 @@ pub(crate) enum Promise {
 /// A transparency log.
 pub(crate) struct Log {
     key: PrivateKey,
-    /// The validity period of the log's key.
     pub(crate) valid_for: Value,
 }
 
@@ -156,7 +153,6 @@ impl Log {
         format!("\u{2014} log.example {}\n", base64(signature))
     }
 
-    /// Returns an inclusion promise: the log's signature over the entry and its time.
     fn promise(&self, body: &str, index: usize) -> String {
         let id = hex::encode(self.id());
         let text =
@@ -169,7 +165,7 @@ fn leaf(body: &[u8]) -> Vec<u8> {
     Sha256::new().chain_update([0]).chain_update(body).finalize().to_vec()
 }
 
-/// Returns a trusted root in JSON that contains only logs.
+/// Returns the JSON form of a trusted root that contains logs, but no authorities.
 pub(crate) fn root_json(logs: &[&Log]) -> Value {
     let logs: Vec<Value> = logs
         .iter()

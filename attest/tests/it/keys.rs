@@ -36,7 +36,7 @@ fn a_real_bundle_signed_with_a_key_is_accepted_with_its_log_entry() {
     let trust = Trust { root: &root, demands: TrustDemands::default() };
     let signed = verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, &published_key(), Some(&trust)).unwrap();
     assert_eq!(signed.signer, SignedBy::Key(published_key()));
-    // The log authenticates one time, and a timestamp authority authenticates another.
+    // One of the two times is from the log, and the other is from a timestamp authority.
     assert_eq!((signed.times.len(), signed.logs.len()), (2, 1));
     let other = key(Scheme::EcdsaP256, 1);
     let rejection = verify_key(KEY, REKOR_V2_STATEMENT_DIGEST, other.public_key(), Some(&trust)).unwrap_err();

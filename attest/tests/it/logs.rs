@@ -151,7 +151,7 @@ fn c_7_the_same_entry_twice_is_refused() {
     });
     assert!(unreadable(&twice).contains("the bundle contains a log entry twice"));
     // The log index of a Rekor v1 entry counts the entries of all shards, so it cannot be compared with the index in
-    // the inclusion proof. Only the log's signature over the log index reveals that it was changed.
+    // the inclusion proof. Only the log's signature over the log index reveals that the log index was changed.
     let other_index =
         changed(&twice, |bundle| bundle["verificationMaterial"]["tlogEntries"][1]["logIndex"] = "7".into());
     assert!(unreadable(&other_index).contains("the bundle contains a log entry twice"));

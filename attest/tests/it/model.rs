@@ -1,6 +1,7 @@
 //! Compares the crate's verdicts on random policies and evidence with the verdicts of a small model. The model checks
-//! each rule that covers the package, in the policies on the delegation chain and in the local policy. It accepts the
-//! package if, for each of these rules, enough of the keys that the rule accepts have signed the package.
+//! each rule that covers the package, in the policies on the delegation chain and in the local policy. A rule is
+//! satisfied if enough of its keys have signed the package. The model accepts the package if all these rules are
+//! satisfied.
 
 use std::collections::BTreeSet;
 
@@ -35,15 +36,15 @@ const PATTERNS: [(&str, bool); 5] =
 struct Rule {
     paths: Vec<(&'static str, bool)>,
     except: Option<(&'static str, bool)>,
-    /// The name of each signer, and whether the rule writes it as `@NAME`. Such a name refers to a signer in the policy
-    /// of the role that lists the package.
+    /// The name of each signer, and whether the rule writes it as `@NAME`. The form `@NAME` refers to a signer in the
+    /// policy of the role that lists the package.
     by: Vec<(&'static str, bool)>,
     threshold: usize,
 }
 
-/// A policy. `keys` contains the name and the key number of each signer.
 #[derive(Debug)]
 struct Policy {
+    /// The name and the key number of each signer.
     keys: Vec<(&'static str, u8)>,
     rules: Vec<Rule>,
 }
@@ -54,8 +55,8 @@ impl Policy {
         let keys: Vec<_> = NAMES.iter().map(|name| (*name, 1 + u8::try_from(random.below(4)).unwrap())).collect();
         let rules = (0..=random.below(3)).map(|_| Rule::random(random)).collect();
         let mut policy = Self { keys, rules };
-        // Lower thresholds that are higher than the number of keys that the rule accepts, because a policy with such a
-        // threshold is refused.
+        // Limit each threshold to the number of keys that the rule accepts, because a policy with a higher threshold is
+        // refused.
         for rule in &mut policy.rules {
             let own = rule.by.iter().filter(|(_, of_listing_role)| !of_listing_role);
             let keys: BTreeSet<u8> = own.filter_map(|(name, _)| key_of(&policy.keys, name)).collect();
@@ -101,7 +102,6 @@ impl Rule {
         )
     }
 
-    /// Returns whether signatures by the keys `signed` satisfy the rule.
     fn holds(&self, own: &Policy, listing: Option<&Policy>, signed: &BTreeSet<u8>) -> bool {
         let covers = self.paths.iter().any(|(_, covers)| *covers) && !self.except.is_some_and(|(_, covers)| covers);
         let counted: BTreeSet<u8> = self

@@ -13,16 +13,13 @@ use lastmile_metadata::{Algorithm, Found, Hashes, Key, Limits, TargetPath, parse
 
 use crate::repository::{EXPIRES, Repository};
 
-/// The path of the package.
 pub(crate) const PACKAGE: &str = "app/1.tar";
 
-/// The content of the package.
 pub(crate) const CONTENT: &[u8] = b"the package";
 
 /// The predicate type of statements that count as a signature.
 pub(crate) const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The predicate type of provenance.
 pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 
 /// Returns the default start time of the update. A test can set another time in [`Packages`].
@@ -35,7 +32,7 @@ pub(crate) fn key(number: u8) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &[number; 32]).unwrap()
 }
 
-/// Returns the JSON members of a signer whose key is key `number`.
+/// Returns the JSON member of a signer that contains the public key of `key(number)`.
 pub(crate) fn signer(number: u8) -> String {
     format!(r#""key":{}"#, Key::from_public(key(number).public_key()).to_json().to_text())
 }
@@ -52,7 +49,7 @@ pub(crate) fn signature_rule(name: &str, by: &str) -> String {
     format!(r#"{{"name":"{name}","kind":"signature","paths":["app/*"],"by":[{by}]}}"#)
 }
 
-/// Returns an envelope that contains a statement about the package. The keys with the numbers `keys` sign the envelope.
+/// Returns an envelope with a statement about the package. `keys` are the numbers of the keys that sign it.
 pub(crate) fn envelope(keys: &[u8], predicate_type: &str, predicate: &str) -> String {
     let digest = hex::encode(Hashes::of(CONTENT, &[Algorithm::Sha256]).unwrap().known().next().unwrap().1);
     let subject = format!(r#"[{{"name":"x","digest":{{"sha256":"{digest}"}}}}]"#);
@@ -65,7 +62,7 @@ pub(crate) fn envelope(keys: &[u8], predicate_type: &str, predicate: &str) -> St
     )
 }
 
-/// Returns an envelope that contains `statement`. The keys with the numbers `keys` sign the envelope.
+/// Returns an envelope with `statement`. `keys` are the numbers of the keys that sign it.
 pub(crate) fn envelope_of(keys: &[u8], statement: &str) -> String {
     let head = format!("DSSEv1 {} {PAYLOAD_TYPE} {} ", PAYLOAD_TYPE.len(), statement.len());
     let signature = |number: &u8| {
@@ -84,7 +81,7 @@ pub(crate) struct Packages {
     /// The policy of the delegated role `team`. If the text is empty, the role has no policy. If the value is `None`,
     /// there is no such role.
     pub(crate) team: Option<String>,
-    /// The delegation's JSON member that contains the paths for which the role is trusted.
+    /// The JSON member of the delegation that says for which paths the role is trusted, such as `"paths":["app/*"]`.
     pub(crate) paths: &'static str,
     /// The paths and contents of other targets of the role that lists the package.
     pub(crate) others: BTreeMap<&'static str, Vec<u8>>,
@@ -138,7 +135,7 @@ impl Packages {
         Demands::on(&self.found(), &self.local)
     }
 
-    /// Checks the package against the policies, with one evidence file.
+    /// Checks the package with one evidence file, whose lines are `evidence`.
     pub(crate) fn judge(&self, evidence: &[String]) -> Verdict {
         self.judge_files(&[file("app/1.tar.intoto.jsonl", Some(&evidence.join("\n")))])
     }
@@ -147,8 +144,7 @@ impl Packages {
         self.demands().unwrap().judge(evidence, &TrustRoots::default(), self.now)
     }
 
-    /// Checks the package against the policies, and returns the error message. `evidence` must leave at least one rule
-    /// unsatisfied.
+    /// Like [`Self::judge`], but returns the error message. `evidence` must leave at least one rule unsatisfied.
     pub(crate) fn refusal(&self, evidence: &[String]) -> String {
         self.judge(evidence).check().unwrap_err().to_string()
     }

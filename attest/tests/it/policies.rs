@@ -64,7 +64,8 @@ fn c_25_a_key_that_signs_twice_counts_once() {
     // A key counts once even if two signers have it.
     let same = policy("", &rule).replace(&crate::packages::signer(2), &crate::packages::signer(1));
     assert!(lastmile_attest::Policy::parse(same.as_bytes()).unwrap_err().to_string().contains("names 1 signers"));
-    // A key also counts once if one of the two signers is defined in the policy of the role that lists the package.
+    // The key counts once even if one signer is in the delegator's policy, and the other is in the policy of the role
+    // that lists the package.
     let top = policy("", &rule.replace(r#""b""#, r#""@a""#));
     let packages = Packages::of_team(top, policy("", &signature_rule("own", r#""a""#)));
     let refusal = packages.refusal(&[signed_by(&[1])]);
@@ -262,7 +263,7 @@ fn an_attestation_must_have_the_demanded_type_and_values() {
 
 const WORKFLOW: &str = "https://actions.github.io/buildtypes/workflow/v1";
 
-/// Returns an envelope with a provenance statement that key 1 signed. In the predicate, `replaced` is replaced by
+/// Returns an envelope with a provenance statement that key 1 signed. Replaces `replaced` in the predicate with
 /// `replacement`.
 fn provenance(replaced: &str, replacement: &str) -> String {
     let predicate = r#"{"buildDefinition":{"buildType":"WORKFLOW","externalParameters":{"inputs":{},"workflow":{"path":"x",

@@ -29,7 +29,6 @@ fn key(scheme: &str) -> PublicKey {
     PublicKey::from_tuf("rsa", scheme, RSA).unwrap()
 }
 
-/// Verifies a bundle that contains the signature and a log entry for it.
 fn verify_logged(signature: &str, key: &PublicKey) -> Result<Signed, Rejection> {
     let signature = base64(hex::decode(signature).unwrap());
     let hash = json!({ "algorithm": "sha256", "value": sha256(FILE) });

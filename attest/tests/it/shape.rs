@@ -5,12 +5,11 @@ use serde_json::{Value, json};
 
 use crate::fixtures::*;
 
-/// The test changes every `STEP`th byte, one at a time. With this value, the test takes a few seconds.
+/// The test changes every `STEP`th byte, one at a time, so that it takes only a few seconds.
 const STEP: usize = 61;
 
 const V0_3: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 
-/// Applies `change` to `bundle`, and checks that parsing the result fails with an error that contains `error`.
 #[track_caller]
 fn refused(bundle: &[u8], error: &str, change: impl FnOnce(&mut Value)) {
     let found = unreadable(&changed(bundle, change));
@@ -205,7 +204,6 @@ fn c_12_rekor_v2_with_an_inclusion_promise_or_another_index_is_refused() {
 
 #[test]
 fn c_16_a_certificate_for_another_kind_of_name_is_refused() {
-    // The subject of the certificate is an `otherName`.
     let demands = TrustDemands { sct: lastmile_attest::SctDemand::None, ..TrustDemands::default() };
     let rejection = verify_with(OTHERNAME, OTHERNAME_DIGEST, &root(OTHERNAME_ROOT), demands).unwrap_err();
     assert!(rejection.to_string().contains("is neither a URI nor an email address"), "{rejection}");
@@ -260,8 +258,8 @@ fn every_fixture_is_readable_or_refused_without_a_panic_when_it_is_truncated() {
 
 #[test]
 fn c_18_a_change_of_any_byte_is_refused() {
-    // Changes to witness signatures and to some parts of RFC 3161 timestamps are harmless, but these bundles contain
-    // neither.
+    // Changes to witness signatures and to some parts of RFC 3161 timestamps are harmless. These bundles contain no
+    // witness signatures and no timestamps.
     for (evidence, digest, root) in [
         (CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, PUBLIC_ROOT),
         (FILE_V0_1, FILE_V0_1_DIGEST, STAGING_ROOT),
