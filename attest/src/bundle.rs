@@ -1,8 +1,8 @@
 //! Checks the structure of Sigstore bundles (v0.1, v0.2 and v0.3) before `sigstore-verify` reads them.
 //!
-//! `sigstore-verify` ignores unknown members. If two members contradict each other, it uses one and ignores the other.
-//! Therefore, this module checks strictly, serializes the checked values to JSON again, and passes this JSON to the
-//! library instead of the original text.
+//! `sigstore-verify` ignores unknown members. If two members contradict each other, the library uses one of them and
+//! ignores the other. Therefore, this module refuses unknown and contradictory members. It then serializes the checked
+//! values to JSON, and the library reads this JSON instead of the original text.
 //!
 //! Source: `sigstore_bundle.proto` in <https://github.com/sigstore/protobuf-specs>.
 
@@ -17,13 +17,11 @@ use crate::signed::Content;
 /// The maximum length of a bundle, in bytes.
 pub(crate) const MAX_BUNDLE: usize = 1 << 20;
 
-/// The maximum number of certificates in a chain.
 const MAX_CHAIN: usize = 8;
 
 /// The maximum length of a certificate, in bytes.
 const MAX_CERTIFICATE: usize = 16 << 10;
 
-/// The maximum number of RFC 3161 timestamps.
 const MAX_TIMESTAMPS: usize = 4;
 
 /// The maximum length of an RFC 3161 timestamp, in bytes. A timestamp may contain certificates.
@@ -39,25 +37,20 @@ pub(crate) struct Bundle {
     timestamps: usize,
 }
 
-/// How the signer of a bundle is identified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignerKind {
-    /// The bundle contains the signer's certificate.
     Certificate,
     /// The signer is identified by a key, which is not in the bundle.
     Key,
 }
 
-/// The content that the signature of a bundle covers.
 #[derive(Clone, Debug)]
 pub(crate) enum BundleContent {
-    /// The content of a file.
     File(FileSignature),
     /// A statement in a DSSE envelope with exactly one signature.
     Statement(Box<Envelope>),
 }
 
-/// A signature over a file.
 #[derive(Clone, Debug)]
 pub(crate) struct FileSignature {
     /// The signed digest, if the bundle contains it.
@@ -84,7 +77,6 @@ impl Version {
         }
     }
 
-    /// Returns the name of the member that contains the certificate or the certificate chain.
     fn certificate_member(self) -> &'static str {
         match self {
             Self::Chain => "x509CertificateChain",
@@ -94,7 +86,6 @@ impl Version {
 }
 
 impl Bundle {
-    /// Checks the structure of a bundle.
     pub(crate) fn read(value: &Value) -> Result<Self, FormatError> {
         let known = ["mediaType", "verificationMaterial", "messageSignature", "dsseEnvelope"];
         let fields = Fields::read(value, "bundle", &known)?;
@@ -135,7 +126,6 @@ impl Bundle {
         &self.content
     }
 
-    /// Returns the content that the signature covers, as a value for [`Signed::content`](crate::Signed::content).
     pub(crate) fn signed_content(&self) -> Content {
         match &self.content {
             BundleContent::File(_) => Content::File,
@@ -143,7 +133,6 @@ impl Bundle {
         }
     }
 
-    /// Returns whether the bundle contains transparency log entries.
     pub(crate) fn has_log_entries(&self) -> bool {
         self.log_entries > 0
     }
@@ -186,7 +175,6 @@ fn read_envelope(value: &Value) -> Result<Envelope, FormatError> {
     }
 }
 
-/// A summary of the verification material of a bundle.
 struct Material {
     signer: SignerKind,
     log_entries: usize,

@@ -21,11 +21,9 @@ pub struct Demands {
     pub(crate) local: LocalPolicy,
     /// The role that lists the package.
     listing: Option<RoleName>,
-    /// The paths of the evidence files.
     pub(crate) evidence: Result<Vec<TargetPath>, EvidenceListError>,
 }
 
-/// A policy and its origin.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     pub(crate) origin: Origin,
@@ -33,8 +31,8 @@ pub(crate) struct Source {
     /// The reason why the policy cannot be used, if any. If there is a reason, `policy` is empty, and every package
     /// whose delegation chain contains the role is refused.
     pub(crate) problem: Option<String>,
-    /// The entries of trust root files in the metadata of the role that signs the policy. There is an entry for each
-    /// trust root that has no `sha256` in the policy and whose file the role lists.
+    /// The files of the trust roots that have no `sha256` in the policy, as listed in the metadata of the role that
+    /// signs the policy. A file that this role does not list has no entry here.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
 
@@ -107,9 +105,9 @@ impl Demands {
         Self::of_chain(&chain, found.target.clone(), local)
     }
 
-    /// Returns the requirements for the package that `target` describes and whose delegation chain is `chain`. The
-    /// metadata of the roles need not be signed yet. If the metadata changes before it is signed, the requirements may
-    /// change too. For signed metadata, use [`Demands::on`].
+    /// Returns the requirements for a package. `target` is the entry of the package, and `chain` is its delegation
+    /// chain. The metadata of the roles need not be signed yet. If the metadata changes before it is signed, the
+    /// requirements may change too. For signed metadata, use [`Demands::on`].
     ///
     /// # Errors
     /// [`DemandsError`] if metadata cannot be read.
@@ -226,9 +224,9 @@ impl Source {
         Ok(Self { listed_roots, ..Self::new(origin, policy) })
     }
 
-    /// Returns whether the policy affects the package at `path`. This is the case if one of its rules applies to the
-    /// package, if the policy cannot be used, or if this version of lastmile does not understand a part other than a
-    /// rule.
+    /// Returns whether the policy affects the package at `path`. A policy affects every package if it cannot be used,
+    /// or if it contains something outside its rules that this version of lastmile does not understand. Any other
+    /// policy affects the package if one of its rules applies to the package.
     fn concerns(&self, path: &TargetPath) -> bool {
         self.problem.is_some() || self.policy.unsupported.is_some() || self.rules(path).next().is_some()
     }
@@ -238,7 +236,6 @@ impl Source {
     }
 }
 
-/// Returns the policy of a role, or the reason why the policy cannot be used.
 fn usable(role: &ChainRole<'_>, policy: &Json) -> Result<Policy, String> {
     // Refuse a policy in a bin: the hash of a path determines its bin, so the packages in a bin are unrelated.
     if role.is_bin {
@@ -258,7 +255,7 @@ pub struct TrustRootRequest {
     listed: Option<TargetFile>,
 }
 
-/// The reason why a file cannot be used as the trust root that a policy names.
+/// The reason why the file of a trust root cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the trust root `{path}` of {origin:#}: {reason}")]
 pub struct TrustRootLoadError {
@@ -278,7 +275,7 @@ impl TrustRootRequest {
     }
 
     /// Returns the file's entry in the metadata of the role that signs the policy. Returns `None` if the policy
-    /// contains the SHA-256 of the file, because any role may then list the file.
+    /// contains the SHA-256 of the file: in that case, any role may list the file.
     ///
     /// # Errors
     /// [`TrustRootLoadError`] if the policy does not contain the SHA-256 and the role does not list the file.
@@ -293,8 +290,7 @@ impl TrustRootRequest {
     }
 
     /// Checks the content of the file, and adds the trust root to `roots`. If the file cannot be used, records the
-    /// reason in `roots`. If the evidence does not satisfy a rule because of this, the verdict on the rule contains the
-    /// reason.
+    /// reason in `roots`. If a rule is not satisfied as a result, the verdict on the rule contains this reason.
     ///
     /// # Errors
     /// [`TrustRootLoadError`] if the content does not have the expected hashes, or is not a valid trust root.
@@ -307,15 +303,15 @@ impl TrustRootRequest {
         loaded
     }
 
-    /// Records in `roots` that no trusted role lists the file. If the evidence does not satisfy a rule because of this,
-    /// the verdict on the rule contains the reason.
+    /// Records in `roots` that no trusted role lists the file. If a rule is not satisfied as a result, the verdict on
+    /// the rule contains this reason.
     pub fn missing(&self, roots: &mut TrustRoots) {
         let error = self.listed().err().unwrap_or_else(|| self.error("no trusted role lists it"));
         roots.0.insert(self.id.clone(), Err(error.to_string()));
     }
 
-    /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`]. If the evidence
-    /// does not satisfy a rule because of this, the verdict on the rule contains the reason.
+    /// Records in `roots` that the listed length of the file exceeds [`crate::MAX_TRUST_ROOT_LENGTH`]. If a rule is not
+    /// satisfied as a result, the verdict on the rule contains this reason.
     pub fn too_long(&self, length: u64, roots: &mut TrustRoots) {
         let error = self.error(&TrustRootError::too_long(length).to_string());
         roots.0.insert(self.id.clone(), Err(error.to_string()));
@@ -341,7 +337,6 @@ impl TrustRootRequest {
 pub struct TrustRoots(BTreeMap<(usize, Name), Result<TrustRoot, String>>);
 
 impl TrustRoots {
-    /// Returns a trust root, or the reason why it cannot be used.
     pub(crate) fn get(&self, source: usize, name: &Name) -> Result<&TrustRoot, String> {
         let root = self.0.get(&(source, name.clone()));
         root.ok_or_else(|| format!("the trust root {name} is missing"))?.as_ref().map_err(Clone::clone)

@@ -1,4 +1,5 @@
-//! DSSE envelopes. An envelope contains a statement and signatures over the statement and its media type.
+//! Reads DSSE envelopes. An envelope contains a statement and one or more signatures. Each signature covers the
+//! statement and its media type.
 //!
 //! Source: <https://github.com/secure-systems-lab/dsse/blob/v1.0.0/envelope.md> and `protocol.md` in the same folder.
 
@@ -9,7 +10,6 @@ use crate::statement::{PAYLOAD_TYPE, Statement};
 /// The maximum length of a payload, in bytes.
 pub(crate) const MAX_PAYLOAD: usize = 1 << 20;
 
-/// The maximum number of signatures in an envelope.
 const MAX_SIGNATURES: usize = 16;
 
 /// The maximum length of a signature, in bytes. A signature by an 8192-bit RSA key has this length.
@@ -58,12 +58,11 @@ impl Envelope {
         Ok(Self { payload, signatures, statement })
     }
 
-    /// Returns the signatures, at least one.
+    /// Returns the signatures. There is at least one.
     pub(crate) fn signatures(&self) -> &[Vec<u8>] {
         &self.signatures
     }
 
-    /// Returns the statement in the payload.
     pub(crate) fn statement(&self) -> &Statement {
         &self.statement
     }

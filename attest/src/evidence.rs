@@ -20,7 +20,6 @@ use crate::{key_signature, npm, pep740, sigstore};
 /// The maximum length of an evidence file in bytes.
 pub const MAX_EVIDENCE_LENGTH: u64 = 4 << 20;
 
-/// The maximum number of items in an evidence file.
 const MAX_ITEMS: usize = 256;
 
 /// The minimum length of a signature, in bytes. No supported scheme has shorter signatures.
@@ -122,7 +121,6 @@ fn read_json(bytes: &[u8]) -> Result<Vec<Item>, EvidenceError> {
     Ok(items)
 }
 
-/// Reads a JSON document of any supported kind.
 fn read_document(bytes: &[u8]) -> Result<Vec<Item>, FormatError> {
     let value = Value::parse(bytes).map_err(|error| FormatError::new(error.to_string()))?;
     let object = value.as_object().ok_or_else(|| FormatError::new("the evidence is not an object"))?;
@@ -136,7 +134,6 @@ fn read_document(bytes: &[u8]) -> Result<Vec<Item>, FormatError> {
     }
 }
 
-/// The kinds of JSON documents in evidence.
 enum DocumentKind {
     Bundle,
     Envelope,
@@ -146,7 +143,7 @@ enum DocumentKind {
 }
 
 impl DocumentKind {
-    /// Determines the kind of a document from a member that no other kind of document has. The function that then reads
+    /// Determines the kind of a document. Each kind has a member that no other kind has. The function that then reads
     /// the document refuses all members that its kind does not define.
     fn of(object: &Object) -> Result<Self, FormatError> {
         let has = |name| object.get(name).is_some();

@@ -26,7 +26,6 @@ pub enum EvidenceContent {
 }
 
 impl EvidenceFile {
-    /// Returns the pieces of evidence in the file, or the reason why the file does not count.
     pub(crate) fn items(&self) -> Result<Vec<Item>, String> {
         let content = match &self.content {
             EvidenceContent::Read(content) => content,

@@ -24,8 +24,8 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Reads an object. Returns an error if the object has a member that is not in `known`. Error messages use `place`
-    /// as the name of the object.
+    /// Reads an object. Returns an error if the object has a member that is not in `known`. `place` is the name of the
+    /// object in error messages.
     pub(crate) fn read(value: &'a Value, place: &'a str, known: &[&str]) -> Result<Self, FormatError> {
         let object = value.as_object().ok_or_else(|| FormatError(format!("`{place}` is not an object")))?;
         if let Some((name, _)) = object.members().find(|(name, _)| !known.contains(name)) {

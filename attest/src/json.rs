@@ -6,7 +6,6 @@ use std::fmt;
 
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// The maximum number of levels of nested arrays and objects.
 const MAX_DEPTH: usize = 64;
 
 /// The maximum number of values in a text. This limits the memory that a text with many short values, such as
@@ -26,8 +25,8 @@ pub enum Value {
     Bool(bool),
     /// An integer between -(2^53 - 1) and 2^53 - 1.
     Integer(i64),
-    /// A number with a fraction or an exponent. Policies can require such a number only as the value of a build
-    /// parameter, because the values of build parameters are compared as text.
+    /// A number with a fraction or an exponent. A policy can require such a number as the value of a build parameter,
+    /// but nowhere else: only the values of build parameters are compared as text.
     Fraction(f64),
     /// A string.
     String(String),
@@ -37,7 +36,7 @@ pub enum Value {
     Object(Object),
 }
 
-/// A JSON object, with its members in the order of the text. No two members have the same name.
+/// A JSON object. The members have the same order as in the JSON text. No two members have the same name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object(Vec<(String, Value)>);
 
@@ -161,12 +160,11 @@ impl Object {
         self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value)
     }
 
-    /// Returns the members, in the order of the text.
+    /// Returns the members, in the same order as in the JSON text.
     pub fn members(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    /// Returns the object without the member `name`.
     #[must_use]
     pub(crate) fn without(&self, name: &str) -> Self {
         Self(self.0.iter().filter(|(own, _)| own != name).cloned().collect())

@@ -25,7 +25,6 @@ use crate::wanted;
 /// The maximum number of pieces of evidence for one package, counted over all of its evidence files.
 const MAX_ITEMS: usize = 64;
 
-/// The maximum number of reasons in a verdict on one rule.
 const MAX_REASONS: usize = 16;
 
 /// The maximum length of a reason in characters. Reasons quote the evidence, which may contain very long values.
@@ -47,7 +46,6 @@ impl Demands {
     }
 }
 
-/// A piece of evidence, and its position in an evidence file.
 struct Piece {
     file: TargetPath,
     /// The position of the piece in the file, starting at 1.
@@ -61,14 +59,14 @@ impl Piece {
     }
 }
 
-/// The trust root or the key with which a piece of evidence is verified.
+/// What a piece of evidence is verified with. Trust roots are identified by the index of a policy, and by the name that
+/// this policy gives the trust root.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum VerifiedWith {
     Identity { source: usize, trust: Name },
     Key { key: PublicKey, log: Option<(usize, Name)> },
 }
 
-/// The state while the evidence for one package is checked.
 struct Judgement<'a> {
     demands: &'a Demands,
     artifact: Artifact,
@@ -134,8 +132,8 @@ impl<'a> Judgement<'a> {
         for rule in source.rules(path) {
             let outcome = match &rule.demand {
                 Demand::Unsupported { reason, .. } => not_understood(reason),
-                // The policy defines a signer, builder or trust root that the rule names, but this version does not
-                // understand the definition.
+                // The rule names a signer, builder or trust root that is not defined, or whose definition this version
+                // does not understand.
                 _ if !rule.names_are_defined(&source.policy) => {
                     not_understood("a signer, builder or trust root with an unknown definition")
                 }
@@ -171,7 +169,7 @@ impl<'a> Judgement<'a> {
         count.outcome(threshold, self.pieces.is_empty())
     }
 
-    /// Adds to `count` all evidence that `check` accepts and that was signed by one of the signers in `by`.
+    /// For each signer in `by`, adds to `count` the evidence that the signer signed and that `check` accepts.
     fn count_signers(
         &mut self,
         source: usize,
@@ -184,7 +182,7 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Adds to `count` the provenance of all builders that the rule accepts.
+    /// Adds to `count` the provenance that names one of the builders in `demand` and satisfies `demand`.
     fn count_builds(&mut self, index: usize, source: &'a Source, demand: &ProvenanceDemand, count: &mut Count) {
         for builder_name in &demand.builders {
             let Some(builder) = source.policy.builders.get(builder_name) else { continue };
@@ -197,8 +195,8 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Adds to `count` all evidence that `check` accepts and that was signed by the signer `name`. For provenance,
-    /// `check` returns the builder and its level.
+    /// Adds to `count` the evidence that the signer `name` signed and that `check` accepts. If the evidence is
+    /// provenance, `check` returns the builder and its level.
     fn count_signer(
         &mut self,
         source: usize,
@@ -221,7 +219,6 @@ impl<'a> Judgement<'a> {
         }
     }
 
-    /// Returns the signer that a rule names, and the index of the policy that defines the signer.
     fn signer(&self, source: usize, name: &SignerName) -> Result<(usize, &'a Signer), String> {
         let demands = self.demands;
         demands
@@ -229,7 +226,6 @@ impl<'a> Judgement<'a> {
             .ok_or_else(|| format!("no signer {name} in the policy of the role that lists the package"))
     }
 
-    /// Verifies a piece of evidence with the credential of a signer.
     fn verify(&mut self, at: usize, source: usize, signer: &Signer) -> Result<Arc<Signed>, String> {
         let with = match &signer.credential {
             Credential::Identity(identity) => VerifiedWith::Identity { source, trust: identity.trust.clone() },
@@ -277,14 +273,12 @@ impl<'a> Judgement<'a> {
 /// The evidence that counts for a rule, and the reasons why other evidence does not.
 struct Count {
     proofs: Vec<Proof>,
-    /// The distinct keys and identities whose signatures count. Each is stored with the names of the signers that it
-    /// matches.
+    /// The distinct keys and identities whose signatures count, each with the names that the rule uses for it.
     voices: Vec<(Vec<u8>, Vec<SignerName>)>,
     reasons: Vec<String>,
 }
 
 impl Count {
-    /// Records that the signer `name` signed, with `proof` as the evidence.
     fn accept(&mut self, name: &SignerName, proof: Proof) {
         let voice = voice(&proof.signed_by);
         match self.voices.iter_mut().find(|(own, _)| *own == voice) {
@@ -390,8 +384,8 @@ mod tests {
     use super::*;
     use crate::signed::{Certificate, Subject};
 
-    /// Returns the number of signers that count. `signed` contains pairs of a signer name and a subject that matches
-    /// the name.
+    /// Returns how many signers count. Each element of `signed` is the name of a signer and the subject of a
+    /// certificate that matches this name.
     fn signers(signed: &[(&str, &str)]) -> usize {
         let mut count = Count { proofs: Vec::new(), voices: Vec::new(), reasons: Vec::new() };
         for (name, subject) in signed {

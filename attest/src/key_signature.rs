@@ -1,6 +1,6 @@
-//! Verifies signatures by keys in the policy, over statements and over files. A signature over a file is verified with
-//! the digests in the metadata, without the content of the file. Some keys, such as ed25519 keys, do not allow this. A
-//! signature over a file by such a key is rejected.
+//! Verifies signatures over statements and over files, made with keys in the policy. A signature over a file is
+//! verified with the digests in the metadata, without the content of the file. This is impossible for some keys, such
+//! as ed25519 keys. A signature that such a key made over a file is rejected.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use lastmile_metadata::Algorithm;
@@ -10,7 +10,7 @@ use crate::bundle::{Bundle, BundleContent, FileSignature};
 use crate::dsse::Envelope;
 use crate::rejection::Rejection;
 
-/// The error message for a signature over a file, if the digests of the file are not enough to verify the signature.
+/// The error message for a signature over a file that can be verified only with the content of the file.
 pub(crate) const NO_DIGEST: &str =
     "a signature that this kind of key made over a file cannot be verified without the file; sign a statement instead";
 

@@ -7,7 +7,7 @@ use lastmile_metadata::{PathPattern, TargetPath, parse_time};
 use crate::json::{Object, Value};
 use crate::policy::{Policy, PolicyError};
 
-/// The local policy. The default has no rules and makes no exceptions.
+/// The local policy. [`LocalPolicy::default`] has no rules and makes no exceptions.
 #[derive(Clone, Debug, Default)]
 pub struct LocalPolicy {
     policy: Option<Policy>,
@@ -49,7 +49,6 @@ impl LocalPolicy {
         self.policy.as_ref()
     }
 
-    /// Returns the exception that applies to the package at `path` at the time `now`, if there is one.
     pub(crate) fn exception(&self, path: &TargetPath, now: DateTime<Utc>) -> Option<&Exception> {
         let covers = |exception: &&Exception| exception.paths.iter().any(|pattern| pattern.matches(path));
         self.exceptions.iter().filter(covers).find(|exception| now <= exception.until)

@@ -11,7 +11,6 @@ const KINDS: [(&str, &str); 4] = [REKOR_V2, ("hashedrekord", "0.0.1"), ("dsse", 
 
 const REKOR_V2: (&str, &str) = ("hashedrekord", "0.0.2");
 
-/// The maximum number of entries in a bundle.
 pub(crate) const MAX_ENTRIES: usize = 8;
 
 /// The maximum number of hashes in an inclusion proof. A proof has at most one hash per bit of the 64-bit index.
@@ -76,7 +75,6 @@ impl Entry {
         Ok(entry)
     }
 
-    /// Returns whether both entries are from the same log and have the same index or the same body.
     fn is_same(&self, other: &Self) -> bool {
         self.log == other.log && (self.index == other.index || self.body == other.body)
     }
@@ -91,7 +89,7 @@ fn read_kind(fields: Fields<'_>) -> Result<(&'static str, &'static str), FormatE
     found.ok_or_else(|| FormatError::new(format!("log entries of the kind {kind} {version} are not supported")))
 }
 
-/// Checks that the body has the kind and version that the bundle gives for the entry.
+/// Checks that the body has the same kind and version as the member `kindVersion` of the entry.
 fn check_body(body: &[u8], (kind, version): (&str, &str)) -> Result<(), FormatError> {
     let value = Value::parse(body)
         .map_err(|error| FormatError::new(format!("the body of a log entry is not strict JSON: {error}")))?;
@@ -102,8 +100,8 @@ fn check_body(body: &[u8], (kind, version): (&str, &str)) -> Result<(), FormatEr
     Ok(())
 }
 
-/// Checks the structure of the integrated time and of the inclusion promise, which signs the integrated time. Entries
-/// of Rekor v2 have no inclusion promise.
+/// Checks the structure of the integrated time and of the inclusion promise. The promise is a signature that covers the
+/// integrated time. Entries of Rekor v2 have no inclusion promise.
 fn check_times(fields: Fields<'_>, kind: (&str, &str)) -> Result<(), FormatError> {
     let time = fields.integer("integratedTime")?;
     let Some(promise) = fields.optional("inclusionPromise") else { return Ok(()) };

@@ -39,7 +39,8 @@ pub enum MakeError {
     /// Verifiers would not accept the statement.
     #[error("{0}")]
     Statement(String),
-    /// At least one verifier, such as cosign, does not support this kind of signature with this kind of key.
+    /// At least one verifier, such as cosign, cannot verify signatures by this kind of key, or cannot verify them over
+    /// files.
     #[error("{0}")]
     Scheme(&'static str),
     /// The signature could be misused, because the file could be mistaken for metadata or an envelope.
@@ -91,7 +92,7 @@ impl NewStatement {
         Ok(Self(text))
     }
 
-    /// Creates a statement that the signer publishes the file.
+    /// Creates a statement of the type [`PUBLISH`], which says only that the signer publishes the file.
     ///
     /// # Errors
     /// Returns the same errors as [`NewStatement::new`].

@@ -52,7 +52,6 @@ pub(crate) fn check_signature(signed: &Signed, demand: &SignatureDemand) -> Resu
     }
 }
 
-/// Checks that evidence is the attestation that a rule requires.
 pub(crate) fn check_attestation(signed: &Signed, demand: &AttestationDemand) -> Result<(), String> {
     let Content::Statement(statement) = &signed.content else {
         return Err("the evidence is a signature without a statement".into());

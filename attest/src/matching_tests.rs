@@ -10,7 +10,7 @@ const GENERATOR: &str =
     "https://github.com/slsa-framework/slsa-github-generator/.github/workflows/generator_generic_slsa3.yml";
 const RUNNER: &str = "https://github.com/actions/runner/github-hosted";
 
-/// Returns a policy with a signer and a builder for each kind of provenance in these tests.
+/// Returns a policy with the signers, builders and rules that the tests use.
 fn policy() -> Policy {
     let text = r#"{
       "version": 1,
@@ -37,7 +37,6 @@ fn policy() -> Policy {
     Policy::parse(text.as_bytes()).unwrap()
 }
 
-/// The claims of a certificate, as strings.
 struct Claims {
     issuer: String,
     subject: Subject,
@@ -45,7 +44,7 @@ struct Claims {
 }
 
 impl Claims {
-    /// Returns the claims of the workflow `release.yml`, which a pushed tag started.
+    /// Returns the claims of a run of the workflow `release.yml`. A pushed tag started the run.
     fn of_release() -> Self {
         let workflow = "https://github.com/acme/app/.github/workflows/release.yml@refs/tags/v13.0";
         let values = [
@@ -61,7 +60,7 @@ impl Claims {
         Self { issuer: ISSUER.to_owned(), subject: Subject::Uri(workflow.to_owned()), values }
     }
 
-    /// Returns the claims of the SLSA generator's reusable workflow, which `release.yml` called.
+    /// Returns the claims of the SLSA generator's reusable workflow, called by `release.yml`.
     fn of_generator() -> Self {
         let signer = format!("{GENERATOR}@refs/tags/v2.1.0");
         let mut claims = Self::of_release();
@@ -85,7 +84,6 @@ impl Claims {
     }
 }
 
-/// Checks that a certificate with the claims `claims` matches the signer named `name`.
 fn check_signer(name: &str, claims: Claims) -> Result<(), String> {
     let policy = policy();
     let signer = policy.signers.iter().find(|(own, _)| own.as_str() == name).unwrap().1;
@@ -95,11 +93,11 @@ fn check_signer(name: &str, claims: Claims) -> Result<(), String> {
 /// Provenance v0.2 of the SLSA generator.
 const V0_2: &str = r#"{"builder":{"id":"GENERATOR@refs/tags/v2.1.0"},"buildType":"https://github.com/slsa-framework/slsa-github-generator/generic@v1","invocation":{"configSource":{"uri":"git+https://github.com/acme/app@refs/tags/v13.0","digest":{"sha1":"c0ffee"},"entryPoint":"release.yml"},"parameters":{},"environment":{"github_event_payload":{"inputs":null}}}}"#;
 
-/// Provenance v1 written by a workflow on a GitHub-hosted runner.
+/// Provenance v1, as a workflow on a GitHub-hosted runner writes it.
 const V1: &str = r#"{"buildDefinition":{"buildType":"https://actions.github.io/buildtypes/workflow/v1","externalParameters":{"workflow":{"ref":"refs/tags/v13.0","repository":"https://github.com/acme/app","path":".github/workflows/release.yml"}},"resolvedDependencies":[{"uri":"git+https://github.com/acme/app@refs/tags/v13.0","digest":{"gitCommit":"c0ffee"}}]},"runDetails":{"builder":{"id":"RUNNER"}}}"#;
 
-/// Replaces `replaced`, which the provenance must contain, with `replacement`, and checks the result against the rule
-/// `rule`.
+/// Checks provenance against a rule, after replacing the first `replaced` in the provenance with `replacement`. The
+/// provenance must contain `replaced`.
 fn check_build(rule: &str, claims: Claims, replaced: &str, replacement: &str) -> Result<u8, String> {
     let policy = policy();
     let rule: &Rule = policy.rules().iter().find(|own| own.name().as_str() == rule).unwrap();
@@ -207,7 +205,8 @@ fn c_26_another_builder_is_refused() {
         format!("{GENERATOR}@refs/tags/v2"),
         format!("{GENERATOR}@refs/tags/v3.1.0"),
     ] {
-        // The certificate names the same wrong builder as the provenance, so only the policy can refuse it.
+        // The certificate names the same wrong builder as the provenance. Only the pattern for builders in the policy
+        // reveals that the builder is wrong.
         let claims = Claims::of_generator().with(Claim::BuildSignerUri, &builder);
         let refusal = check_build("by-generator", claims, &id, &builder).unwrap_err();
         assert!(refusal.contains("the builder is"), "{builder}: {refusal}");

@@ -7,10 +7,10 @@ use crate::bundle::{Bundle, BundleContent};
 use crate::fields::{Fields, FormatError};
 use crate::json::Value;
 
-/// The maximum number of attestations.
 const MAX_ATTESTATIONS: usize = 64;
 
-/// Reads the bundles. The statement in each bundle must have the predicate type that the list gives for the bundle.
+/// Reads the bundles. The registry lists each bundle with a predicate type. The statement in the bundle must have the
+/// same predicate type.
 pub(crate) fn read_attestations(value: &Value) -> Result<Vec<Bundle>, FormatError> {
     let fields = Fields::read(value, "npm", &["attestations"])?;
     fields.array("attestations", MAX_ATTESTATIONS)?.iter().map(read_attestation).collect()

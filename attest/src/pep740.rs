@@ -11,7 +11,7 @@ use crate::statement::PAYLOAD_TYPE;
 /// The maximum number of publishers in a provenance object, and the maximum number of attestations per publisher.
 const MAX_PARTS: usize = 64;
 
-/// Reads an attestation object. The object has the same parts as a Sigstore bundle, under other names.
+/// Reads an attestation object. Such an object has the same parts as a Sigstore bundle, under other names.
 pub(crate) fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
     let fields = Fields::read(value, "attestation", &["version", "verification_material", "envelope"])?;
     check_version(fields)?;
@@ -34,8 +34,7 @@ pub(crate) fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
     Bundle::read(&Value::parse(bundle.as_bytes()).map_err(|error| FormatError::new(error.to_string()))?)
 }
 
-/// Reads a provenance object. Ignores the information about publishers in the object, because this information is not
-/// signed.
+/// Reads a provenance object. Ignores what the object says about publishers, because this part is not signed.
 pub(crate) fn read_provenance(value: &Value) -> Result<Vec<Bundle>, FormatError> {
     let fields = Fields::read(value, "provenance", &["version", "attestation_bundles"])?;
     check_version(fields)?;

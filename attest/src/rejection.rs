@@ -35,7 +35,7 @@ pub enum Rejection {
     /// A log entry is not valid, or belongs to another signature.
     #[error("{0}")]
     Log(String),
-    /// The signing time, or one of several signing times, cannot be authenticated.
+    /// A signing time cannot be authenticated.
     #[error("{0}")]
     Timestamp(String),
     /// An authenticated signing time is later than the start of the update.
@@ -49,7 +49,7 @@ pub enum Rejection {
     /// The certificate, or the key of a log, was not valid when the signature was made.
     #[error("{what} was not valid at the authenticated time {time}")]
     NotValidAt {
-        /// A phrase that names the certificate or the key, such as "the certificate".
+        /// What was not valid, as a phrase for the error message, such as "the certificate".
         what: String,
         /// The authenticated time.
         time: DateTime<Utc>,

@@ -18,7 +18,7 @@ pub struct Signed {
     /// The authenticated times of the signature, sorted. The list is empty if the signature was made with a key and
     /// neither log entries nor timestamps were verified.
     pub times: Vec<DateTime<Utc>>,
-    /// The hexadecimal IDs of the distinct logs whose entries for this signature were verified.
+    /// The hexadecimal IDs of the logs that recorded the signature, according to verified log entries.
     pub logs: BTreeSet<String>,
 }
 
@@ -38,7 +38,7 @@ pub struct Certificate {
     pub issuer: String,
     /// The subject alternative name.
     pub subject: Subject,
-    /// The values of the other known Fulcio extensions, by claim.
+    /// The values of the other Fulcio extensions that [`Claim`] lists.
     pub claims: BTreeMap<Claim, String>,
 }
 

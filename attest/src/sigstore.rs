@@ -13,8 +13,8 @@
 //!   again with the key of the log that the entry names, so that distinct logs can be counted.
 //! * The library does not report who authenticated a time. `TrustRoot::times` determines the source of each time, so
 //!   that distinct sources can be counted.
-//! * The library compares only one digest in a statement. Therefore, `Statement::check_subject` first compares all of
-//!   them.
+//! * The library compares only one digest in a statement with the artifact. Therefore, `Statement::check_subject` first
+//!   compares all digests.
 //! * The library does not check the type of a statement, and accepts some malformed bundles. `Statement::parse` checks
 //!   the type, and the module `bundle` refuses these bundles.
 //! * The library does not support revocation. Instead, a policy can limit the period in which a signer is trusted.
@@ -66,14 +66,12 @@ impl TrustRootError {
     }
 }
 
-/// A transparency log.
 struct Log {
     id: Vec<u8>,
     key: VerificationKey,
     window: Window,
 }
 
-/// A timestamp authority.
 struct Authority {
     authority: TsaAuthority,
     /// The key of the authority's certificate. Authorities that share a key count as one source of time.
@@ -195,8 +193,8 @@ impl Log {
         hex::encode(&self.id)
     }
 
-    /// Returns whether the checkpoint has a signature that names the checkpoint's origin and was made with the key of
-    /// the log. Rekor v1 appends the shard number to the origin, but not to the name in the signature.
+    /// Returns whether the log signed the checkpoint. The signature must name the origin of the checkpoint. The name
+    /// does not include the shard number, which Rekor v1 appends to the origin.
     fn signed(&self, checkpoint: &types::Checkpoint) -> bool {
         checkpoint.signatures().iter().any(|signature| {
             let shard = checkpoint.origin().strip_prefix(&signature.name);
@@ -355,8 +353,8 @@ fn parse(bundle: &Bundle) -> Result<types::Bundle, Rejection> {
         .map_err(|error| Rejection::Unsupported(format!("the bundle cannot be read: {error}")))
 }
 
-/// Returns the digest of the artifact that the library must compare with the bundle. The digest comes from the
-/// metadata. Also checks that no digest in the bundle contradicts the metadata.
+/// Returns the digest of the artifact in the metadata, for the library to compare with the digest in the bundle. Also
+/// checks that no digest in the bundle contradicts the metadata.
 fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<ArtifactDigest, Rejection> {
     let algorithm = match bundle.content() {
         BundleContent::File(signature) => {
@@ -403,7 +401,7 @@ fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algor
     match key.scheme().hash_algorithm() {
         Some(HashAlgorithm::Sha2256) => Ok(Algorithm::Sha256),
         Some(HashAlgorithm::Sha2384) => Ok(Algorithm::Sha384),
-        // Other keys, such as ed25519 keys, sign the content itself. The library never chooses a scheme with SHA-512.
+        // Other schemes, such as ed25519, do not sign a digest. The library never chooses a scheme with SHA-512.
         _ => Err(Rejection::Unsupported(key_signature::NO_DIGEST.to_owned())),
     }
 }
@@ -446,7 +444,6 @@ fn claim_value(info: &CertificateInfo, claim: Claim) -> Option<&String> {
     value.as_ref()
 }
 
-/// Converts an error of `sigstore-verify`.
 fn rejection(error: &Error) -> Rejection {
     match error {
         Error::TransparencyLog(TransparencyLogError::EntryMismatch(detail)) => {
@@ -461,8 +458,7 @@ fn rejection(error: &Error) -> Rejection {
     }
 }
 
-/// Converts a time from the library. Takes the seconds and nanoseconds, because the library does not export its time
-/// type.
+/// Takes the seconds and nanoseconds of a time, because the library does not export its time type.
 fn utc(seconds: i64, nanoseconds: i32) -> Result<DateTime<Utc>, Rejection> {
     let time = u32::try_from(nanoseconds).ok().and_then(|nanoseconds| DateTime::from_timestamp(seconds, nanoseconds));
     time.ok_or_else(|| Rejection::Timestamp(format!("the time {seconds} is out of range")))

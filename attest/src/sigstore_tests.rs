@@ -6,8 +6,8 @@ use crate::trust::TrustDemands;
 
 #[test]
 fn a_time_outside_the_validity_of_the_certificate_is_refused() {
-    // Call the check directly, because `sigstore-verify` refuses every bundle with a time outside the validity period
-    // of the certificate before the check runs.
+    // `sigstore-verify` itself refuses a bundle with such a time, before `Evidence::check` runs. Therefore, call the
+    // check directly.
     let root = br#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
     let root = TrustRoot::parse(root).unwrap();
     let trust = Trust { root: &root, demands: TrustDemands { log: LogDemand::None, ..TrustDemands::default() } };

@@ -9,7 +9,7 @@ use crate::artifact::Artifact;
 use crate::slsa::{self, Provenance, WORKFLOW_TYPES};
 use crate::statement::Statement;
 
-/// The build type for builds of which only the source and the parameters are known.
+/// The build type for builds outside GitHub Actions. Its parameters are the source and the inputs of the build.
 pub const BUILD_TYPE: &str = slsa::BUILD_TYPE;
 
 /// A description of a build, as stated in its provenance.
@@ -75,7 +75,7 @@ impl Build {
         parameters.into()
     }
 
-    /// Checks that verifiers read exactly the fields of this build from the statement.
+    /// Checks that verifiers who read the statement find the same values as in this build.
     fn check(&self, statement: &NewStatement) -> Result<(), MakeError> {
         let parsed =
             Statement::parse(statement.text().as_bytes()).map_err(|error| MakeError::Statement(error.to_string()))?;

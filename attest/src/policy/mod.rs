@@ -41,8 +41,8 @@ pub struct Policy {
     /// Path patterns of the packages, such as lastmile itself, that clients may install even if they do not understand
     /// the policy.
     pub(crate) upgrade: Vec<PathPattern>,
-    /// A description of the first part, other than a rule, that this version of lastmile does not understand, if there
-    /// is one.
+    /// A description of something outside the rules that this version of lastmile does not understand. If there are
+    /// several such parts, the description is about the first.
     pub(crate) unsupported: Option<String>,
 }
 
@@ -54,8 +54,7 @@ pub struct Name(String);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrustSource {
     pub(crate) path: TargetPath,
-    /// The SHA-256 of the file. If it is absent, the role that signs the policy must also list the file; another role
-    /// does not suffice.
+    /// The SHA-256 of the file. If it is absent, the role that signs the policy must itself list the file.
     pub(crate) sha256: Option<[u8; 32]>,
     pub(crate) demands: TrustDemands,
 }
@@ -68,17 +67,15 @@ pub struct Signer {
     pub(crate) not_after: Option<DateTime<Utc>>,
 }
 
-/// How a signer is recognized.
 #[derive(Clone, Debug)]
 pub(crate) enum Credential {
-    /// The signer is recognized by a key. If a trust root is named, the evidence must also satisfy the trust root's
-    /// requirements for logs and times.
+    /// If `trust` is set, the evidence must also satisfy the requirements of this trust root for logs and times.
     Key { key: PublicKey, trust: Option<Name> },
     /// The signer is recognized by the claims of a certificate.
     Identity(Identity),
 }
 
-/// The values that a certificate must have for a signer to be recognized.
+/// The values that the signer's certificate must have, and the trust root with which the certificate is verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Identity {
     pub(crate) trust: Name,
@@ -114,7 +111,6 @@ pub struct Rule {
     pub(crate) demand: Demand,
 }
 
-/// The requirement that a rule states.
 #[derive(Clone, Debug)]
 pub(crate) enum Demand {
     Signature(SignatureDemand),
@@ -135,7 +131,6 @@ pub(crate) struct SignatureDemand {
     pub(crate) statements: Vec<Pattern>,
 }
 
-/// A requirement for statements of certain types with certain content.
 #[derive(Clone, Debug)]
 pub(crate) struct AttestationDemand {
     pub(crate) by: Vec<SignerName>,
@@ -145,7 +140,6 @@ pub(crate) struct AttestationDemand {
     pub(crate) allowed: Vec<(String, Vec<Value>)>,
 }
 
-/// A requirement for build provenance (SLSA).
 #[derive(Clone, Debug)]
 pub(crate) struct ProvenanceDemand {
     pub(crate) builders: Vec<Name>,
@@ -158,7 +152,6 @@ pub(crate) struct ProvenanceDemand {
 /// The build parameters that a rule allows.
 #[derive(Clone, Debug)]
 pub(crate) enum Parameters {
-    /// All parameters are allowed.
     Any,
     /// Only these parameters are allowed, and only with values that match the patterns.
     Listed(BTreeMap<String, Vec<Pattern>>),
@@ -180,7 +173,7 @@ impl Policy {
         read::signed(json)
     }
 
-    /// Reads the policy in a local policy file. Unlike the policy of a role, it need not have rules.
+    /// Reads the policy in a local policy file. Unlike the policy of a role, a local policy need not have rules.
     pub(crate) fn parse_local(object: Object) -> Result<Self, PolicyError> {
         read::local(object)
     }
@@ -254,7 +247,7 @@ impl Signer {
         Ok(())
     }
 
-    /// Returns the name of the trust root for the signer's signatures, if any.
+    /// Returns the name of the trust root with which the signer's evidence is verified.
     pub(crate) fn trust(&self) -> Option<&Name> {
         match &self.credential {
             Credential::Key { trust, .. } => trust.as_ref(),
@@ -297,8 +290,8 @@ impl Rule {
     }
 
     /// Returns whether `policy` contains the signers, builders and trust roots that the rule uses. Ignores signers of
-    /// the form `@NAME`, which another policy defines. A definition is missing only if this version of lastmile does
-    /// not understand it.
+    /// the form `@NAME`, which another policy defines. If this version of lastmile understands the whole policy, the
+    /// result is `true`, because reading a policy with an undefined name fails.
     pub(crate) fn names_are_defined(&self, policy: &Policy) -> bool {
         let has_builders = match &self.demand {
             Demand::Provenance(demand) => demand.builders.iter().all(|name| policy.builders.contains_key(name)),

@@ -23,8 +23,9 @@ impl Pattern {
 
     /// Returns whether the pattern matches the whole text.
     ///
-    /// For each part between two stars, trying its first occurrence in the text is enough. If a later occurrence leads
-    /// to a match, so does the first one, because the star after the part matches the characters in between.
+    /// For each part between two stars, the function tries only the first occurrence in the text. This is enough: if a
+    /// later occurrence leads to a match, so does the first one, because the star after the part matches the characters
+    /// in between.
     #[must_use]
     pub fn matches(&self, text: &str) -> bool {
         let mut parts = self.0.split('*');

@@ -38,7 +38,7 @@ pub(super) fn signed(json: &[u8]) -> Result<Policy, PolicyError> {
     policy(&value, |table| rules(table.required("require")?))
 }
 
-/// Reads the policy in a local policy file. Unlike the policy of a role, it need not have rules.
+/// Reads the policy in a local policy file. Unlike the policy of a role, a local policy need not have rules.
 pub(super) fn local(object: Object) -> Result<Policy, PolicyError> {
     policy(&Value::Object(object), |table| table.value("require").map_or(Ok(Vec::new()), rules))
 }
@@ -69,16 +69,15 @@ fn policy(
     policy.signers = entries(&table, "signer", &mut policy.unsupported, signer)?;
     policy.builders = entries(&table, "builder", &mut policy.unsupported, builder)?;
     policy.rules = read_rules(&table)?;
-    // `entries` leaves out each entry that this version does not understand. If it has left out an entry, skip the
-    // check of names, because the check would report references to the entry as errors.
+    // `entries` leaves out the entries that this version does not understand. Check names only if no entry has been
+    // left out: otherwise, a rule that names such an entry would cause an error.
     if policy.unsupported.is_none() {
         check_names(&policy)?;
     }
     Ok(policy)
 }
 
-/// The result of reading an entry: the entry, or a description of the part that this version of lastmile does not
-/// understand.
+/// An entry of a section. `Unsupported` describes what this version of lastmile does not understand in the entry.
 enum Read<T> {
     Entry(T),
     Unsupported(String),
@@ -374,8 +373,8 @@ fn check_names(policy: &Policy) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// Checks that the signers of a rule can reach its threshold. A name counts once. A key counts once, even if several
-/// names refer to it.
+/// Checks that a rule names enough signers to reach its threshold. If several names refer to the same key, they count
+/// as one signer.
 fn check_threshold(policy: &Policy, rule: &Rule, by: &[SignerName], threshold: Threshold) -> Result<(), PolicyError> {
     let mut keys = BTreeSet::new();
     let mut others = 0_usize;

@@ -29,7 +29,7 @@ fn parse(text: &str) -> Result<Policy, PolicyError> {
     Policy::parse(text.as_bytes())
 }
 
-/// Returns [`COMPLETE`] with `replacement` instead of `part`, which must occur exactly once.
+/// Returns [`COMPLETE`] after replacing `part` with `replacement`. `part` must occur exactly once.
 fn with(part: &str, replacement: &str) -> String {
     assert_eq!(COMPLETE.matches(part).count(), 1, "{part}");
     COMPLETE.replace(part, replacement)

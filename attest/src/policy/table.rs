@@ -5,7 +5,6 @@ use lastmile_metadata::PathPattern;
 use super::{Name, Pattern, PolicyError};
 use crate::json::{Object, Value};
 
-/// The maximum number of elements of a list.
 const MAX_ELEMENTS: usize = 64;
 
 /// The maximum length of a string, in bytes.
@@ -24,7 +23,6 @@ impl<'a> Table<'a> {
         Ok(Self { object, place })
     }
 
-    /// Returns the names of the members that are not in `known`.
     pub(super) fn unknown(&self, known: &[&str]) -> Vec<&'a str> {
         self.object.members().map(|(name, _)| name).filter(|name| !known.contains(name)).collect()
     }
@@ -117,7 +115,8 @@ impl<'a> Table<'a> {
         Name::new(text).ok_or_else(|| self.error(name, &format!("is {text:?}, which is not a valid name")))
     }
 
-    /// Reads the member `name`, an object whose members are lists of patterns. Returns each name with its patterns.
+    /// Reads the member `name`, an object whose members are lists of patterns. Returns the name of each of these
+    /// members with its patterns.
     pub(super) fn patterns_by_name(&self, name: &str) -> Result<Vec<(String, Vec<Pattern>)>, PolicyError> {
         let Some(value) = self.value(name) else { return Ok(Vec::new()) };
         let place = format!("{}.{name}", self.place);

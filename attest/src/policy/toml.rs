@@ -50,8 +50,8 @@ pub enum TomlError {
     NotUtf8,
 }
 
-/// Returns the JSON text of a policy that a person wrote in TOML or JSON. Returns text that begins with `{` unchanged
-/// and unchecked, because such text cannot be TOML.
+/// Returns the JSON text of a policy that a person wrote in TOML or JSON. If the text begins with `{`, it cannot be
+/// TOML. In that case, returns the text without checking or changing it.
 ///
 /// # Errors
 /// [`TomlError`] if the text is not UTF-8, or if it does not begin with `{` and is not TOML.
@@ -227,8 +227,8 @@ by = ["release"]
         let again = Value::parse(from_toml(&shown).unwrap().as_bytes()).unwrap();
         assert_eq!(again.pointer("/require"), Value::parse(json.as_bytes()).unwrap().pointer("/require"));
         assert_eq!(again.pointer("/signer/release/not-before"), Some(&Value::String("2026-01-01T00:00:00Z".into())));
-        // An object whose members are not all objects stays inline. So does a list that is empty or whose elements are
-        // not all objects.
+        // An object stays inline if any of its members is not an object. A list stays inline if it is empty or any of
+        // its elements is not an object.
         let odd = r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#;
         let again = from_toml(&to_toml(odd.as_bytes()).unwrap()).unwrap();
         assert_eq!(again, r#"{"version":2,"signer":{"x":1},"require":["a",{"b":true}],"empty":[]}"#);
