@@ -35,11 +35,13 @@ impl App<'_> {
         if let Some(path) = self.world.variable("LASTMILE_STATE_DIR") {
             return Ok(path.into());
         }
-        // If neither variable is set, the home directory would come from the system's user database. Do not use it.
-        let is_placed = ["HOME", "XDG_STATE_HOME"].iter().any(|name| self.world.variable(name).is_some());
-        let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|_| is_placed);
+        let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|dir| {
+            // Without $HOME, the home directory would come from the system's user database. Do not use it.
+            let named = self.world.variable("XDG_STATE_HOME");
+            self.world.variable("HOME").is_some() || named.is_some_and(|named| named == *dir)
+        });
         dir.map(|dir| dir.join("lastmile")).ok_or_else(|| {
-            Failure::failed("there is no state directory: neither $HOME nor $XDG_STATE_HOME is set")
+            Failure::failed("there is no state directory: neither $HOME nor an absolute $XDG_STATE_HOME is set")
                 .with_hint("set one with `--state-dir DIR` or $LASTMILE_STATE_DIR")
         })
     }

@@ -339,9 +339,19 @@ fn trust_list_shows_the_repositories_beside_a_damaged_one() {
 
 #[test]
 fn without_a_home_directory_the_state_directory_must_be_given() {
-    let ran = run_with(&["refresh"], now(), |_| None);
-    assert_eq!(ran.status, ExitStatus::Failed);
-    assert!(ran.stderr.contains("hint: set one with `--state-dir DIR`"), "{}", ran.stderr);
+    // The specification of base directories requires relative paths to be ignored.
+    for state_home in [None, Some("relative")] {
+        let stderr = Captured::default();
+        let world = World {
+            stderr: Box::new(stderr.clone()),
+            env: Box::new(move |name| state_home.filter(|_| name == "XDG_STATE_HOME").map(OsString::from)),
+            home: Some("/home/of-the-user-database".into()),
+            ..World::isolated(now())
+        };
+        assert_eq!(run(["lastmile", "refresh"].map(OsString::from), world), ExitStatus::Failed);
+        let stderr = stderr.take_text();
+        assert!(stderr.contains("hint: set one with `--state-dir DIR`"), "{stderr}");
+    }
 }
 
 #[test]
