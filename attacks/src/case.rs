@@ -72,10 +72,10 @@ pub struct Case {
     /// A short name that distinguishes this case from the other cases of its scenario.
     pub sample: String,
     pub(super) shipped: Vec<u8>,
-    /// The repositories from which the client updates before the attack, in order.
+    /// The repositories from which the client updates before the attack. The client updates from them in this order.
     pub(super) before: Vec<FakeNetwork>,
-    /// The repositories from which the client tries and fails to update before the attack, in order. The client first
-    /// updates from all repositories in `before`.
+    /// The repositories from which the client tries to update after it has updated from those in `before`. These
+    /// updates must fail.
     pub(super) failed: Vec<FakeNetwork>,
     /// The targets that the client downloads from each honest repository.
     pub(super) packages: Vec<String>,
@@ -84,13 +84,13 @@ pub struct Case {
     pub(super) responder: Option<Arc<Responder>>,
     pub(super) action: Action,
     pub(super) expect: Expect,
-    /// A text that the error must contain. This text shows that the client refused the attack for the expected reason.
+    /// The error must contain this text. The text shows that the client refused the attack for the expected reason.
     pub(super) because: Option<&'static str>,
     pub(super) advances: BTreeSet<String>,
     pub(super) changes_nothing: bool,
     pub(super) is_form_only: bool,
     pub(super) honest_may_be_refused: bool,
-    /// Repositories whose files a client may trust after the attack, in addition to those in `before`.
+    /// Repositories whose files a client may trust after the attack, in addition to the repositories in `before`.
     pub(super) may_trust: Vec<FakeNetwork>,
     pub(super) honest: FakeNetwork,
     pub(super) clock: [DateTime<Utc>; 3],

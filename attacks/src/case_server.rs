@@ -32,12 +32,10 @@ impl CaseServer {
         self.server.url()
     }
 
-    /// Makes the server offer the files of `network` from now on.
     pub(super) fn serve(&self, network: &FakeNetwork) {
         self.respond_with(serving(network.fork()));
     }
 
-    /// Makes the server behave like the attacker of `case` from now on.
     pub(super) fn attack(&self, case: &Case) {
         self.respond_with(case.responder.clone().unwrap_or_else(|| serving(case.attacker.fork())));
     }
@@ -53,7 +51,7 @@ impl CaseServer {
         let result = work();
         let sent = self.server.sent() - before;
         if sent > case.max_bytes {
-            return Err(format!("the client read {sent} bytes, more than {}", case.max_bytes));
+            return Err(format!("the client read {sent} bytes, more than the limit of {}", case.max_bytes));
         }
         Ok(result)
     }

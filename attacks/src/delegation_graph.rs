@@ -13,7 +13,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "GHSA-77hh-43cm-v8j6",
         &["GHSA-77hh-43cm-v8j6"],
-        "the key of the bins signs a role that is not one of the bins and lists a package",
+        "a role that is not one of the bins lists a package, and is signed with the key of the bins",
         "GHSA-77hh-43cm-v8j6",
         role_beside_the_bins,
     ),
@@ -76,7 +76,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-same-keyid",
         &["4.6-same-keyid"],
-        "a role lists an unknown key under the ID of its own key, and the unknown key signs the next file of the role",
+        "a role lists an attacker's key under the ID of its own key, and the attacker's key signs the next file of the role",
         "bad input: delegations",
         same_keyid,
     ),
@@ -320,8 +320,8 @@ fn every_edge() -> Vec<Case> {
 fn same_keyid() -> Vec<Case> {
     let honest = release(2);
     let mut attacker = honest.fork();
-    // `team` delegates to another role and lists an unknown key for that role. This unknown key has the same key ID as
-    // `team`'s own key.
+    // `team` delegates to another role. The attacker's key is listed for that role, under the key ID of `team`'s own
+    // key.
     let own = TestKey::new("team").keyid().to_owned();
     let stranger = TestKey::new("a stranger").with_keyid(&own);
     attacker.delegate("team", &Delegation::paths("below", &["team/*"]).keys(std::slice::from_ref(&stranger), 1));

@@ -76,7 +76,7 @@ fn patterns_that_fold_case() -> Vec<Case> {
         attacker.delegate("targets", &Delegation::paths("team", &["team/*"]));
         attacker.add_target("thief", path, EVIL);
         attacker.publish(&["thief", "targets"]);
-        // The delegation itself is legal. Only the target that `thief` lists is malicious.
+        // The delegation to `thief` is legal, but its pattern must not match `path`.
         Case::against(&attacker).sample(format!("`{pattern}` and `{path}`")).get(path).refused(path, "NoSuchTarget")
     });
     cases.into()
@@ -175,8 +175,8 @@ fn neither_paths_nor_prefixes() -> Vec<Case> {
     let refused = samples.map(|(sample, members)| {
         let mut attacker = honest.fork();
         attacker.delegate("targets", &Delegation::with_members("thief", members));
-        // A client may accept the empty prefix, which matches every hash. The package is legal for such a client, so
-        // use the good content.
+        // A client may accept the empty prefix, which matches every hash. For such a client the package is legal, so
+        // the package has the good content.
         let content = if sample == "an empty prefix" { GOOD } else { EVIL };
         attacker.add_target("thief", "claimed", content);
         attacker.publish(&["thief", "targets"]);

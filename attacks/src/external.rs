@@ -163,7 +163,6 @@ fn fail<T>(verdict: Verdict, seen: impl Into<String>) -> Result<T, Failure> {
     Err(Failure::Judged((verdict, seen.into())))
 }
 
-/// A client with its own folders and its own server.
 struct Installation<'a> {
     program: &'a Program,
     server: CaseServer,
@@ -390,7 +389,7 @@ fn version(bytes: &[u8]) -> Option<u64> {
     serde_json::from_slice::<serde_json::Value>(bytes).ok()?["signed"]["version"].as_u64()
 }
 
-/// Waits for the client to exit. Kills a client that exceeds the time limit or the memory limit.
+/// Waits for the client to exit, and kills it if it exceeds the time limit or the memory limit.
 fn wait(child: &mut Child, time_limit: Duration) -> io::Result<Result<ExitStatus, String>> {
     // Add up the pauses instead of reading a clock. Otherwise, the client would appear to hang after the machine was
     // suspended.

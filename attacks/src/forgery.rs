@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::{Case, release};
 
-/// Returns the roles whose new files the client accepts before it verifies a new file of `role`.
+/// Returns the roles that a client updates before it verifies the new file of `role`.
 pub(super) fn before(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],
@@ -47,7 +47,6 @@ pub(super) fn with_keys(honest: &mut Repository, role: &str, keys: &[TestKey], t
     }
 }
 
-/// Returns `file` after `edit` has changed its list of signatures.
 pub(super) fn with_signatures(file: &[u8], edit: impl FnOnce(&mut Vec<Value>)) -> Vec<u8> {
     let mut envelope: Value = serde_json::from_slice(file).unwrap();
     edit(envelope["signatures"].as_array_mut().unwrap());

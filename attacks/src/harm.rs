@@ -13,14 +13,12 @@ use crate::{Action, Case, EVIL};
 /// The contents of files, by file name.
 type Files = BTreeMap<String, Vec<u8>>;
 
-/// Whether a client's run succeeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
     Success,
     Failure,
 }
 
-/// A client's trusted metadata and downloaded files.
 #[derive(Clone, Copy)]
 pub(super) struct Holdings<'a> {
     pub(super) trusted: &'a Files,
@@ -28,7 +26,7 @@ pub(super) struct Holdings<'a> {
 }
 
 /// Returns a description of the harm to the client, or `None` if it was not harmed. A client that reports success must
-/// also have the requested package, and its trusted roles must belong to the same release.
+/// also have the requested package. Its trusted roles must belong to one release and must not have expired.
 pub(super) fn harm(case: &Case, before: Holdings<'_>, after: Holdings<'_>, ending: Ending) -> Option<String> {
     let known = Known::of(case);
     known.untrusted(case, before.trusted, after.trusted).or_else(|| {
@@ -71,7 +69,7 @@ impl Known {
         })
     }
 
-    /// Returns all files that honest repositories offer for a role. `name` is the name of the role's trusted file.
+    /// Returns all versions of the metadata file `name` that a client may trust.
     fn metadata(&self, name: &str) -> Vec<Vec<u8>> {
         let is_of_the_role = |path: &str| {
             let file = path.strip_prefix(METADATA).unwrap_or_default();
@@ -128,7 +126,7 @@ fn inconsistent(trusted: &Files) -> Option<String> {
     })
 }
 
-/// Returns `true` if `one` and `other` are the same JSON document, even if they are formatted differently.
+/// Compares two JSON documents, and ignores differences in formatting.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one == other || document(one).is_some_and(|one| document(other) == Some(one))
 }
@@ -157,7 +155,6 @@ mod tests {
 
     const ROLES: [&str; 4] = ["root", "timestamp", "snapshot", "targets"];
 
-    /// Returns the files that a client of `repository` trusts.
     fn trusted(repository: &Repository) -> Files {
         ROLES.iter().map(|role| (format!("{role}.json"), repository.written(role))).collect()
     }
@@ -166,8 +163,8 @@ mod tests {
         [("package".to_owned(), GOOD.to_vec())].into()
     }
 
-    /// Returns the harm to a client that trusted the files of `honest`. `after` contains the client's trusted metadata
-    /// and downloaded files after the attack.
+    /// Returns the harm to a client that trusted the files of `honest` before the attack. `after` contains the client's
+    /// trusted metadata and its downloaded files after the attack.
     fn of(case: &Case, honest: &Repository, after: (&Files, &Files)) -> Option<String> {
         let before = trusted(honest);
         let output = good();

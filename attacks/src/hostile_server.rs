@@ -19,14 +19,12 @@ pub(super) struct NewRelease {
     pub(super) newer: Repository,
 }
 
-/// One file of the new release.
 #[derive(Clone)]
 pub(super) struct ServedFile {
-    /// The path on the server.
     pub(super) path: String,
     /// The role to which the file belongs, or `new-package`.
     pub(super) role: &'static str,
-    /// The name of the file in transfer errors: the name of a metadata file, or `the target …`.
+    /// The name of the file in transfer errors, without outer backticks. For a target, it starts with "the target".
     pub(super) file: String,
 }
 
@@ -55,7 +53,6 @@ impl NewRelease {
         ServedFile { path: format!("{METADATA}{file}"), role, file }
     }
 
-    /// Returns all files of the new release that a client requests.
     pub(super) fn served_files(&self) -> Vec<ServedFile> {
         ["root", "timestamp", "snapshot", "targets", "team", "new-package"].map(|role| self.served(role)).to_vec()
     }
@@ -71,7 +68,6 @@ impl NewRelease {
         self.case_with_request(served, sample, move |_, connection, file| act(connection, file))
     }
 
-    /// Like [`NewRelease::case`], but also passes the request to `act`.
     pub(super) fn case_with_request(
         &self,
         served: &ServedFile,
@@ -85,7 +81,7 @@ impl NewRelease {
         let case = case.may_trust(self.newer.network());
         let case = case.advances(advanced(served.role)).responder(Arc::new(
             move |request: &Request, connection: &mut Connection| {
-                // In the cases with redirects, `elsewhere/` precedes the original path.
+                // Some redirects lead to `elsewhere/`, followed by the original path.
                 let asked = request.path.strip_prefix("elsewhere/").unwrap_or(&request.path);
                 if request.path == path {
                     act(request, connection, &network.file(&path).unwrap_or_default())?;
@@ -101,13 +97,12 @@ impl NewRelease {
         }
     }
 
-    /// Returns the files of the new release.
     pub(super) fn network(&self) -> &FakeNetwork {
         self.newer.network()
     }
 }
 
-/// Returns the roles whose new files the client accepts before it requests the file of `role`.
+/// Returns the roles that a client updates before it requests the file of `role`.
 pub(super) fn advanced(role: &str) -> &'static [&'static str] {
     match role {
         "root" | "timestamp" => &[],
@@ -139,14 +134,12 @@ pub(super) fn endless(connection: &mut Connection, first: &str, part: &[u8]) -> 
     }
 }
 
-/// Writes a complete response.
 pub(super) fn answer(connection: &mut Connection, status: &str, header: &str, body: &[u8]) -> io::Result<()> {
     let length = body.len();
     write!(connection, "HTTP/1.1 {status}\r\n{header}Content-Length: {length}\r\nConnection: close\r\n\r\n")?;
     connection.write_all(body)
 }
 
-/// Returns the body as one HTTP/1.1 chunk.
 pub(super) fn chunk(body: &[u8]) -> Vec<u8> {
     [format!("{:x}\r\n", body.len()).as_bytes(), body, b"\r\n"].concat()
 }

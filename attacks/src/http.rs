@@ -16,7 +16,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         scenario("4.8-bombs", "a small compressed body decompresses to hundreds of megabytes or more", bombs),
         scenario(
             "4.8-codings",
-            "Content-Encoding names a requested encoding but the body is not encoded, or Transfer-Encoding is gzip; naming an encoding that was not requested is legal",
+            "Content-Encoding is gzip or zstd but the metadata is not compressed, or Transfer-Encoding is gzip; encodings that the client did not request are legal",
             codings,
         ),
         scenario(
@@ -76,7 +76,7 @@ fn bombs() -> Vec<Case> {
             let case =
                 new_release.case(&served, coding, move |connection, _| answer(connection, "200 OK", &header, &bomb));
             let case = case.max_bytes(UNREAD);
-            // The client never decodes a target, so it refuses the compressed body because of its length.
+            // The client never decodes a target. The compressed body does not have the listed length.
             let is_target = served.role == "new-package";
             cases.push(if is_target {
                 case.refused(served.role, "Length")
@@ -125,7 +125,7 @@ fn codings() -> Vec<Case> {
     cases
 }
 
-/// Sends a response with the body `body`. `length` contains the `Content-Length` header lines of the response.
+/// `length` contains all `Content-Length` header lines of the response.
 fn of_length(connection: &mut Connection, length: &str, body: &[u8]) -> io::Result<()> {
     write!(connection, "HTTP/1.1 200 OK\r\n{length}\r\nConnection: close\r\n\r\n")?;
     connection.write_all(body)

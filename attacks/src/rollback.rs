@@ -99,8 +99,8 @@ fn damaged_floors() -> Vec<Case> {
                 Some(text) => std::fs::write(file, text).unwrap(),
             }
         };
-        // Run the case in process only. lastmile also stores the trusted versions in a file of their own and can
-        // therefore notice the rollback, but other clients cannot.
+        // lastmile also stores the trusted versions in a separate file, so it notices the rollback. Other clients
+        // cannot notice it, so the case runs in process only.
         let case = Case::against(&honest).tamper(change).attacker(old.network()).sample(format!("timestamp {sample}"));
         cases.push(case.in_process_only().refused("timestamp", "Rollback"));
     }

@@ -147,7 +147,8 @@ fn hidden_chain() -> Vec<Case> {
         honest.publish(&["root"]);
     }
     honest.publish(&["targets", "timestamp"]);
-    // The attacker has the first timestamp key, and serves the old state of the repository with a new timestamp.
+    // The attacker has the timestamp key that the honest repository has replaced. The attacker signs a new timestamp
+    // for the state of the repository before the replacement.
     let mut attacker = first.fork();
     attacker.signed("timestamp")["version"] = json!(1_000);
     attacker.publish(&["timestamp"]);
@@ -212,8 +213,8 @@ fn stored_root_replaced() -> Vec<Case> {
         }
         fs::write(folder.join("root.json"), &root).unwrap();
     };
-    // The client starts from the shipped root, which does not list the attacker's keys, so it refuses the attacker's
-    // root. The update after the attack overwrites the attacker's root.
+    // The client starts from the shipped root. This root does not list the attacker's keys, so the client refuses the
+    // root that the attacker stored. The update after the attack overwrites it.
     let case = Case::against(&honest).tamper(replace).attacker(attacker.network()).get("package");
     vec![case.refused("root", "ThresholdNotMet")]
 }

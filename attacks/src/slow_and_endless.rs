@@ -12,8 +12,8 @@ use lastmile_testkit::Connection;
 use crate::hostile_server::{NewRelease, UNREAD, answer, chunk, endless};
 use crate::{Case, Scenario};
 
-/// The time for which the server stalls, which is longer than the client's timeouts. The server then sends the rest of
-/// the file, so a client without a timeout would complete the download, and the test would fail.
+/// How long the server stalls. This is longer than the client's timeouts. Afterwards, the server sends the rest of the
+/// file: a client without a timeout would complete the download, and the test would fail.
 const LONG: Duration = Duration::from_secs(4);
 
 const SPECIFICATION: &str = "specification 1.5.2 (endless data, slow retrieval)";
@@ -87,7 +87,6 @@ fn bodies() -> Vec<Case> {
     cases
 }
 
-/// Expects that the client refuses the file of `role` as too long.
 fn too_long(role: &'static str, file: &str, case: Case) -> Case {
     if role == "new-package" { case.refused(role, "Length") } else { case.refused(file, "TooLong") }
 }

@@ -94,8 +94,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     ),
 ];
 
-/// Returns the repository after an attacker has added the malicious target `path` to `role`. The attacker has the keys
-/// of the roles in `stolen`, and signs all other roles with an unknown key.
+/// Returns a copy of `honest` in which an attacker has added the malicious target `path` to `role`. The attacker has
+/// the keys of the roles in `stolen`, and signs all other roles with a key that no role lists.
 fn attacker(honest: &Repository, stolen: &[&str], role: &str, path: &str) -> Repository {
     let mut attacker = honest.fork();
     for other in ["root", "timestamp", "snapshot", "targets", "team"] {
@@ -195,7 +195,7 @@ fn revoked_and_stored() -> Vec<Case> {
     vec![case.refused("timestamp", "ThresholdNotMet").advances(&["root", "snapshot", "timestamp"])]
 }
 
-/// Returns a repository in which an attacker has increased the versions of the roles in `driven` to `version`.
+/// Returns a copy of `honest` in which an attacker has increased the versions of the roles in `driven` to `version`.
 fn inflated(honest: &Repository, driven: &[&str], version: u64) -> Repository {
     let mut attacker = honest.fork();
     for role in ["team", "targets", "snapshot", "timestamp"] {

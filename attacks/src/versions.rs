@@ -197,7 +197,7 @@ fn delegated_role_falls() -> Vec<Case> {
         case(&removed, "removed", "Removed"),
         // This snapshot is one version newer than the snapshot in `fallen`, but still lists version 4 of `team`.
         case(&newer(&fallen), "from 5 to 4, in a newer snapshot", "ListedRollback"),
-        // The client must still remember the version of the role after it has refused the snapshot that omits the role.
+        // After the client has refused the snapshot without `team`, it must still know the last version of `team`.
         case(&returned, "removed, then listed again with version 4", "ListedRollback").failed_update(removed.network()),
     ]
 }
@@ -286,8 +286,8 @@ fn same_version_other_content() -> Vec<Case> {
     cases.push(
         Case::against(&honest).attacker(attacker.network()).sample("timestamp, already stored").changes_nothing(),
     );
-    // Clients only request the next root, by its version. An attacker must therefore serve the changed copy of the
-    // current root under the file name of the next version.
+    // A client never requests its current root again; it requests only the next version. An attacker must therefore
+    // serve the changed copy of the current root under the file name of the next version.
     let mut followed = honest.fork();
     followed.publish(&["root"]);
     let mut attacker = followed.fork();

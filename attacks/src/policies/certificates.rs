@@ -83,8 +83,8 @@ fn other_instance() -> Vec<Case> {
     let material = chain["verificationMaterial"].as_object_mut().expect("the material");
     material.remove("certificate");
     material.insert("x509CertificateChain".to_owned(), json!({"certificates": [leaf, {"rawBytes": root}]}));
-    // The relaxed policy requires no transparency log and no certificate transparency log. It still requires evidence
-    // from the Sigstore instance that it names.
+    // The relaxed policy requires neither a transparency log nor a certificate transparency log. However, certificates
+    // must still come from the Sigstore instance that the policy names.
     let relaxed = workflow_policy(json!({"log": "none", "sct": false}));
     let evidence = instance().attest(&workflow(), &signature(GOOD)).to_string();
     let relaxed = under_with_root(relaxed, &instance().trusted_root(), &[&evidence]);

@@ -82,7 +82,7 @@ fn policy_of_a_bin() -> Vec<Case> {
     let mut honest = honest();
     let bins = honest.delegate_to_bins("team", 1, "bin");
     let roles: Vec<&str> = bins.iter().map(String::as_str).chain(["team"]).collect();
-    // The rule of the role above is satisfied, so only the policy of the bin can be the reason for the refusal.
+    // The evidence satisfies the rule of `team`, so only the policy of the bin can be the reason for the refusal.
     let evidence = envelope(&builder(), &signature(GOOD));
     honest.add_target("team", "team/other.intoto.jsonl", evidence.as_bytes());
     honest.publish(&roles);
@@ -113,8 +113,8 @@ fn republished(honest: &Repository, roles: &[&str]) -> Repository {
     after
 }
 
-/// Returns a repository with two roles for the packages of `team`. Only the policy of the first role requires a
-/// signature.
+/// Returns a repository that delegates `team/*` first to `team`, whose policy requires a signature, and then to `lax`,
+/// which has no policy.
 fn two_chains(change: impl FnOnce(&mut Repository)) -> Repository {
     let mut repository = release(2);
     change(&mut repository);

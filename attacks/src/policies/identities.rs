@@ -32,7 +32,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-other-claims",
         &["7-other-claims"],
-        "the claims of a certificate are missing, or name a new repository under the old name, a wrong trigger, or a self-hosted machine",
+        "the claims of a certificate are missing, or contain the ID of another repository, a wrong trigger, or a self-hosted runner",
         "Fulcio, certificate extensions",
         other_claims,
     ),
@@ -46,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-identity",
         &["7-identity"],
-        "not an attack: the package was signed by the workflow that the policy names, but for another tag",
+        "not an attack: the workflow that the policy names signed the package, in a run for another tag",
         "docs/policy.md",
         identity,
     ),
@@ -57,7 +57,6 @@ fn signed(identity: &Identity) -> String {
     instance().attest(identity, &signature(EVIL)).to_string()
 }
 
-/// Returns an identity with the subject `subject` and the claims of [`workflow`].
 fn with_subject(subject: &str) -> Identity {
     workflow().with_uri(subject)
 }

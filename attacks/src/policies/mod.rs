@@ -18,16 +18,14 @@ use serde_json::{Value, json};
 
 use crate::{Case, EVIL, GOOD, Scenario, release};
 
-/// The type of statements that count as a signature.
+/// The predicate type of a statement that counts as a signature.
 const SIGN: &str = "https://sigstore.dev/cosign/sign/v1";
 
-/// The issuer of the workflows' identities.
 const ISSUER: &str = "https://token.issuer.test";
 
-/// The URL, without the ref, of the workflow that may sign packages.
+/// The workflow that may sign packages, as a URL without the ref.
 const WORKFLOW: &str = "https://forge.test/acme/app/.forge/workflows/release.yml";
 
-/// Returns all scenarios about policies.
 pub(super) fn scenarios() -> Vec<Scenario> {
     [
         keys::SCENARIOS,
@@ -43,7 +41,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// Returns a repository whose top-level targets role signs `policy`. The repository contains an honest package with one
-/// evidence file. The argument `evidence` contains the lines of this file.
+/// evidence file, whose lines are `evidence`.
 fn under(policy: Value, evidence: &[&str]) -> Repository {
     let mut repository = release(2);
     repository.signed("targets")["x-lastmile-policy"] = policy;
@@ -60,8 +58,7 @@ fn under_with_root(policy: Value, root: &Value, evidence: &[&str]) -> Repository
     repository
 }
 
-/// Lists the package at `path` and its evidence file in the role `team`. The argument `evidence` contains the lines of
-/// the evidence file.
+/// Lists the package at `path` and its evidence file in the role `team`. The lines of the evidence file are `evidence`.
 fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str]) {
     let file = format!("{path}.intoto.jsonl");
     repository.add_target("team", path, content);
@@ -90,13 +87,12 @@ fn refused(honest: &Repository, sample: &str, because: &'static str, change: imp
 }
 
 /// Publishes a malicious package with one evidence file, and expects that the client refuses the package with an error
-/// that contains `because`. The argument `evidence` contains the lines of the evidence file.
+/// that contains `because`.
 fn refused_evidence(honest: &Repository, sample: &str, because: &'static str, evidence: &[&str]) -> Case {
     refused(honest, sample, because, |attacker| add(attacker, "team/other", EVIL, evidence))
 }
 
-/// Returns a case in which the client must accept a package with one evidence file. The argument `evidence` contains
-/// the lines of the evidence file.
+/// Returns a case in which the client must accept a package with one evidence file.
 fn accepted(honest: &Repository, sample: &str, evidence: &[&str]) -> Case {
     let mut other = honest.fork();
     add(&mut other, "team/other", GOOD, evidence);
@@ -109,7 +105,6 @@ fn signature(content: &[u8]) -> Value {
     sigstore::statement(SIGN, &json!({}), content)
 }
 
-/// Returns an envelope that contains `statement` and is signed with the key `signer`.
 fn envelope(signer: &TestKey, statement: &Value) -> String {
     sigstore::envelope(&statement.to_string(), &[signer]).to_string()
 }
@@ -119,7 +114,7 @@ fn instance() -> Sigstore {
     Sigstore::new("sigstore.test")
 }
 
-/// Returns the identity of the workflow that may sign packages. The push of a tag has started the workflow.
+/// Returns the identity of the workflow that may sign packages, in a run that the push of a tag has started.
 fn workflow() -> Identity {
     Identity::uri(ISSUER, &format!("{WORKFLOW}@refs/tags/v1"))
         .claim("build-signer-uri", &format!("{WORKFLOW}@refs/tags/v1"))
@@ -131,8 +126,8 @@ fn workflow() -> Identity {
         .claim("runner-environment", "forge-hosted")
 }
 
-/// Returns a policy that requires a signature by [`workflow`]. `trust` contains the members of the policy's trust root,
-/// except `root`.
+/// Returns a policy that requires a signature by [`workflow`]. `trust` contains the members of `trust.public` in the
+/// policy, except `root`, which this function adds.
 fn workflow_policy(trust: Value) -> Value {
     let mut trust = trust;
     trust["root"] = json!("trust/root.json");

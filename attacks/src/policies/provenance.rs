@@ -72,14 +72,14 @@ const REPOSITORY: &str = "https://forge.test/acme/app";
 const REFERENCE: &str = "refs/tags/v1.0";
 const COMMIT: &str = "1111111111111111111111111111111111111111";
 
-/// The ID of a builder on another platform. This builder signs with a key.
+/// The ID of a builder that is not on the forge. It signs with a key, not with a certificate.
 const CLOUD: &str = "https://cloud.test/builder";
 
 fn cloud() -> TestKey {
     TestKey::new("a cloud")
 }
 
-/// A build: the content of its provenance, and the identity in the certificate with which the provenance is signed.
+/// The provenance of a build, and the identity in the certificate of its signer.
 #[derive(Clone)]
 struct Build {
     identity: Identity,
@@ -88,8 +88,7 @@ struct Build {
 }
 
 impl Build {
-    /// Returns a build by `workflow` from the given repository and ref, with a certificate that agrees with the
-    /// provenance.
+    /// Returns a build whose certificate and provenance name the same workflow, repository, ref and commit.
     fn by(workflow: &str, repository: &str, reference: &str) -> Build {
         let builder = format!("{workflow}@{reference}");
         let identity = Identity::uri(ISSUER, &builder)
@@ -109,12 +108,10 @@ impl Build {
         Build { identity, predicate, predicate_type: PROVENANCE }
     }
 
-    /// Returns the build that the policy requires.
     fn demanded() -> Build {
         Build::by(WORKFLOW, REPOSITORY, REFERENCE)
     }
 
-    /// Changes a member of the provenance.
     fn set(mut self, pointer: &str, value: Value) -> Build {
         *self.predicate.pointer_mut(pointer).expect("a member of the predicate") = value;
         self
@@ -128,7 +125,6 @@ impl Build {
         sigstore::statement(self.predicate_type, &self.predicate, content)
     }
 
-    /// Returns the provenance, signed with the certificate.
     fn signed(&self, content: &[u8]) -> String {
         instance().attest(&self.identity, &self.statement(content)).to_string()
     }
@@ -139,8 +135,10 @@ impl Build {
 }
 
 /// Returns a repository whose top-level targets role requires that a builder of level 3 built the packages of `team`.
-/// The policy gives level 3 to the forge's release workflow, to the forge's runner and to the cloud, and level 1 to the
-/// laptop. Provenance that names the runner still proves only level 2.
+///
+/// The policy gives level 1 to the builder `laptop` and level 3 to all other builders. However, provenance that names
+/// `runner` proves at most level 2, because any workflow can write the runner's ID into its
+/// provenance.
 fn honest() -> Repository {
     let policy = json!({
         "version": 1,
@@ -183,7 +181,8 @@ fn other_builder() -> Vec<Case> {
 
 fn other_source() -> Vec<Case> {
     let honest = honest();
-    // The builder is right, because the workflow can be called from other repositories and for other refs.
+    // These builds have a permitted builder, because other repositories can call the workflow, and it can run for other
+    // refs.
     let case = |sample: &str, because: &'static str, repository: &str, reference: &str| {
         let build = Build::by(WORKFLOW, REPOSITORY, REFERENCE);
         let identity = build.identity.clone();

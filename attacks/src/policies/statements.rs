@@ -99,7 +99,6 @@ fn other_type() -> Vec<Case> {
     ]
 }
 
-/// The statement type of scan reports.
 const SCAN: &str = "https://cosign.sigstore.dev/attestation/vuln/v1";
 
 fn scan(result: &Value, content: &[u8]) -> String {
@@ -168,7 +167,7 @@ fn subjects() -> Vec<Case> {
     many["subject"] = others.collect();
     let mut none = signature(EVIL);
     none["subject"] = json!([]);
-    // The role also lists a SHA-512 digest, so the client can compare both digests.
+    // The role lists a SHA-256 and a SHA-512 digest, so the client can compare both.
     let other_digest = with(json!({"sha256": hash, "sha512": "11".repeat(64)}));
     let two_digests = super::refused(&honest, "another SHA-512", "another digest that does not", |attacker| {
         super::add(attacker, "team/other", EVIL, &[&other_digest]);
