@@ -29,7 +29,7 @@ use crate::{Error, Repository};
 /// `key …`
 #[derive(Debug, Subcommand)]
 pub(crate) enum KeyCommand {
-    /// Generate a key. No role trusts the key until `rotate` or `delegate` assigns it to a role.
+    /// Generate a key. It is not trusted until `rotate` or `delegate` assigns it to a role.
     Generate {
         /// Name of the key; NAME.pem and NAME.pub are written.
         name: String,

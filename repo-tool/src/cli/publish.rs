@@ -69,8 +69,8 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     }
     for (key, before) in revoked {
         let rows = prove(&mut repository, &key, &before)?;
-        let verb = if context.run().is_dry() { "would trust" } else { "trusts" };
-        output.note(&format!("No role {verb} the key {} anymore.", short(&key)));
+        let state = if context.run().is_dry() { "would no longer be" } else { "is no longer" };
+        output.note(&format!("The key {} {state} trusted for any role.", short(&key)));
         output.note_lines(table(&rows).lines());
         if is_refuted(&rows) {
             warn_of_refutation(&rows, output);

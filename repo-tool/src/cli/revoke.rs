@@ -130,7 +130,7 @@ pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> R
     if matches!(outcome, Outcome::Staged(_)) {
         output.report(&report(Value::Null), text.lines())?;
         output.note(&format!(
-            "The key is trusted until the change is published; `lastmile-repo publish` then proves that no role trusts {}.",
+            "The key is trusted until the change is published; `lastmile-repo publish` then proves that {} is no longer trusted.",
             key.name
         ));
         return Ok(status(&outcome));

@@ -81,13 +81,13 @@ pub struct KeyCount {
 }
 
 /// Creates the draft that revokes `key` in the published state. The draft includes the pending change if that change
-/// concerns the roles that trust the key, or their delegators. Generated keys are written immediately, but no role
-/// trusts them before the publication.
+/// concerns the roles for which the key is trusted, or their delegators. Generated keys are written immediately, but they
+/// are not trusted before the publication.
 ///
 /// # Errors
-/// [`Error::NotPinned`] if the root is not pinned, [`Error::NotFound`] if no role trusts the key, and [`Error::Revoke`]
+/// [`Error::NotPinned`] if the root is not pinned, [`Error::NotFound`] if the key is not trusted for any role, and [`Error::Revoke`]
 /// if a role would have fewer keys than its threshold. In these cases, no key is written. Also returns
-/// [`Error::Revoke`] if a role would still trust the key.
+/// [`Error::Revoke`] if the key would still be trusted for a role.
 pub fn revoke(
     repository: &mut Repository,
     key: impl Into<KeyMaterial>,
@@ -179,7 +179,7 @@ pub fn revoke(
 /// Returns the draft on which the revocation is based. This is the pending change in two cases:
 ///
 /// - A role gains or loses the key in the pending change.
-/// - The pending change contains a role that trusts the key, or the delegator of such a role.
+/// - The pending change contains a role for which the key is trusted, or the delegator of such a role.
 ///
 /// Otherwise, it is an empty draft, because a revocation must not wait for the missing signatures of an unrelated
 /// change.
@@ -196,7 +196,7 @@ fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> 
     Ok(if changes { pending } else { Draft::default() })
 }
 
-/// Returns the error for a key that no role will trust. It says whether the pending change already removes the key.
+/// Returns the error for a key that will not be trusted for any role. It says whether the pending change already removes the key.
 fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
     match repository.published.roles_trusting(key.clone()) {
         Ok(roles) if !roles.is_empty() => RevokeError::Pending { key: short_material(key) }.into(),

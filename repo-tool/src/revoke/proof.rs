@@ -68,7 +68,7 @@ pub struct Before {
 }
 
 impl Before {
-    /// Saves the current published state. `roles` are the roles that trust the key to be revoked.
+    /// Saves the current published state. `roles` are the roles for which the key to be revoked is trusted.
     ///
     /// # Errors
     /// Returns an error if published metadata cannot be read.
