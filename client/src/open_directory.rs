@@ -39,14 +39,14 @@ pub(crate) struct OpenDirectory {
 }
 
 impl OpenDirectory {
-    /// Opens the directory at `path`. Symbolic links in `path` are followed, because the caller chose this path.
+    /// Symbolic links in `path` are followed, because the caller chose this path.
     pub(crate) fn open(path: &Path) -> Result<OpenDirectory, LocalError> {
         let handle = fs::open(path, DIRECTORY, Mode::empty())
             .map_err(|error| LocalError::new("open the directory", path, error).naming_the_owner())?;
         Ok(OpenDirectory { handle, path: path.to_owned() })
     }
 
-    /// Opens the directory at `path`. Creates the directory and its parents if they do not exist.
+    /// Creates the directory and its parents if they do not exist.
     pub(crate) fn make(path: &Path, mode: u32) -> Result<OpenDirectory, LocalError> {
         let made = match mode {
             PRIVATE => disk::make_folders_of_owner(path, passable(mode)),
@@ -56,7 +56,6 @@ impl OpenDirectory {
         OpenDirectory::open(path)
     }
 
-    /// Opens the subdirectory `name`. Creates the subdirectory if it does not exist.
     pub(crate) fn enter_or_make(&self, name: &str, mode: u32) -> Result<OpenDirectory, LocalError> {
         let made = match mode {
             PRIVATE => disk::make_folder_of_owner(self.place(name), passable(mode)),
@@ -72,7 +71,7 @@ impl OpenDirectory {
         entered.ok_or_else(missing)
     }
 
-    /// Opens the subdirectory `name`, if it exists. A symbolic link is an error.
+    /// A symbolic link is an error.
     pub(crate) fn enter(&self, name: &str) -> Result<Option<OpenDirectory>, LocalError> {
         match fs::openat(&self.handle, name, DIRECTORY | OFlags::NOFOLLOW, Mode::empty()) {
             Ok(handle) => Ok(Some(OpenDirectory { handle, path: self.path_of(name) })),
@@ -90,8 +89,7 @@ impl OpenDirectory {
         self.path.join(name)
     }
 
-    /// Opens the file `name` for reading, if it exists. Anything but a regular file is an error of the kind
-    /// [`io::ErrorKind::InvalidData`].
+    /// Anything but a regular file is an error of the kind [`io::ErrorKind::InvalidData`].
     pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>, LocalError> {
         // Without NONBLOCK, opening a FIFO would block before its type can be checked.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
@@ -107,8 +105,7 @@ impl OpenDirectory {
         if found.is_file() { Ok(Some(file)) } else { Err(self.irregular(name)) }
     }
 
-    /// Reads the file `name`, if it exists. A file of more than `max_length` bytes is an error of the kind
-    /// [`io::ErrorKind::InvalidData`].
+    /// A file of more than `max_length` bytes is an error of the kind [`io::ErrorKind::InvalidData`].
     pub(crate) fn read(&self, name: &str, max_length: u64) -> Result<Option<Vec<u8>>, LocalError> {
         self.open_file(name)?.map(|file| self.read_open(file, name, max_length)).transpose()
     }
@@ -129,7 +126,7 @@ impl OpenDirectory {
         })
     }
 
-    /// Writes `bytes` to the file `name`, atomically and durably.
+    /// The write is atomic and durable.
     pub(crate) fn write(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), LocalError> {
         let mut temporary = self.temporary(mode)?;
         temporary.file.write_all(bytes).map_err(|error| self.failed("write", name, error))?;
@@ -160,8 +157,8 @@ impl OpenDirectory {
         Ok(Temporary { file, path, is_finished: false })
     }
 
-    /// Creates a temporary file and locks it. Use this method in a directory that is not locked itself. The lock
-    /// prevents other processes from removing the file as abandoned.
+    /// Like [`temporary`](OpenDirectory::temporary), but locks the file, so that other processes do not remove it as
+    /// abandoned. Use this method in a directory on which the caller holds no lock.
     pub(crate) fn held_temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         loop {
             let temporary = self.temporary(mode)?;
@@ -182,8 +179,8 @@ impl OpenDirectory {
         }
     }
 
-    /// Removes temporary files that earlier processes abandoned. Either the caller must hold the lock on this
-    /// directory, or all processes must lock the temporary files that they create in it.
+    /// Removes temporary files that earlier processes abandoned. A caller that does not hold the lock on this directory
+    /// may call this method only if all processes lock the temporary files that they create in it.
     pub(crate) fn remove_leftovers(&self) -> Result<(), LocalError> {
         for name in self.names()? {
             if let Some(name) = name.to_str().filter(|name| is_temporary(name))
@@ -196,7 +193,6 @@ impl OpenDirectory {
         Ok(())
     }
 
-    /// Returns the names of all entries of this directory.
     pub(crate) fn names(&self) -> Result<Vec<OsString>, LocalError> {
         let failed = |error| LocalError::new("list the directory", &self.path, error);
         let mut names = Vec::new();
@@ -220,7 +216,6 @@ impl OpenDirectory {
         disk::try_lock_at(self.place(name), disk::existing_lock_file).map_err(|error| self.failed("lock", name, error))
     }
 
-    /// Returns an error if other users can change this directory.
     pub(crate) fn ensure_unwritable(&self) -> Result<(), LocalError> {
         ensure_unwritable(&self.handle, &self.path)
     }
@@ -273,7 +268,7 @@ impl CleanedDirs {
     }
 }
 
-/// Converts the mode of files to the mode of the directories that contain them.
+/// Returns the mode for directories of files with the mode `mode`.
 fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }
@@ -287,7 +282,6 @@ pub(crate) struct Temporary {
 }
 
 impl Temporary {
-    /// Creates the error for a failed operation on this file.
     pub(crate) fn failed(&self, operation: &'static str, error: io::Error) -> LocalError {
         LocalError::new(operation, &self.path, error)
     }

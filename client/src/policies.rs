@@ -6,11 +6,10 @@ use lastmile_attest::{LocalPolicy, Verdict};
 #[cfg(feature = "attest")]
 use lastmile_metadata::TargetFile;
 
-/// The name of the member of a targets role that contains the policy of that role.
+/// The member in which a targets role contains its policy.
 #[cfg(any(test, not(feature = "attest")))]
 pub(crate) const MEMBER: &str = "x-lastmile-policy";
 
-/// The policy settings of an updater.
 #[derive(Default)]
 pub(crate) struct Policies {
     /// Whether to ignore the policies of the repository.

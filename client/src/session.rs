@@ -30,7 +30,7 @@ pub struct Session {
     pub(crate) context: Arc<UpdateContext>,
     pub(crate) trusted: TrustedMetadata,
     pub(crate) source: Source,
-    /// The trust roots that this session has read.
+    /// The trust roots that this session has already read, so that each is read only once.
     #[cfg(feature = "attest")]
     pub(crate) trust_roots: tokio::sync::Mutex<Vec<(TargetFile, Arc<[u8]>)>>,
 }
@@ -138,8 +138,8 @@ impl Session {
     /// Downloads a target to exactly `path`, and returns the path. The parent directory must exist. If the correct file
     /// already exists there, the target is not downloaded again.
     ///
-    /// If a policy applies to the target, the evidence is fetched and verified first. The target is requested only if
-    /// the evidence satisfies all requirements.
+    /// If a policy applies to the target, the session fetches and verifies the evidence before it requests the target.
+    /// It requests the target only if the evidence satisfies all requirements.
     ///
     /// # Errors
     ///
@@ -218,7 +218,7 @@ impl Session {
         let downloads = targets.iter().enumerate().map(|(index, target)| async move {
             (index, self.download_below_with_progress(target, folder, progress).await)
         });
-        // Use `buffer_unordered`, because with `buffered`, a slow download would delay the start of later downloads.
+        // Do not use `buffered`: a slow download would then delay the start of later downloads.
         let downloads = stream::iter(downloads.collect::<Vec<_>>()).buffer_unordered(at_once.max(1));
         let mut results: Vec<_> = downloads.collect().await;
         results.sort_by_key(|(index, _)| *index);
@@ -239,8 +239,8 @@ impl Session {
         read(&self.context, target, self.target_names(), Self::MAX_READ_LENGTH).await
     }
 
-    /// Permits every target. Without the feature `attest`, a search never returns a target whose policies must be
-    /// enforced, but fails with [`Error::PoliciesNotSupported`].
+    /// Permits every target. Without the feature `attest`, a search fails with [`Error::PoliciesNotSupported`] if it
+    /// finds a target whose policies must be enforced.
     #[cfg(not(feature = "attest"))]
     async fn permit(&self, _target: &Target) -> Result<(), Error> {
         Ok(())

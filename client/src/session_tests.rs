@@ -18,15 +18,13 @@ use crate::updater::Updater;
 
 const BINS: usize = 20;
 
-/// Returns a repository in which the role `bins` delegates to 20 bin roles.
 fn binned() -> FarAway {
     let far_away = FarAway::default();
     publish_bins(&far_away, 1, false);
     far_away
 }
 
-/// Publishes every role except root at version `version`. If `deep` is true, each bin delegates to two roles: a role of
-/// its own, and a role that all bins share.
+/// If `deep` is true, each bin delegates to two roles: a role of its own, and a role that all bins share.
 fn publish_bins(far_away: &FarAway, version: usize, deep: bool) {
     let repository = &far_away.repository;
     let signed = |kind: &str, member: &str, value: Value| {
@@ -76,7 +74,7 @@ fn bin_urls(bins: impl IntoIterator<Item = usize>) -> Vec<String> {
     bins.into_iter().map(|bin| format!("http://a/1.bin{bin}.json")).collect()
 }
 
-/// Returns the number of round trips for which the client has waited since `before`.
+/// Returns the time since `before`, measured in round trips.
 fn waits(before: tokio::time::Instant) -> u128 {
     before.elapsed().as_millis() / DELAY.as_millis()
 }

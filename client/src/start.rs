@@ -31,13 +31,13 @@ pub(crate) enum FloorsRecord {
     /// The text of the record, including changes of this update that are not stored yet. `None` if there is no record
     /// yet.
     Text(Option<String>),
-    /// The stored record is damaged, or a store that was used before has no record. No new record is written until all
-    /// trusted versions are known again, because a new record would hide the loss.
+    /// The stored record is damaged, or a store that was used before has no record. The update writes a new record only
+    /// when all trusted versions are known again. An incomplete record would conceal that the old one was lost.
     Lost,
 }
 
 impl Start {
-    /// Reads the state for an update that verifies metadata as of `now`. Does not change the store.
+    /// Does not change the store.
     pub(crate) fn read(
         context: &UpdateContext,
         store: &LockedStore<'_>,
@@ -66,7 +66,6 @@ impl Start {
         Ok(Start { stage, floors, identity, last_refresh })
     }
 
-    /// Returns the time of the previous refresh, according to this machine's clock.
     pub(crate) fn last_refresh(&self) -> Option<DateTime<Utc>> {
         self.last_refresh
     }
@@ -75,8 +74,7 @@ impl Start {
         &self.identity
     }
 
-    /// Initializes the store. Writes the record of trusted versions before the identity, so a store with an identity
-    /// always has a record.
+    /// Writes the record of trusted versions before the identity. Therefore every store with an identity has a record.
     pub(crate) fn initialize(
         &mut self,
         context: &UpdateContext,

@@ -32,14 +32,14 @@ use crate::policies::Policies;
 #[derive(Clone, Debug)]
 pub struct Target {
     file: TargetFile,
-    /// The requirements for the target, if any rule applies to the target.
+    /// `None` if no rule applies to the target.
     #[cfg(feature = "attest")]
     pub(crate) demanded: Option<Box<Demanded>>,
 }
 
 impl Target {
-    /// Collects the requirements for a target from the policies of the roles on its delegation chain and from the local
-    /// policy.
+    /// Collects the requirements for a target from the local policy and from the policies of the roles on the
+    /// delegation chain of the target.
     #[cfg(feature = "attest")]
     pub(crate) fn of(mut found: Found, policies: &Policies) -> Result<Target, Error> {
         if policies.are_ignored {
@@ -49,8 +49,8 @@ impl Target {
         Ok(Target { file: found.target, demanded: demanded.map(Box::new) })
     }
 
-    /// Returns an error if a role on the delegation chain of the target has a policy, because this build cannot
-    /// evaluate evidence.
+    /// This build cannot evaluate evidence, so any role with a policy on the delegation chain of the target is an
+    /// error.
     #[cfg(not(feature = "attest"))]
     pub(crate) fn of(found: Found, policies: &Policies) -> Result<Target, Error> {
         let mut chain = found.chain.iter();
@@ -68,7 +68,6 @@ impl Target {
         &self.file
     }
 
-    /// Returns a target to which no policy applies.
     #[cfg(test)]
     pub(crate) fn without_demands(file: TargetFile) -> Target {
         Target {

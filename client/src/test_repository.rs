@@ -15,7 +15,6 @@ use crate::builder::UpdaterBuilder;
 use crate::net::fetch::{Fetch, FetchError, Response};
 use crate::updater::Updater;
 
-/// The answer to requests for one URL.
 pub(crate) type Answer = Result<Vec<u8>, FetchError>;
 
 /// A repository with the mirrors `http://a/` and `http://b/`. Clones share the files and the log of requests.
@@ -33,7 +32,6 @@ fn key(name: &str) -> PrivateKey {
     PrivateKey::from_seed(Scheme::Ed25519, &Sha256::digest(name).into()).unwrap()
 }
 
-/// Signs `message` with the key called `name`.
 #[cfg(all(feature = "attest", feature = "cli"))]
 pub(crate) fn signature(name: &str, message: &[u8]) -> Vec<u8> {
     key(name).sign(message).unwrap()
@@ -138,7 +136,7 @@ impl TestRepository {
         self.files.lock().unwrap()[&format!("http://a/{name}")].clone().unwrap()
     }
 
-    /// Returns the files of the first mirror. The keys of the map are the paths.
+    /// Returns the files on mirror `a`, by path.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let files = self.files.lock().unwrap();
         let of_a =
@@ -171,7 +169,6 @@ impl Fetch for TestRepository {
     }
 }
 
-/// The delay with which [`FarAway`] answers.
 pub(crate) const DELAY: Duration = Duration::from_millis(300);
 
 /// A repository that answers with a delay. The first requests for a URL get the answers that `at_first` lists for this

@@ -18,7 +18,7 @@ pub(crate) enum Act {
     Hang,
 }
 
-/// A server on the loopback interface. The server stops when the runtime of the test ends.
+/// The server stops when the runtime of the test ends.
 pub(crate) struct Server {
     pub(crate) url: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -26,8 +26,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server. `answer` receives the complete head of each request, and returns the actions with which the
-    /// server answers.
+    /// `answer` receives the complete head of each request, and returns the actions with which the server answers.
     pub(crate) async fn start(answer: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
@@ -95,7 +94,6 @@ impl Server {
         server
     }
 
-    /// Returns the number of connections made so far.
     pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -109,7 +107,6 @@ impl Server {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Returns the paths of all requests so far.
     pub(crate) fn paths(&self) -> Vec<String> {
         let path = |head: &String| head.split(' ').nth(1).unwrap_or_default().to_owned();
         self.requests().iter().map(path).collect()

@@ -11,7 +11,6 @@ use crate::net::fetch::FetchError;
 use crate::store::directory::DirectoryStore;
 use crate::test_repository::{TestRepository, now};
 
-/// Records the events that the updater sends.
 #[derive(Clone, Default)]
 struct Recorded(Arc<Mutex<Vec<Event>>>);
 

@@ -44,7 +44,7 @@ pub(crate) struct UpdateContext {
 }
 
 impl UpdateContext {
-    /// Returns the maximum length of a stored copy of `role` if trusted metadata does not list the length.
+    /// Returns the limit for the length of `role`. This limit applies if no trusted metadata lists the length.
     pub(crate) fn longest(&self, role: &RoleName) -> u64 {
         match role.as_str() {
             "root" => self.limits.root_length,
@@ -64,8 +64,8 @@ impl UpdateContext {
         (file, self.longest(&request.role).max(request.max_length))
     }
 
-    /// Calls `open` to open the stored copy of the requested file. If the file is unusable, for example because it is a
-    /// link, returns an empty file, which is then refused as damaged.
+    /// Calls `open` to open the stored copy of the requested file. If the copy is unusable, for example because it is a
+    /// link, returns an empty file. Verification then refuses this file as damaged.
     pub(crate) fn stored(
         &self,
         request: &Request,
@@ -82,7 +82,6 @@ impl UpdateContext {
         }
     }
 
-    /// If a mirror failed, sends an event that reports the failure and says that the next mirror will be tried.
     pub(crate) fn report_failure(&self, failure: Option<&MirrorFailure>) {
         if let Some(MirrorFailure { url, reason }) = failure {
             let url = url.clone();

@@ -123,7 +123,6 @@ impl Updater {
         Ok(Session::new(Arc::clone(&self.context), trusted, Source::Store))
     }
 
-    /// Verifies the stored metadata as of `time`.
     async fn stored_at(&self, time: DateTime<Utc>) -> Result<TrustedMetadata, Error> {
         let work = |store: &LockedStore<'_>| {
             let start = Start::read(&self.context, store, &self.shipped_root, time)?;
@@ -135,7 +134,6 @@ impl Updater {
         trusted
     }
 
-    /// Reads and initializes the store.
     async fn start(&self, time: DateTime<Utc>, refreshed: Option<DateTime<Utc>>) -> Result<Start, Error> {
         let work = |store: &LockedStore<'_>| {
             let mut start = Start::read(&self.context, store, &self.shipped_root, time)?;
@@ -175,8 +173,8 @@ impl Updater {
         driver.keep_floors(timestamp.floors())?;
         let snapshot = driver.drive(timestamp).await?;
         let targets = driver.drive(snapshot).await?;
-        // The stored copies have been read, so the lowest acceptable version of every role is known. If the record of
-        // these versions was lost, it can be written again now.
+        // The stored copies have been read, so the trusted version of every role is known. If the record of trusted
+        // versions was lost, it can be replaced now.
         driver.complete_floors();
         driver.keep_floors(targets.floors())?;
         let trusted = driver.drive(targets).await?;
@@ -184,8 +182,7 @@ impl Updater {
         Ok(trusted)
     }
 
-    /// Verifies the stored roles. The caller holds the lock on the files, so no other process can change the files in
-    /// the meantime.
+    /// The caller holds the lock on the files, so no other process can change the files in the meantime.
     fn verify_stored(&self, store: &LockedStore<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
         let timestamp = drive_stored(&self.context, store, stage.reusing(self.known.clone()))?;
         let snapshot = drive_stored(&self.context, store, timestamp)?;

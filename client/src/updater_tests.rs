@@ -328,8 +328,8 @@ async fn c6_waiting_for_another_process_does_not_count_as_a_clock_step() {
         updater.refresh_at(now() - TimeDelta::seconds(seconds)).await.unwrap();
     }
     assert!(noted.0.lock().unwrap().is_empty());
-    // The clock is compared with the latest time of all refreshes, so several small steps back add up and cause a
-    // warning.
+    // The client compares the clock with the latest time of all refreshes. Therefore several small steps back add up,
+    // and cause a warning.
     let earlier = now() - TimeDelta::seconds(3_601);
     updater.refresh_at(earlier).await.unwrap();
     assert_eq!(*noted.0.lock().unwrap(), [Event::ClockSteppedBack { now: earlier, before: now() }]);
@@ -486,7 +486,8 @@ async fn d6_the_client_waits_a_short_time_for_newer_files_of_other_mirrors() {
         let before = tokio::time::Instant::now();
         let session = updater.refresh_at(now()).await.unwrap();
         assert_eq!(session.trusted().timestamp().version.get(), trusted);
-        // The client does not wait again for a mirror that was too slow to answer the request for the root.
+        // The client has waited for the slow mirror once, when it asked for the root. It does not wait for this mirror
+        // again.
         assert!(before.elapsed() <= std::time::Duration::from_secs(4 + 4), "{:?}", before.elapsed());
     }
 }

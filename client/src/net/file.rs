@@ -35,8 +35,8 @@ impl Fetch for FileFetch {
     }
 }
 
-/// Returns two paths for the URL. The first path is percent-decoded, because a web server decodes the path of a URL.
-/// The second path is not decoded, because some tools store files under their encoded names.
+/// Returns the two paths at which the file of the URL may be: first the percent-decoded path, because a web server
+/// decodes the path of a URL; then the path as written, because some tools store files under their encoded names.
 fn paths_of(url: &str) -> Result<(PathBuf, PathBuf), FetchError> {
     let rest = url.strip_prefix("file://").unwrap_or_default();
     let path = rest.strip_prefix("localhost").unwrap_or(rest);

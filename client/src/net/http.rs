@@ -57,8 +57,8 @@ pub struct HttpSettings {
     /// Whether HTTP 403 means "not found" (decision D2 in docs/pouf.md). Some object stores respond with 403 instead of
     /// 404 if the client has no permission to list files. If this is false, 403 is an error.
     pub forbidden_means_absent: bool,
-    /// Whether to ask the caches between the client and the server to fetch every file again (`Cache-Control:
-    /// no-cache`). This is useful for finding a cache that serves outdated metadata.
+    /// Whether every request asks the caches between the client and the server to contact the server before they answer
+    /// (`Cache-Control: no-cache`). This is useful for finding a cache that serves outdated metadata.
     pub bypass_caches: bool,
 }
 
@@ -149,7 +149,6 @@ impl HttpFetch {
         self.client.clone()
     }
 
-    /// Builds a GET request for exactly `url`.
     fn get(&self, url: &str) -> Result<RequestBuilder, FetchError> {
         let url = exact_url(url).map_err(FetchError::Url)?;
         if url.scheme() == "https" {
@@ -158,7 +157,7 @@ impl HttpFetch {
         Ok(self.client.get(url))
     }
 
-    /// Sends the request for a file. Returns the response, and the offset of the response's body within the file.
+    /// Returns the response, and the offset within the file at which its body starts.
     async fn ask(
         &self,
         url: &str,
@@ -181,8 +180,7 @@ impl HttpFetch {
         }
     }
 
-    /// Returns the offset of the body of `answer` within the requested file, or an error if `answer` is an error
-    /// response.
+    /// Returns the offset within the requested file at which the body of `answer` starts.
     fn start_of(&self, answer: &reqwest::Response, asked: u64) -> Result<u64, FetchError> {
         let status = answer.status();
         let headers = answer.headers();
@@ -207,12 +205,10 @@ impl HttpFetch {
 }
 
 impl HttpFetch {
-    /// Returns the proxy for requests to `url`, for use in messages.
     fn via(&self, url: Option<&Url>) -> Option<String> {
         self.proxies.of(url?).map(ToString::to_string)
     }
 
-    /// Returns the body of a response.
     fn body(&self, answer: reqwest::Response) -> Body {
         let proxy = self.via(Some(answer.url()));
         answer.bytes_stream().map_err(move |error| fetch_error(&error, proxy.clone())).boxed()
@@ -231,8 +227,8 @@ impl Fetch for HttpFetch {
             let (offset, answer) = self.ask(&url, request, offset).await?;
             check_transfer(answer.headers())?;
             // Ignore the header `Content-Encoding`. The client requested no content coding, so the header describes the
-            // file itself, for example as `x-gzip` if the file is a `.tar.gz` file. The length and hashes of the target
-            // are checked later.
+            // file itself, for example as `x-gzip` if the file is a `.tar.gz` file. A wrongly encoded body fails the
+            // later check of length and hashes.
             Ok(Response { offset, body: self.body(answer) })
         })
     }
@@ -244,8 +240,8 @@ impl Fetch for HttpFetch {
             let request = request?.header(ACCEPT_ENCODING, ACCEPTED);
             let (offset, answer) = self.ask(&url, request, 0).await?;
             check_transfer(answer.headers())?;
-            // Decode only the content codings that the client requested. Return every other body unchanged; the
-            // signatures are checked later.
+            // Decode only the content codings that the client requested. Leave every other body unchanged: if it is not
+            // metadata, verification fails later.
             let body = match asked_coding(answer.headers()) {
                 Some(coding) => decoded(coding, self.body(answer), max_length),
                 None => self.body(answer),
@@ -308,7 +304,6 @@ fn judge_redirect(attempt: redirect::Attempt<'_>, redirects: u32) -> redirect::A
     }
 }
 
-/// Returns the reason why the client refuses a redirect to `to`, or `None` if the client follows the redirect.
 fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
     let from_https = previous.last().is_some_and(|from| from.scheme() == "https");
     if !matches!(to.scheme(), "http" | "https") {
@@ -326,8 +321,8 @@ fn refusal_of(to: &Url, previous: &[Url]) -> Option<String> {
 #[error("{0}")]
 struct RedirectRefused(FetchError);
 
-/// Reads the short body of an error response such as "not found", so that the connection can be reused. Every refresh
-/// gets such a response when it asks for the next root.
+/// Reads the body of an error response to its end if the body is short, so that the connection can be reused. Every
+/// refresh gets such a response when it asks for a root that does not exist yet.
 async fn read_off(mut answer: reqwest::Response) {
     let mut left = FEW_WORDS;
     let reading = async {
@@ -366,7 +361,7 @@ fn listed(headers: &HeaderMap, name: &HeaderName, plain: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty() && name != plain).collect()
 }
 
-/// Checks that a partial response starts at the requested offset, and returns this offset.
+/// Returns `asked` if the partial response starts at this offset, or else an error.
 fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
     let value = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     let start = value
@@ -380,7 +375,6 @@ fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
     Err(FetchError::WrongRange(format!("asked for `bytes={asked}-`, got `{found}`")))
 }
 
-/// Returns the headers that every request has.
 fn headers_of_all(settings: &HttpSettings) -> HeaderMap {
     let mut headers = HeaderMap::from_iter([(ACCEPT_ENCODING, HeaderValue::from_static("identity"))]);
     if settings.bypass_caches {
@@ -412,7 +406,6 @@ fn unusable(what: &str, error: &reqwest::Error) -> Error {
     Error::Config(format!("unusable {what}: {}", innermost(error)))
 }
 
-/// Converts an error from reqwest. `proxy` is the proxy of the request, if any.
 pub(super) fn fetch_error(error: &reqwest::Error, proxy: Option<String>) -> FetchError {
     let cause = innermost(error);
     if error.is_connect() && proxy.is_some() && cause.contains(TUNNEL_UNAUTHORIZED) {

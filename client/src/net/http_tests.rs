@@ -288,8 +288,7 @@ async fn a_failed_handshake_is_reported_as_a_permanent_failure() {
     assert!(matches!(error, FetchError::Tls { problem: TlsProblem::Other, .. }) && !error.may_pass(), "{error:?}");
 }
 
-/// Starts an HTTP/2 server that serves `files` and delays each answer by `delay`. Returns the URL of the server, and a
-/// counter of the connections to it.
+/// Starts an HTTP/2 server that delays each answer by `delay`. Returns its URL and a counter of the connections to it.
 async fn http2_server(files: BTreeMap<String, Vec<u8>>, delay: Duration) -> (String, Arc<AtomicUsize>) {
     use hyper_util::rt::{TokioExecutor, TokioIo};
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -4,12 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::net::base_url::{BaseUrl, FileUrl};
 
-/// The URLs of one mirror.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mirror {
-    /// The base URL of the metadata files.
     pub(crate) metadata: BaseUrl,
-    /// The base URL of the target files.
     pub(crate) targets: BaseUrl,
 }
 
@@ -40,7 +37,6 @@ impl Mirrors {
     }
 }
 
-/// A reference to one mirror. The handle can record that the mirror has failed.
 pub(crate) struct MirrorHandle<'a> {
     mirror: &'a Mirror,
     failed: &'a AtomicBool,
@@ -60,7 +56,6 @@ impl MirrorHandle<'_> {
         self.mirror.targets.file(url_path)
     }
 
-    /// Returns whether both handles refer to the same mirror.
     pub(crate) fn is(&self, other: &MirrorHandle<'_>) -> bool {
         std::ptr::eq(self.mirror, other.mirror)
     }

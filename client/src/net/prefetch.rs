@@ -1,8 +1,8 @@
 //! Requests files before the workflow needs them, so that several round trips overlap.
 //!
-//! Prefetching changes only the time at which files are requested. A prefetch request replaces the first attempt to
-//! fetch a file: it has the same length limit, fails with the same errors, and is followed by the same retries. Files
-//! are verified later, when the workflow needs them.
+//! Prefetching changes only the time at which files are requested. A prefetch request takes the place of the first
+//! attempt to fetch a file: its length limit and its errors are the same, and failures are retried in the same way.
+//! Files are verified later, when the workflow needs them.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -15,7 +15,6 @@ use crate::net::attempt::{Attempt, attempt};
 use crate::net::base_url::{BaseUrl, FileUrl};
 use crate::net::fetch::{Fetch, FetchError, Reading};
 
-/// The maximum number of prefetch requests that run at the same time.
 const MAX_IN_FLIGHT: usize = 16;
 
 /// The maximum number of bytes that are read from a prefetched file before the workflow needs the file. Without this
@@ -23,7 +22,7 @@ const MAX_IN_FLIGHT: usize = 16;
 /// need.
 const MAX_READ_AHEAD: u64 = 512 * 1024;
 
-/// The queued and running prefetch requests. Dropping this value cancels them.
+/// Dropping this value cancels the queued and the running requests.
 pub(crate) struct Prefetch<'a> {
     fetch: &'a dyn Fetch,
     /// The URLs and maximum lengths of the requests that have not started, in the order in which the workflow will need
@@ -49,8 +48,7 @@ impl<'a> Prefetch<'a> {
         Prefetch { fetch, queued: VecDeque::new(), in_flight: Vec::new() }
     }
 
-    /// Queues a request for the file at `url`, which may have at most `max_length` bytes. The request starts during the
-    /// next [`poll_beside`](Prefetch::poll_beside).
+    /// The request starts during the next [`poll_beside`](Prefetch::poll_beside).
     pub(crate) fn queue(&mut self, url: FileUrl, max_length: u64) {
         self.queued.push_back((url, max_length));
     }
@@ -80,15 +78,15 @@ impl<'a> Prefetch<'a> {
         Some((attempt, request.is_stale))
     }
 
-    /// Marks all running requests as stale. Call this method when a new root has been accepted, because the requested
-    /// files may have changed together with the root.
+    /// Call this method when a new root has been accepted, because the requested files may have changed together with
+    /// the root.
     pub(crate) fn mark_stale(&mut self) {
         for request in &mut self.in_flight {
             request.is_stale = true;
         }
     }
 
-    /// Awaits `work`, and polls the prefetch requests in the meantime.
+    /// Awaits `work`. Until `work` is ready, starts the queued requests and polls the running ones.
     pub(crate) async fn poll_beside<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         poll_fn(|context| {

@@ -76,7 +76,6 @@ async fn outcome(far_away: &FarAway, sequential: bool) -> (Duration, Vec<String>
     (before.elapsed(), repository.take_requests(), error, stored)
 }
 
-/// Returns the names of the files requested from mirror `a`, and those requested from mirror `b`.
 fn by_mirror(asked: &[String]) -> (Vec<&str>, Vec<&str>) {
     let of = |mirror: &str| asked.iter().filter_map(|url| url.strip_prefix(mirror)).collect();
     (of("http://a/"), of("http://b/"))
@@ -106,8 +105,8 @@ async fn prefetching_does_not_change_the_outcome_of_any_failure() {
                 let (_, mut expected, expected_error, expected_stored) = outcome(&far_away, true).await;
                 let case = format!("{name} {mirrors:?} {fault:?}");
                 assert_eq!((&error, &stored), (&expected_error, &expected_stored), "{case}");
-                // A refresh that fails early does not need these files, but may already have prefetched them. Ignore
-                // such requests.
+                // If the sequential refresh fails early, it does not request these files. With prefetching, they may
+                // have been requested already, so do not compare these requests.
                 for early in [TIMESTAMP, "http://b/2.root.json", "http://b/timestamp.json"] {
                     if !expected.iter().any(|expected| expected == early) {
                         asked.retain(|asked| asked != early);

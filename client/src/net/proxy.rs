@@ -11,7 +11,6 @@ use reqwest::{Proxy, Url};
 
 use crate::error::Error;
 
-/// The supported proxy schemes.
 const SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
 /// The proxy configuration of a transport.
@@ -62,8 +61,8 @@ impl ProxyVariables {
     ///
     /// # Errors
     ///
-    /// [`Error::Config`] if a variable cannot be used. If such a variable were ignored, requests would bypass the proxy
-    /// that the user chose.
+    /// [`Error::Config`] if a variable cannot be used. An unusable variable is not ignored, because requests would then
+    /// bypass the proxy that the user chose.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<ProxyVariables, Error> {
         let is_cgi = variable("REQUEST_METHOD").is_some();
         let read = |name: &str| -> Result<Option<(String, String)>, Error> {
@@ -128,16 +127,10 @@ impl fmt::Debug for ProxyUrl {
     }
 }
 
-/// The proxies that one transport uses.
 #[derive(Debug, Clone)]
 pub(crate) struct Proxies(Arc<ProxyVariables>);
 
 impl Proxies {
-    /// Determines the proxies that `choice` selects.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Config`] if a proxy cannot be used.
     pub(crate) fn new(choice: &ProxyChoice) -> Result<Proxies, Error> {
         let variables = match choice {
             ProxyChoice::System =>
@@ -158,13 +151,11 @@ impl Proxies {
         Ok(Proxies(Arc::new(variables)))
     }
 
-    /// Returns the proxy for requests to `url`.
     pub(crate) fn of(&self, url: &Url) -> Option<&ProxyUrl> {
         let proxy = if url.scheme() == "https" { &self.0.https } else { &self.0.http };
         proxy.as_ref().filter(|_| !self.0.except.include(url))
     }
 
-    /// Returns the proxy rule for reqwest.
     pub(crate) fn rule(&self) -> Proxy {
         let proxies = self.clone();
         Proxy::custom(move |url| proxies.of(url).map(|proxy| proxy.0.clone()))

@@ -30,8 +30,8 @@ async fn read(fetch: &HttpFetch, url: &str) -> Result<Vec<u8>, FetchError> {
     fetch.fetch(url, 0).await?.read_all(99).await
 }
 
-/// Returns a URL, and the text that must be printed instead of the URL. The URL has a user name, a password, and a port
-/// on which nothing listens.
+/// Returns a URL with a user name, a password, and a port on which nothing listens. Also returns the form of this URL
+/// that messages must show, without the user name and password.
 fn nowhere() -> (String, String) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,8 +1,9 @@
 //! Retries of temporary network failures, with back-off, jitter, and one deadline for each file. Refused files are
 //! never retried.
 //!
-//! If the network fails after an attempt to download a target has received bytes, all retries are available again,
-//! beginning with the first pause. The deadline does not change. The crate `backon` does not support this.
+//! A failed attempt to download a target may already have received bytes. In this case, all retries are available
+//! again, beginning with the first pause, but the deadline does not change. The crate `backon` cannot reset its retries
+//! in this way.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -40,7 +41,7 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Returns the retries for one file of at most `length` bytes. The time until the deadline starts now.
+    /// Starts the deadline for one file of at most `length` bytes.
     #[must_use]
     pub(crate) fn start(&self, length: u64) -> Retries {
         let transfer = Duration::from_secs(length / u64::from(self.slowest.max(1)));
@@ -50,7 +51,6 @@ impl RetryPolicy {
     }
 }
 
-/// The remaining retries and the deadline for one file.
 #[derive(Debug)]
 pub(crate) struct Retries {
     policy: RetryPolicy,

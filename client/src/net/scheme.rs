@@ -28,7 +28,6 @@ impl FetchByScheme {
         FetchByScheme { http: Some(http), ..FetchByScheme::default() }
     }
 
-    /// Returns the transport for `url`.
     fn source(&self, url: &str) -> Result<&dyn Fetch, FetchError> {
         if url.starts_with("file:") {
             return Ok(&self.file);

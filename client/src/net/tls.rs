@@ -1,9 +1,9 @@
 //! TLS configuration: the cryptography provider, and the certificate authorities of the system and of the user. The
 //! system's authorities are not read before the first HTTPS request.
 //!
-//! There are two reasons for not reading these authorities earlier. First, some systems store them in hundreds of
-//! files, and reading these files takes longer than a whole refresh over HTTP. Second, plain HTTP must work on systems
-//! without authorities. This module does not verify certificates itself: rustls and the system's verifier do.
+//! Reading the system's authorities early would have two disadvantages. First, some systems store them in hundreds of
+//! files, and reading these files takes longer than a whole refresh over HTTP. Second, plain HTTP would not work on
+//! systems without authorities. This module does not verify certificates itself: rustls and the system's verifier do.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,8 @@ use crate::error;
 /// The application protocols offered during the TLS handshake (ALPN, RFC 7301).
 const PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
 
-/// The trusted certificate authorities. The system's authorities are read when they are first needed.
+/// The certificate authorities that the client trusts for TLS. The system's authorities are read when they are first
+/// needed.
 pub(crate) struct Authorities {
     provider: Arc<CryptoProvider>,
     /// Authorities that are trusted in addition to the system's.
@@ -59,7 +60,6 @@ impl Authorities {
         Ok(Arc::new(Authorities { provider, named, verifier, is_expected }))
     }
 
-    /// Returns the TLS configuration that accepts servers certified by these authorities.
     pub(crate) fn config(self: &Arc<Authorities>) -> Result<ClientConfig, error::Error> {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider));
         let builder = builder.with_safe_default_protocol_versions();
@@ -91,14 +91,13 @@ impl Authorities {
     }
 }
 
-/// Returns the default cryptography provider: the process default of rustls, or else the provider of an enabled
-/// feature.
+/// Returns the process default of rustls, or else the provider of an enabled feature.
 pub(crate) fn default_provider() -> Result<Arc<CryptoProvider>, error::Error> {
     choose(CryptoProvider::get_default().cloned(), built_in())
 }
 
-/// Prefers the process default to the provider of a feature: the application set the process default, while any crate
-/// in the build may have enabled a feature.
+/// Prefers the process default, because the application chose it. The feature of a provider may have been enabled by
+/// any crate in the build.
 fn choose(
     process_default: Option<Arc<CryptoProvider>>,
     built_in: Option<Arc<CryptoProvider>>,

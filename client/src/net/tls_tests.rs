@@ -14,8 +14,8 @@ use crate::net::http::{HttpFetch, HttpSettings};
 use crate::net::proxy::ProxyChoice;
 use crate::net::tls::default_provider;
 
-/// Starts a server with `certificate`. The server accepts one connection, and answers one HTTPS request if the TLS
-/// handshake succeeds. Returns its port.
+/// Starts a server that accepts one connection, and answers one HTTPS request if the TLS handshake succeeds. Returns
+/// its port.
 fn serve(certificate: &str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

@@ -16,14 +16,13 @@ use crate::store::large::{LargeBytes, LargeFile};
 use crate::store::{LockKind, Store, StoreLock, StoredFile};
 use crate::text::printable_path;
 
-/// The name of the private folder in the store's directory.
 const STATE: &str = "state";
 
 /// The maximum length, in bytes, of a role's file name. A longer name is replaced by its hash, because file systems
 /// allow at most 255 bytes.
 const LONGEST_NAME: usize = 200;
 
-/// The default minimum length in bytes of roles that are read in parts.
+/// The default of [`DirectoryStore::large_from`].
 const LARGE: u64 = 8 * 1024 * 1024;
 
 /// A store for the trusted metadata of one repository in its own directory.
@@ -45,7 +44,7 @@ enum Access {
         roles: OpenDirectory,
         state: OpenDirectory,
     },
-    /// Nothing is created. A missing folder counts as empty.
+    /// Folders are never created. A folder that does not exist counts as empty.
     ReadOnly {
         roles: Option<OpenDirectory>,
         state: Option<OpenDirectory>,
@@ -92,9 +91,9 @@ impl DirectoryStore {
         DirectoryStore { path, access, large_from: LARGE, is_cleaned: AtomicBool::new(false) }
     }
 
-    /// Sets the minimum length in bytes of roles that are read in parts instead of being held in memory. To verify such
-    /// a role, the client reads its file once and needs little memory. Finding a target in the role takes a few
-    /// milliseconds. The default is 8 MiB.
+    /// Sets the length in bytes from which a role is large: the client reads large roles in parts and does not hold
+    /// them in memory. Verification reads the file of a large role once and needs little memory. Finding a target in a
+    /// large role takes a few milliseconds. The default is 8 MiB.
     #[must_use]
     pub fn large_from(mut self, bytes: u64) -> DirectoryStore {
         self.large_from = bytes;
@@ -194,8 +193,8 @@ impl Store for DirectoryStore {
                 }
                 Ok(Some(Box::new(lock)))
             }
-            // Continue without the lock if there is no lock file, because then no process holds the lock. Also continue
-            // if the lock file cannot be opened or locked, for example on a file system without locks.
+            // Without a lock file, no process can hold the lock, so continue. Also continue if the lock file cannot be
+            // opened or locked, for example on a file system without locks.
             Access::ReadOnly { state, .. } => match state.as_ref().map(|state| state.try_existing_lock(name)) {
                 Some(Ok(None)) => Ok(None),
                 Some(Ok(Some(lock))) => Ok(Some(Box::new(lock))),

@@ -9,13 +9,12 @@ use crate::error::{Error, LocalError};
 use crate::store::StoredFile;
 use crate::store::shared::{LockedStore, SharedStore};
 
-/// The maximum number of evidence files and trust roots in the store.
 const MAX_FILES: usize = 1024;
 
 /// The maximum total length, in bytes, of the evidence files and trust roots in the store.
 const MAX_TOTAL_LENGTH: u64 = 64 * 1024 * 1024;
 
-/// The maximum length of the index in bytes. Each line of the index has fewer than 128 bytes.
+/// In bytes. Each line of the index has fewer than 128 bytes.
 const LONGEST_INDEX: u64 = 128 * MAX_FILES as u64;
 
 /// Returns the stored content of `file`, or `None` if the stored file is missing or damaged.
@@ -55,7 +54,7 @@ pub(crate) async fn keep(
     store.exclusively(work).await
 }
 
-/// Records `time` as the time of the last use of a stored file. Writes to the store at most once a day for each file.
+/// Writes to the store at most once a day for each file.
 pub(crate) async fn mark_used(store: &SharedStore, file: &TargetFile, time: DateTime<Utc>) -> Result<(), Error> {
     let Some(sha256) = sha256_of(file) else { return Ok(()) };
     let entry = Entry { sha256, length: file.length, used: time.date_naive() };
@@ -93,7 +92,7 @@ impl Index {
         Index::of(store.open(&StoredFile::EvidenceIndex, LONGEST_INDEX))
     }
 
-    /// Parses the index. If the stored index is missing or unusable, returns an empty one.
+    /// Returns an empty index if the stored index is missing or unusable.
     fn of(opened: Result<Option<FileContent>, LocalError>) -> Result<Index, LocalError> {
         let opened = match opened {
             Err(error) if error.is_unusable_content() => None,
@@ -110,8 +109,8 @@ impl Index {
         store.write(&StoredFile::EvidenceIndex, text.as_bytes())
     }
 
-    /// Adds an entry, which replaces an existing entry for the same file. The new entry gets the later day of use of
-    /// the two entries.
+    /// If the index already has an entry for the same file, the new entry replaces it. The new entry then gets the
+    /// later of the two days of use.
     fn set(&mut self, mut entry: Entry) {
         if let Some(known) = self.0.iter().find(|known| known.sha256 == entry.sha256) {
             entry.used = entry.used.max(known.used);

@@ -14,10 +14,8 @@ use crate::store::{Store, StoredFile};
 /// version, and leaves the store unchanged.
 const FORMAT: u32 = 1;
 
-/// The maximum length of a stored identity in bytes.
 const LONGEST: u64 = 64 * 1024;
 
-/// The format version of a store, and the repository to which the store belongs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoreIdentity {
     format: u32,
@@ -25,9 +23,9 @@ pub(crate) struct StoreIdentity {
     shipped_roots: Vec<String>,
     /// The time of the last refresh, according to this machine's clock.
     pub(crate) refreshed: Option<DateTime<Utc>>,
-    /// The number of refreshes started so far. Before a refresh writes its changes, it compares its own number with the
-    /// stored number. If the numbers differ, another refresh has changed the store. Earlier versions of the program do
-    /// not write this field.
+    /// The number of refreshes started so far. Because of this number, the identity changes with every refresh. Before
+    /// a refresh writes its changes, it compares the stored identity with its own. If they differ, another process has
+    /// changed the store. Earlier versions of the program do not write this field.
     #[serde(default)]
     pub(crate) starts: u64,
 }
@@ -38,7 +36,7 @@ struct AnyFormat {
 }
 
 impl StoreIdentity {
-    /// Reads the identity of `store`. Returns `None` if the store has no identity yet.
+    /// Returns `None` if the store has no identity yet.
     pub(crate) fn read(store: &dyn Store) -> Result<Option<StoreIdentity>, LocalError> {
         let Some(bytes) = store.read(&StoredFile::Identity, LONGEST)? else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
@@ -55,11 +53,12 @@ impl StoreIdentity {
         Ok(Some(serde_json::from_slice(&bytes).map_err(unreadable)?))
     }
 
-    /// Checks that `store` belongs to the repository of the shipped root `shipped`, and returns the identity to store.
+    /// Checks that `store` belongs to the repository of the shipped root `shipped`. Returns the identity with which the
+    /// store must be initialized.
     ///
     /// A store without an identity can be used with any shipped root. A store with an identity can be used with the
     /// shipped roots that it records. Any other shipped root must share a root key with the newest stored root, or with
-    /// a stored root whose version differs from the version of the shipped root by at most 1.
+    /// a stored root of the same, the previous or the next version.
     pub(crate) fn check_belongs(
         existing: Option<StoreIdentity>,
         store: &dyn Store,

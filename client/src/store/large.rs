@@ -10,13 +10,13 @@ use std::thread;
 
 use lastmile_metadata::RandomAccess;
 
-/// The number of bytes per part.
 const PART: usize = 256 * 1024;
 
 /// The maximum number of parts by which one reader may be ahead of the other reader.
 const AHEAD: usize = 8;
 
-/// An open file. Its content stays the same even if another file is renamed to its path.
+/// A file in the store. Because the file stays open, its content stays the same even if another file is renamed to its
+/// path.
 #[derive(Debug)]
 pub(crate) struct LargeFile {
     file: File,
@@ -28,13 +28,13 @@ impl LargeFile {
         LargeFile { file, length }
     }
 
-    /// Reads the whole file once, part by part. Returns false if reading fails.
+    /// Returns false if the file cannot be read to its end.
     fn each_part(&self, mut take: impl FnMut(&Arc<Vec<u8>>)) -> bool {
         let mut offset = 0;
         let mut taken: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         while offset < self.length {
-            // Allocating a new buffer would take longer than reading a part into it. Therefore reuse the buffer of an
-            // old part. The other reader has finished with this part, because the channel to that reader holds at most
+            // Reuse the buffer of an old part, because allocating a new buffer would take longer than reading a part
+            // into it. The other reader has finished with this part, because the channel to that reader holds at most
             // `AHEAD` parts.
             let done = if taken.len() > AHEAD + 1 { taken.pop_front() } else { None };
             let mut part = done.and_then(Arc::into_inner).unwrap_or_default();
@@ -75,7 +75,6 @@ impl RandomAccess for LargeFile {
     }
 }
 
-/// A large fetched file in memory.
 pub(crate) struct LargeBytes(Vec<u8>);
 
 impl LargeBytes {

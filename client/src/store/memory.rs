@@ -15,8 +15,7 @@ pub struct MemoryStore {
     is_refreshed: Arc<AtomicBool>,
 }
 
-/// The stored files. The content is in an `Arc`, so that a store and its fork share the files that neither of them has
-/// changed.
+/// Each content is in an `Arc`, so that a store and its fork share it until one of them replaces the file.
 type Files = BTreeMap<StoredFile, Arc<[u8]>>;
 
 impl MemoryStore {

@@ -39,8 +39,8 @@ pub type StoreLock = Box<dyn Send + Sync>;
 /// The kind of a lock on a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockKind {
-    /// Held while files are written, and while several files that must be consistent are read. The client never holds
-    /// this lock while it waits for the network.
+    /// Held while files are written, and while several files are read that must match each other. The client never
+    /// holds this lock while it waits for the network.
     Files,
     /// Held by the process that refreshes the store, even while it waits for the network. This lock does not prevent
     /// other processes from reading the store.
@@ -56,9 +56,9 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Any I/O error. An error for which [`LocalError::is_unusable_content`] returns true means that this store cannot
-    /// have written the file, for example because it is a link or is longer than `max_length` bytes. The client then
-    /// continues without the file.
+    /// Any I/O error. If the file exists, but this store cannot have written it, [`LocalError::is_unusable_content`]
+    /// must return true for the error. The file may, for example, be a link or be longer than `max_length` bytes. The
+    /// client then continues without the file.
     fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError>;
 
     /// Like [`read`](Store::read), but may return a large file without reading its content, so that the caller can read

@@ -10,8 +10,7 @@ use crate::store::StoredFile;
 use crate::store::identity::StoreIdentity;
 use crate::store::shared::{LockedStore, SharedStore};
 
-/// The changes that one refresh has made but not yet written. Reading a file through this type returns the content that
-/// the file will have after the changes.
+/// Reading a file through this type returns the content that the file will have after the changes.
 pub(crate) struct PendingChanges<'a> {
     store: &'a SharedStore,
     /// The identity that this refresh has written to the store. Every refresh writes a different identity, because the
@@ -52,12 +51,10 @@ impl Change {
 }
 
 impl<'a> PendingChanges<'a> {
-    /// Creates an empty list of changes for a refresh that has written the identity `ours` to the store.
     pub(crate) fn new(store: &'a SharedStore, ours: StoreIdentity) -> PendingChanges<'a> {
         PendingChanges { store, ours, changes: Vec::new() }
     }
 
-    /// Opens a file with the content that it will have after the changes.
     pub(crate) fn open(&self, file: &StoredFile, max_length: u64) -> Result<Option<FileContent>, LocalError> {
         match self.changes.iter().rev().find_map(|change| change.content_of(file)) {
             Some(content) => Ok(content),
@@ -65,7 +62,7 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Adds changes that store an accepted file under each of the names in `files`.
+    /// Adds a change that stores `kept` under each name in `files`.
     pub(crate) fn keep(&mut self, files: Vec<StoredFile>, kept: Accepted) {
         self.changes.push(Change::Keep(files, kept));
     }
@@ -78,8 +75,7 @@ impl<'a> PendingChanges<'a> {
         self.changes.push(Change::Remove(file));
     }
 
-    /// Writes the changes. Writes nothing and returns false if another process has refreshed or reset the store since
-    /// this refresh started.
+    /// Writes nothing and returns false if another process has refreshed or reset the store since this refresh started.
     pub(crate) async fn commit(mut self) -> Result<bool, Error> {
         let PendingChanges { store, ours, changes } = &mut self;
         if changes.is_empty() {

@@ -31,7 +31,6 @@ pub(crate) struct SharedStore {
     lock_wait: Duration,
 }
 
-/// A guard for the refresh lock. Dropping the guard releases the lock.
 pub(crate) struct RefreshLock {
     _lock: StoreLock,
 }
@@ -106,7 +105,6 @@ impl SharedStore {
         self.store.open(file, max_length)
     }
 
-    /// Converts the bytes of a fetched file to a [`FileContent`] for verification; see [`Store::hold`].
     pub(crate) fn hold(&self, bytes: Vec<u8>) -> FileContent {
         self.store.hold(bytes)
     }
@@ -121,7 +119,6 @@ impl LockedStore<'_> {
         self.0.write(file, bytes)
     }
 
-    /// Replaces the content of `file` with `kept`, a metadata file that the client has verified.
     pub(crate) fn keep(&self, file: &StoredFile, kept: &Accepted) -> Result<(), LocalError> {
         self.0.keep(file, kept)
     }

@@ -58,8 +58,7 @@ async fn b2_local_commands_do_not_wait_for_a_refresh() {
             assert!((&mut refresh).now_or_never().is_none(), "{file}");
             tokio::task::yield_now().await;
         }
-        // Offline sessions still see the metadata from before the refresh, although the refresh has accepted some new
-        // files.
+        // Offline sessions still see the old metadata, although the running refresh has already accepted new files.
         let mut local = offline(dir.path()).offline_at(now()).await.unwrap();
         assert_eq!(local.trusted().timestamp().version.get(), 1, "{file}");
         assert_eq!(local.list().await.unwrap().len(), 2, "{file}");
