@@ -134,7 +134,7 @@ fn c_43_a_bin_cannot_have_a_policy() {
     bins.done(&["bins", "--bit-length", "1"]);
     for (maintainer, bin) in [(hashed, "hashed"), (bins, "bin-0")] {
         let refused = maintainer.set(bin, &policy("signed", "*", &[1], 1)).text(ExitStatus::Failed);
-        assert!(refused.contains(&format!("{bin} is delegated by hash prefixes")), "{refused}");
+        assert!(refused.contains(&format!("{bin} is a bin, so it cannot have a policy")), "{refused}");
     }
 }
 
