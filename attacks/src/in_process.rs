@@ -68,12 +68,12 @@ pub fn run_all(scenarios: &[Scenario]) -> Vec<CaseResult> {
 
 /// Runs a case with a time limit, and reports a panic as a failure.
 fn run_with_time_limit(case: Case) -> Result<Option<String>, String> {
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || tell.send(run(&case)));
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(run(&case)));
     // Count seconds instead of reading a clock. Otherwise, the client would appear to hang after the machine was
     // suspended.
     for _ in 0..TIME_LIMIT.as_secs() {
-        match told.recv_timeout(Duration::from_secs(1)) {
+        match receiver.recv_timeout(Duration::from_secs(1)) {
             Ok(result) => return result,
             Err(RecvTimeoutError::Disconnected) => return Err("the client panicked, see above".to_owned()),
             Err(RecvTimeoutError::Timeout) => {}

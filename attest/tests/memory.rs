@@ -12,7 +12,7 @@ static ALLOCATOR: PeakAlloc = PeakAlloc;
 static ALONE: Mutex<()> = Mutex::new(());
 
 /// The maximum length of an evidence file.
-const LONGEST: usize = 4 << 20;
+const MAX_LENGTH: usize = 4 << 20;
 
 /// Returns a JSON array that fills `length` bytes with copies of one element.
 fn array_of(element: &str, length: usize) -> String {
@@ -38,10 +38,10 @@ fn attestation(entries: &str) -> String {
 fn c_8_numbers_in_evidence_do_not_grow() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let members = (0..).map(|number| format!(r#""{number}":{{}}"#));
-    let members: Vec<_> = members.take(LONGEST / 16).collect();
+    let members: Vec<_> = members.take(MAX_LENGTH / 16).collect();
     let object = format!("{{{}}}", members.join(","));
     let arrays = ["1e-300", "1e15", "0.1", "1", "[]", "null", "\"\\u0000\""];
-    let arrays = arrays.map(|element| array_of(element, LONGEST - 1024));
+    let arrays = arrays.map(|element| array_of(element, MAX_LENGTH - 1024));
     for value in arrays.iter().chain([&object]) {
         for document in [bundle, attestation] {
             let evidence = document(value);

@@ -16,7 +16,7 @@ use crate::net::base_url::FileUrl;
 use crate::net::fetch::FetchError;
 use crate::net::mirrors::MirrorHandle;
 use crate::net::prefetch::Prefetch;
-use crate::start::{FloorsRecord, LONGEST_FLOORS};
+use crate::start::{FloorsRecord, MAX_FLOORS_LENGTH};
 use crate::store::StoredFile;
 use crate::store::pending::PendingChanges;
 use crate::store::shared::LockedStore;
@@ -402,8 +402,8 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let text = floors.to_text();
-        if text.len() as u64 > LONGEST_FLOORS {
-            let problem = format!("the record would exceed {LONGEST_FLOORS} bytes, the maximum that can be read");
+        if text.len() as u64 > MAX_FLOORS_LENGTH {
+            let problem = format!("the record would exceed {MAX_FLOORS_LENGTH} bytes, the maximum that can be read");
             return Err(LocalError::invalid("write", "the record of trusted versions", problem));
         }
         changes.write(StoredFile::Floors, text.clone().into_bytes());

@@ -22,7 +22,7 @@ use crate::text::printable_path;
 const TEMPORARY: (&str, &str) = (".lastmile-", ".part");
 
 /// The number of bytes that [`OpenDirectory::write_parts`] copies at a time.
-const PART: usize = 1024 * 1024;
+const CHUNK_SIZE: usize = 1024 * 1024;
 
 /// The mode of private files; their directories have the mode 0700.
 pub(crate) const PRIVATE: u32 = 0o600;
@@ -138,7 +138,7 @@ impl OpenDirectory {
         let mut temporary = self.temporary(mode)?;
         let mut written = 0;
         while written < parts.length() {
-            let mut part = vec![0; usize::try_from(parts.length() - written).unwrap_or(PART).min(PART)];
+            let mut part = vec![0; usize::try_from(parts.length() - written).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE)];
             if !parts.read(written, &mut part) {
                 return Err(self.failed("read the new content of", name, cut_short()));
             }

@@ -11,7 +11,7 @@ use crate::store::shared::LockedStore;
 use crate::update_context::UpdateContext;
 
 /// The maximum length, in bytes, of the record of trusted versions. The record grows with the number of roles.
-pub(crate) const LONGEST_FLOORS: u64 = 64 * 1024 * 1024;
+pub(crate) const MAX_FLOORS_LENGTH: u64 = 64 * 1024 * 1024;
 
 /// How far this machine's clock may be behind the time of the last refresh without causing a warning. A small
 /// difference is normal, because a refresh reads the clock before it waits for other processes that use the same store.
@@ -45,7 +45,7 @@ impl Start {
         now: DateTime<Utc>,
     ) -> Result<Start, Error> {
         let identity = StoreIdentity::read(&**store)?;
-        let (stored, text) = match store.read(&StoredFile::Floors, LONGEST_FLOORS) {
+        let (stored, text) = match store.read(&StoredFile::Floors, MAX_FLOORS_LENGTH) {
             Ok(Some(bytes)) => {
                 let text = String::from_utf8(bytes).unwrap_or_default();
                 match Floors::from_text(&text) {

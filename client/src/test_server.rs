@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 /// An action of the server on a connection. The server closes the connection after the last action.
 #[derive(Clone)]
-pub(crate) enum Act {
+pub(crate) enum ServerAction {
     Send(Vec<u8>),
     /// Sends these bytes repeatedly until the client closes the connection.
     Endless(Vec<u8>),
@@ -27,7 +27,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// `answer` receives the complete head of each request, and returns the actions with which the server answers.
-    pub(crate) async fn start(answer: impl Fn(&str) -> Vec<Act> + Send + Sync + 'static) -> Server {
+    pub(crate) async fn start(answer: impl Fn(&str) -> Vec<ServerAction> + Send + Sync + 'static) -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -50,7 +50,7 @@ impl Server {
             };
             match offset(head) {
                 0 => ok(body),
-                offset => vec![Act::Send(partial(body, offset))],
+                offset => vec![ServerAction::Send(partial(body, offset))],
             }
         })
         .await
@@ -113,18 +113,18 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<String>>>, answer: Arc<impl Fn(&str) -> Vec<Act>>) {
+async fn serve(mut stream: TcpStream, log: Arc<Mutex<Vec<String>>>, answer: Arc<impl Fn(&str) -> Vec<ServerAction>>) {
     let Some(head) = read_head(&mut stream).await else { return };
     log.lock().unwrap().push(head.clone());
     for act in answer(&head) {
         match act {
-            Act::Send(bytes) => {
+            ServerAction::Send(bytes) => {
                 if stream.write_all(&bytes).await.is_err() {
                     return;
                 }
             }
-            Act::Endless(bytes) => while stream.write_all(&bytes).await.is_ok() {},
-            Act::Hang => std::future::pending().await,
+            ServerAction::Endless(bytes) => while stream.write_all(&bytes).await.is_ok() {},
+            ServerAction::Hang => std::future::pending().await,
         }
     }
     let _ = stream.shutdown().await;
@@ -144,16 +144,16 @@ pub(crate) fn offset(head: &str) -> usize {
     line.and_then(|line| line[13..].trim_end_matches('-').parse().ok()).unwrap_or(0)
 }
 
-pub(crate) fn send(text: impl Into<Vec<u8>>) -> Act {
-    Act::Send(text.into())
+pub(crate) fn send(text: impl Into<Vec<u8>>) -> ServerAction {
+    ServerAction::Send(text.into())
 }
 
-pub(crate) fn status(status: &str) -> Vec<Act> {
+pub(crate) fn status(status: &str) -> Vec<ServerAction> {
     vec![send(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"))]
 }
 
-pub(crate) fn ok(body: &[u8]) -> Vec<Act> {
-    vec![Act::Send(reply("200 OK", "", body))]
+pub(crate) fn ok(body: &[u8]) -> Vec<ServerAction> {
+    vec![ServerAction::Send(reply("200 OK", "", body))]
 }
 
 pub(crate) fn partial(body: &[u8], offset: usize) -> Vec<u8> {

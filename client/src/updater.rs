@@ -17,7 +17,7 @@ use crate::store::shared::LockedStore;
 use crate::update_context::{Unreachable, UpdateContext};
 
 /// The maximum number of attempts per refresh. A refresh starts again if another process has changed the store.
-const MOST_STARTS: u32 = 3;
+const MAX_STARTS: u32 = 3;
 
 /// Updates the trusted metadata of one repository.
 ///
@@ -89,7 +89,7 @@ impl Updater {
 
     async fn refresh_from_mirrors(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         let _refresh = self.context.store.lock_for_refresh().await?;
-        for _ in 0..MOST_STARTS {
+        for _ in 0..MAX_STARTS {
             self.context.mirrors.reset();
             let start = self.start(time, Some(time)).await?;
             if let Some(session) = self.refresh_from(start, time).await? {

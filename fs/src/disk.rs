@@ -333,7 +333,7 @@ pub fn existing_lock_file(place: Place<'_>) -> io::Result<File> {
 }
 
 /// The maximum number of attempts to open and lock a file that other processes keep removing.
-const MOST_OPENS: usize = 16;
+const MAX_OPENS: usize = 16;
 
 /// Opens the file at `place` with `open`, and takes the exclusive lock on the file. If another process removed or
 /// replaced the file before it was locked, the lock excludes nobody, so this function calls `open` again. Returns
@@ -347,7 +347,7 @@ pub fn try_lock_at<'a>(
     open: impl Fn(Place<'a>) -> io::Result<File>,
 ) -> io::Result<Option<File>> {
     let place = place.into();
-    for _ in 0..MOST_OPENS {
+    for _ in 0..MAX_OPENS {
         let file = open(place)?;
         match try_lock_named(&file, place)? {
             Locking::Taken => return Ok(Some(file)),

@@ -32,9 +32,9 @@ const SCRYPT_P: u32 = 5;
 
 /// Upper limits of the key derivation parameters in a file. They prevent a damaged file from making the program use too
 /// much memory or time.
-pub(crate) const MOST_SCRYPT_BYTES: u64 = 1 << 30;
-pub(crate) const MOST_SCRYPT_P: u16 = 16;
-const MOST_PBKDF2_ROUNDS: u32 = 10_000_000;
+pub(crate) const MAX_SCRYPT_BYTES: u64 = 1 << 30;
+pub(crate) const MAX_SCRYPT_P: u16 = 16;
+const MAX_PBKDF2_ROUNDS: u32 = 10_000_000;
 
 /// The reason why a private key could not be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -186,10 +186,10 @@ fn check_cost(kdf: &pbes2::Kdf) -> Result<(), PemError> {
             // RFC 7914, 2: N must be a power of two greater than 1.
             scrypt.cost_parameter.is_power_of_two()
                 && scrypt.cost_parameter > 1
-                && (1..=MOST_SCRYPT_BYTES).contains(&bytes)
-                && (1..=MOST_SCRYPT_P).contains(&scrypt.parallelization)
+                && (1..=MAX_SCRYPT_BYTES).contains(&bytes)
+                && (1..=MAX_SCRYPT_P).contains(&scrypt.parallelization)
         }
-        pbes2::Kdf::Pbkdf2(pbkdf2) => (1..=MOST_PBKDF2_ROUNDS).contains(&pbkdf2.iteration_count),
+        pbes2::Kdf::Pbkdf2(pbkdf2) => (1..=MAX_PBKDF2_ROUNDS).contains(&pbkdf2.iteration_count),
         _ => false,
     };
     if in_range {

@@ -14,7 +14,7 @@ use salsa20::XSalsa20;
 use salsa20::cipher::{KeyIvInit as _, StreamCipher as _};
 use zeroize::Zeroizing;
 
-use crate::private_pem::{MOST_SCRYPT_BYTES, MOST_SCRYPT_P, read};
+use crate::private_pem::{MAX_SCRYPT_BYTES, MAX_SCRYPT_P, read};
 use crate::{PemError, PrivateKey};
 
 /// The length of the Poly1305 authenticator at the start of a secretbox, in bytes.
@@ -56,8 +56,8 @@ impl SealedKey {
         // RFC 7914, 2: N must be a power of two greater than 1.
         let is_in_range = self.cost.is_power_of_two()
             && self.cost > 1
-            && (1..=MOST_SCRYPT_BYTES).contains(&bytes)
-            && (1..=u32::from(MOST_SCRYPT_P)).contains(&self.parallelization);
+            && (1..=MAX_SCRYPT_BYTES).contains(&bytes)
+            && (1..=u32::from(MAX_SCRYPT_P)).contains(&self.parallelization);
         let log_n = u8::try_from(self.cost.trailing_zeros()).map_err(|_| out_of_range())?;
         if !is_in_range {
             return Err(out_of_range());

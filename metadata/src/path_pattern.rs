@@ -93,14 +93,14 @@ fn piece_length(piece: &str, text: &str) -> Option<usize> {
 /// The maximum length, in bytes, of a piece that contains `?` and is between two stars. To keep the matching time
 /// linear, a longer piece matches nothing. This affects no real target, because common file systems do not allow longer
 /// file names.
-const LONGEST_PIECE: usize = 255;
+const MAX_PIECE_LENGTH: usize = 255;
 
 /// Returns the text after the leftmost match of `piece` in `text`.
 fn find_piece<'t>(piece: &str, text: &'t str) -> Option<&'t str> {
     if !piece.contains('?') {
         return text.find(piece).and_then(|at| text.get(at + piece.len()..));
     }
-    if piece.len() > LONGEST_PIECE {
+    if piece.len() > MAX_PIECE_LENGTH {
         return None;
     }
     text.char_indices().find_map(|(at, _)| {

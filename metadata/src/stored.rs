@@ -23,7 +23,7 @@ use crate::verify::Required;
 use crate::{Delegations, ErrorKind, HashingVerifier, Header, Received, Signature, TargetFile, TargetPath, Targets};
 
 /// The maximum number of bytes before `signed` in a file.
-const LONGEST_HEAD: usize = BLOCK;
+const MAX_HEAD_LENGTH: usize = BLOCK;
 
 /// The content of a file from the store or from a server.
 #[derive(Clone, Debug)]
@@ -221,7 +221,7 @@ impl fmt::Debug for StoredTargets {
 /// Reads the beginning of a file, and returns the signatures and the position of `signed`. This result must not be
 /// trusted until the scan has checked the whole file.
 fn read_file_head(file: &dyn RandomAccess, most_signatures: u32) -> Result<(Vec<Signature>, u64), ErrorKind> {
-    let mut head = vec![0; usize::try_from(file.length()).unwrap_or(LONGEST_HEAD).min(LONGEST_HEAD)];
+    let mut head = vec![0; usize::try_from(file.length()).unwrap_or(MAX_HEAD_LENGTH).min(MAX_HEAD_LENGTH)];
     if !file.read(0, &mut head) {
         return Err(ErrorKind::StoredFileChanged);
     }

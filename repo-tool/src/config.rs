@@ -23,9 +23,9 @@ use crate::{ConfigError, Error, InvalidInput, InvalidKeyUri, NotFound};
 pub(crate) const LAST_SECOND: i64 = 253_402_300_799;
 /// The maximum lifetime of metadata, in days, on the command line and in [`crate::NewRepository`]. `repo.toml` may
 /// contain a longer lifetime.
-pub(crate) const MOST_DAYS: u32 = 36_500;
+pub(crate) const MAX_DAYS: u32 = 36_500;
 /// The maximum threshold of a role in a new repository. It limits the number of keys that are generated for the role.
-pub(crate) const MOST_KEYS: u32 = 100;
+pub(crate) const MAX_KEYS: u32 = 100;
 
 /// The configuration of one role.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -281,17 +281,17 @@ impl Document {
 
     /// Returns how many more keys of `ring` must sign to reach its threshold.
     pub(crate) fn lacking(&self, ring: &KeyRing) -> u32 {
-        let signed: BTreeSet<&PublicKey> = self.signed_in(ring).collect();
+        let signed: BTreeSet<&PublicKey> = self.valid_signers(ring).collect();
         let signed = signed.len();
         ring.threshold().get().saturating_sub(u32::try_from(signed).unwrap_or(u32::MAX))
     }
 
     /// Returns whether `key` has made a valid signature under any of its IDs in `ring`.
     pub(crate) fn is_signed_by(&self, ring: &KeyRing, key: &PublicKey) -> bool {
-        self.signed_in(ring).any(|signer| signer == key)
+        self.valid_signers(ring).any(|signer| signer == key)
     }
 
-    fn signed_in<'s>(&'s self, ring: &'s KeyRing) -> impl Iterator<Item = &'s PublicKey> {
+    fn valid_signers<'s>(&'s self, ring: &'s KeyRing) -> impl Iterator<Item = &'s PublicKey> {
         let signs =
             |id: &KeyId, key: &PublicKey| self.signers.iter().any(|(other, signer)| other == id && signer == key);
         ring.keys().filter(move |(id, key)| signs(id, key)).map(|(_, key)| key)
@@ -311,7 +311,7 @@ impl Document {
     /// Returns whether clients that still use the previous root would also trust the document. Also returns true if the
     /// root does not change.
     #[must_use]
-    pub fn holds_before(&self) -> bool {
+    pub fn is_trusted_by_previous_root(&self) -> bool {
         self.rings.wanted.as_ref().is_none_or(|ring| self.lacking(ring) == 0)
     }
 

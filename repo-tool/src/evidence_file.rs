@@ -36,7 +36,7 @@ pub(crate) struct NewContent {
 /// lost.
 pub(crate) fn add(path: &Path, bundle: &str, artifact: &Artifact, existing: Existing) -> Result<NewContent, Error> {
     let _lock = TemporaryLock::take(path.with_file_name(LOCK))?;
-    let new = with(path, bundle, artifact, existing)?;
+    let new = content_with(path, bundle, artifact, existing)?;
     if new.is_new {
         write(path, &new.bytes)?;
     }
@@ -44,7 +44,12 @@ pub(crate) fn add(path: &Path, bundle: &str, artifact: &Artifact, existing: Exis
 }
 
 /// Returns the content that the evidence file `path` would have with a new bundle. Does not write the file.
-pub(crate) fn with(path: &Path, bundle: &str, artifact: &Artifact, existing: Existing) -> Result<NewContent, Error> {
+pub(crate) fn content_with(
+    path: &Path,
+    bundle: &str,
+    artifact: &Artifact,
+    existing: Existing,
+) -> Result<NewContent, Error> {
     let line = format!("{bundle}\n");
     let old = match existing {
         Existing::Replace => None,
@@ -140,11 +145,11 @@ mod tests {
         for (content, expected) in cases {
             fs::write(&path, content).unwrap();
             let new = bundle(b"app", 2);
-            let refused = with(&path, &new, &artifact(b"app"), Existing::Append).err().unwrap().to_string();
+            let refused = content_with(&path, &new, &artifact(b"app"), Existing::Append).err().unwrap().to_string();
             assert!(refused.contains(expected), "{refused}");
-            let replaced = with(&path, &new, &artifact(b"app"), Existing::Replace).unwrap();
+            let replaced = content_with(&path, &new, &artifact(b"app"), Existing::Replace).unwrap();
             assert_eq!(replaced.bytes, format!("{new}\n").into_bytes());
-            let kept = with(&path, &new, &artifact(b"app"), Existing::Keep).err().unwrap().to_string();
+            let kept = content_with(&path, &new, &artifact(b"app"), Existing::Keep).err().unwrap().to_string();
             assert!(kept.contains("exists"), "{kept}");
         }
     }

@@ -9,7 +9,7 @@ use lastmile_keys::{PrivateKey, Scheme, Signer as _};
 use lastmile_metadata::{Header, Key, KeyId, RoleKeys, RoleName, Root, Targets, Threshold, Version};
 
 use crate::check::policies::FailingPackages;
-use crate::config::{Config, KeyUri, MOST_DAYS, MOST_KEYS, RoleConfig};
+use crate::config::{Config, KeyUri, MAX_DAYS, MAX_KEYS, RoleConfig};
 use crate::draft::Draft;
 use crate::files::access;
 use crate::files::git_ignore;
@@ -223,7 +223,7 @@ impl NewRepository {
     /// Refuses thresholds and lifetimes that are out of range, before any file is written.
     fn check_numbers(&self) -> Result<(), Error> {
         for (numbers, most, what) in
-            [(&self.thresholds, MOST_KEYS, "threshold"), (&self.expiry_days, MOST_DAYS, "expiry")]
+            [(&self.thresholds, MAX_KEYS, "threshold"), (&self.expiry_days, MAX_DAYS, "expiry")]
         {
             if let Some((role, _)) = numbers.iter().find(|(_, number)| !(1..=most).contains(*number)) {
                 return Err(InvalidInput::OutOfRange { what, role: role.clone(), most }.into());

@@ -185,8 +185,8 @@ mod tests {
             ("hello", ""),
         ];
         for (text, expected) in cases {
-            let said = advice(text.as_bytes(), "k");
-            assert!(said.contains(expected) && said.is_empty() == expected.is_empty(), "{text}: {said}");
+            let printed = advice(text.as_bytes(), "k");
+            assert!(printed.contains(expected) && printed.is_empty() == expected.is_empty(), "{text}: {printed}");
         }
         let der = b"\x30\x0c\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x00";
         assert!(advice(der, "k").contains("openssl pkcs8 -topk8 -inform DER"), "{}", advice(der, "k"));
@@ -198,7 +198,7 @@ mod tests {
 
     #[test]
     fn the_path_in_a_command_is_quoted() {
-        let said = advice(b"-----BEGIN EC PRIVATE KEY-----", "my 'key'.pem");
-        assert!(said.contains(r"-in 'my '\''key'\''.pem' -out 'my '\''key'\''.pkcs8.pem'"), "{said}");
+        let printed = advice(b"-----BEGIN EC PRIVATE KEY-----", "my 'key'.pem");
+        assert!(printed.contains(r"-in 'my '\''key'\''.pem' -out 'my '\''key'\''.pkcs8.pem'"), "{printed}");
     }
 }

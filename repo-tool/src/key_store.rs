@@ -26,11 +26,11 @@ use crate::pass_phrases::{NoPassPhrases, PassPhrases};
 use crate::{Error, InvalidInput, KeyReason, PathError, cosign_key, key_formats};
 
 /// The maximum length of a key file, in bytes.
-const LONGEST: u64 = 1 << 20;
+const MAX_LENGTH: u64 = 1 << 20;
 /// The maximum length of a key's name, which is its file name without the extension.
-const LONGEST_NAME: usize = 240;
+const MAX_NAME_LENGTH: usize = 240;
 /// The maximum length of the stem that [`file_stem`] derives from a role name.
-const LONGEST_STEM: usize = 200;
+const MAX_STEM: usize = 200;
 
 struct KeyFile {
     name: String,
@@ -179,7 +179,7 @@ impl KeyStore {
     #[must_use]
     pub fn is_encrypted(&self, public: &PublicKey) -> Option<bool> {
         let file = self.file_of(public)?;
-        let pem = links::read_through(&file.path, file.links, LONGEST).ok()??;
+        let pem = links::read_through(&file.path, file.links, MAX_LENGTH).ok()??;
         let pem = String::from_utf8_lossy(&pem);
         Some(pem.contains("ENCRYPTED PRIVATE KEY") || cosign_key::is_cosign(&pem))
     }
@@ -311,7 +311,7 @@ fn links_of(repository: &Path, uri: &KeyUri) -> Links {
 
 /// Reads a private key file. Asks for the pass-phrase if the key is encrypted.
 pub fn open_private_key(path: &Path, name: &str, links: Links, phrases: &dyn PassPhrases) -> Result<PrivateKey, Error> {
-    let bytes = links::read_secret(path, links, LONGEST)?.ok_or_else(|| Error::key(name, KeyReason::Missing))?;
+    let bytes = links::read_secret(path, links, MAX_LENGTH)?.ok_or_else(|| Error::key(name, KeyReason::Missing))?;
     if let Some(reason) = key_formats::foreign(&bytes, path) {
         return Err(Error::key(name, reason));
     }
@@ -386,7 +386,7 @@ pub fn write(folder: &Path, name: &str, key: &PrivateKey, protection: &Protectio
 /// [`Error::InvalidInput`] if the name is refused.
 pub fn check_name(name: &str) -> Result<(), Error> {
     let is_plain = !name.is_empty()
-        && name.len() <= LONGEST_NAME
+        && name.len() <= MAX_NAME_LENGTH
         && !name.starts_with(['.', '-'])
         && !name.contains(['/', '\\'])
         && !name.chars().any(char::is_control);
@@ -402,9 +402,9 @@ pub fn file_stem(role: &str) -> String {
         let is_safe = byte.is_ascii_alphanumeric() || byte == b'_' || (matches!(byte, b'.' | b'-') && !stem.is_empty());
         if is_safe { stem.push(char::from(byte)) } else { stem.push_str(&format!("%{byte:02X}")) }
     }
-    if stem.len() > LONGEST_STEM {
+    if stem.len() > MAX_STEM {
         let hash = hex::encode(Sha256::digest(role));
-        stem = format!("{}-{}", stem.get(..LONGEST_STEM / 2).unwrap_or_default(), hash.get(..16).unwrap_or_default());
+        stem = format!("{}-{}", stem.get(..MAX_STEM / 2).unwrap_or_default(), hash.get(..16).unwrap_or_default());
     }
     stem
 }
@@ -436,7 +436,7 @@ pub fn public_key_text(key: &PublicKey) -> String {
 /// securesystemslib, PEM, an X.509 certificate in PEM, or an OpenSSH public key line.
 pub fn read_public_key(path: &Path, links: Links) -> Result<PublicKey, Error> {
     let name = path.to_string_lossy();
-    let bytes = links::read_through(path, links, LONGEST)?;
+    let bytes = links::read_through(path, links, MAX_LENGTH)?;
     let bytes = bytes.ok_or_else(|| Error::key(name.to_string(), KeyReason::Missing))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::key(name.to_string(), KeyReason::NotText))?;
     parse_public_key(&text).map_err(|reason| Error::key(name.to_string(), reason))
@@ -444,7 +444,7 @@ pub fn read_public_key(path: &Path, links: Links) -> Result<PublicKey, Error> {
 
 /// Returns whether the file at `path` contains a private key in PEM, regardless of the name of the file.
 pub(crate) fn is_private_key(path: &Path) -> Result<bool, Error> {
-    let bytes = Zeroizing::new(links::read_through(path, Links::Follow, LONGEST)?.unwrap_or_default());
+    let bytes = Zeroizing::new(links::read_through(path, Links::Follow, MAX_LENGTH)?.unwrap_or_default());
     Ok(String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----"))
 }
 
@@ -492,7 +492,7 @@ mod tests {
             check_name(&format!("{stem}-1"))
                 .or_else(|error| if name.is_empty() { Ok(()) } else { Err(error) })
                 .unwrap();
-            assert!(stem.len() <= LONGEST_STEM && seen.insert(stem.clone()), "{name:?}: {stem}");
+            assert!(stem.len() <= MAX_STEM && seen.insert(stem.clone()), "{name:?}: {stem}");
         }
         assert_eq!(file_stem("../a"), "%2E.%2Fa");
         assert_eq!(file_stem("team-1.x_y"), "team-1.x_y");

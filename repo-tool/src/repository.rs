@@ -223,7 +223,7 @@ impl Repository {
     ) -> Result<Draft, Error> {
         self.lock()?;
         let own = OwnFiles::of(&self.layout, &self.config)?;
-        let into = self.layout.open_publishing()?;
+        let into = self.layout.make_publishing()?;
         let incoming = intake::copy_into(sources, &into, &self.config.hashes, &own, progress)?;
         let files = self.new_files(&incoming)?;
         self.list_files(draft, role, (&incoming, &files), options)
@@ -259,7 +259,7 @@ impl Repository {
         let files = measured.iter().flat_map(|measured| {
             let content = FileDigest::listed(&measured.target);
             let new = |to| NewTargetFile { from: measured.file.clone(), to, content: content.clone() };
-            intake::places(&measured.target, names).into_iter().map(new).collect::<Vec<_>>()
+            intake::published_paths(&measured.target, names).into_iter().map(new).collect::<Vec<_>>()
         });
         let files: Vec<NewTargetFile> = files.collect();
         self.list_files(draft, role, (measured, &files), options)
@@ -269,7 +269,7 @@ impl Repository {
     /// published. If a target is published at several paths, creates a hard link to the copy for each additional path.
     pub(crate) fn new_files(&self, incoming: &[Incoming]) -> Result<Vec<NewTargetFile>, Error> {
         let mut files = Vec::new();
-        let folder = self.layout.open_publishing()?;
+        let folder = self.layout.make_publishing()?;
         for incoming in incoming {
             let content = FileDigest::listed(&incoming.target);
             let copies = intake::link_copies(incoming, &folder, self.target_names())?.into_iter();

@@ -13,7 +13,7 @@ use lastmile_metadata::{DelegatedRoles, Delegations, Key, KeyId, RoleName, Root}
 
 /// A key ID in a role's key list that is listed more than once, or for which there is no usable key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Odd {
+pub struct OddKeyId {
     /// The odd key ID.
     pub id: KeyId,
     /// The reason why the key ID is odd.
@@ -31,7 +31,7 @@ pub enum OddKind {
     Twice,
 }
 
-impl fmt::Display for Odd {
+impl fmt::Display for OddKeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = printable(self.id.as_str());
         match &self.kind {
@@ -45,8 +45,8 @@ impl fmt::Display for Odd {
     }
 }
 
-/// Returns each [odd](Odd) key ID in `keyids` once.
-pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd> {
+/// Returns each [odd](OddKeyId) key ID in `keyids` once.
+pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<OddKeyId> {
     let mut counts: BTreeMap<&KeyId, usize> = BTreeMap::new();
     keyids.iter().for_each(|id| *counts.entry(id).or_default() += 1);
     let kind = |id: &KeyId, count: usize| match keys.get(id) {
@@ -54,10 +54,10 @@ pub(crate) fn odd_ids(keys: &BTreeMap<KeyId, Key>, keyids: &[KeyId]) -> Vec<Odd>
         None => Some(OddKind::Dangling),
         Some(_) => (count > 1).then_some(OddKind::Twice),
     };
-    counts.into_iter().filter_map(|(id, count)| Some(Odd { id: id.clone(), kind: kind(id, count)? })).collect()
+    counts.into_iter().filter_map(|(id, count)| Some(OddKeyId { id: id.clone(), kind: kind(id, count)? })).collect()
 }
 
-pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
+pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, OddKeyId)> {
     let odd = root
         .roles
         .iter()
@@ -65,10 +65,10 @@ pub(crate) fn odd_in_root(root: &Root) -> Vec<(RoleName, Odd)> {
     odd.collect()
 }
 
-/// Returns the [odd](Odd) key IDs in delegations, each with the delegated role that lists it. Succinct bins share one
+/// Returns the [odd](OddKeyId) key IDs in delegations, each with the delegated role that lists it. Succinct bins share one
 /// key list, so their odd key IDs are returned only once, with the first bin.
-pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, Odd)> {
-    let of_role = |name: &RoleName, keyids: &[KeyId]| -> Vec<(RoleName, Odd)> {
+pub(crate) fn odd_in_delegations(delegations: &Delegations) -> Vec<(RoleName, OddKeyId)> {
+    let of_role = |name: &RoleName, keyids: &[KeyId]| -> Vec<(RoleName, OddKeyId)> {
         odd_ids(&delegations.keys, keyids).into_iter().map(|odd| (name.clone(), odd)).collect()
     };
     match &delegations.roles {

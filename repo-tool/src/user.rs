@@ -38,7 +38,7 @@ use crate::root_digest::RootDigest;
 use crate::{ConfigError, Error, PathError};
 
 /// The maximum length in bytes of the configuration file, and of each file in which the tool stores state of the user.
-const LONGEST: u64 = 16 << 20;
+const MAX_LENGTH: u64 = 16 << 20;
 
 /// A root that the user trusts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -348,7 +348,7 @@ pub(crate) fn read_own(path: &Path) -> Result<Option<String>, Error> {
         return Err(PathError::NoRegularFile { path: path.to_path_buf() }.into());
     }
     access::ensure_unwritable(&file, path)?;
-    let bytes = access::read_at_most(file, path, LONGEST)?;
+    let bytes = access::read_at_most(file, path, MAX_LENGTH)?;
     let text = String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error()));
     text.map(Some).map_err(|error| Error::file("read", path, error))
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::Error;
 
 /// The maximum number of threads, and therefore of simultaneous requests.
-const AT_ONCE: usize = 8;
+const MAX_SIMULTANEOUS: usize = 8;
 
 /// Calls `work` for every item in parallel, and returns the results in the order of the items.
 /// After an error, starts no further items, and returns one of the errors.
@@ -32,7 +32,7 @@ pub(crate) fn try_map<T: Sync, R: Send>(
             }
         }
     };
-    let threads = NonZero::new(items.len().min(AT_ONCE)).map_or(0, NonZero::get);
+    let threads = NonZero::new(items.len().min(MAX_SIMULTANEOUS)).map_or(0, NonZero::get);
     std::thread::scope(|scope| (0..threads).for_each(|_| drop(scope.spawn(run))));
     let mut all = done.into_inner().unwrap_or_else(PoisonError::into_inner)?;
     all.sort_by_key(|(number, _)| *number);

@@ -32,7 +32,7 @@ fn run(folder: &TempDir, args: &[&str]) -> i32 {
 }
 
 /// Runs the command and returns its standard error. The command must succeed.
-fn said(folder: &TempDir, args: &[&str]) -> String {
+fn printed(folder: &TempDir, args: &[&str]) -> String {
     said_with(folder, args, ExitStatus::Done)
 }
 
@@ -117,16 +117,16 @@ fn extending_the_pending_change_reports_that_earlier_signatures_are_void() {
     std::fs::rename(targets, &elsewhere).unwrap();
     let add = |name: &str| said_with(&folder, &["add", file, "--name", name], ExitStatus::Pending);
     assert!(!add("a").contains("no longer count"));
-    said(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
+    printed(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
     assert!(add("b").contains("Earlier signatures on targets no longer count."));
-    said(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
-    assert!(!said(&folder, &["publish"]).contains("no longer count"));
+    printed(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
+    assert!(!printed(&folder, &["publish"]).contains("no longer count"));
 }
 
 #[test]
 fn revoking_an_unencrypted_online_key_warns_that_the_new_key_is_encrypted() {
     let folder = repository();
-    let revoke = |key: &str, further: &[&str]| said(&folder, &[&["revoke", key], further].concat());
+    let revoke = |key: &str, further: &[&str]| printed(&folder, &[&["revoke", key], further].concat());
     assert!(!revoke("timestamp-1", &["--unencrypted-online-keys"]).contains("needs the pass-phrase"));
     assert!(revoke("timestamp-2", &[]).contains("needs the pass-phrase"));
 }
@@ -227,8 +227,8 @@ fn a_pending_revocation_is_proved_when_it_is_published() {
     std::fs::rename(&other, folder.path().join("other.pem")).unwrap();
     assert_eq!(run(&folder, &["revoke", "timestamp-1"]), ExitStatus::Pending as i32);
     std::fs::rename(&elsewhere, &root).unwrap();
-    said(&folder, &["sign", "--yes"]);
-    let stderr = said(&folder, &["publish"]);
+    printed(&folder, &["sign", "--yes"]);
+    let stderr = printed(&folder, &["publish"]);
     assert!(stderr.contains(" is no longer trusted for any role.") && stderr.contains("forged timestamp"), "{stderr}");
     assert!(!stderr.contains("NO "), "{stderr}");
 }
@@ -251,14 +251,14 @@ fn a_list_is_read_from_standard_input_and_its_files_may_be_on_another_server() {
     let listed = std::fs::read_to_string(folder.path().join("metadata/2.targets.json")).unwrap();
     assert!(listed.contains("a/b"), "{listed}");
     assert_eq!(run(&folder, &["verify"]), ExitStatus::Refused as i32);
-    assert!(said(&folder, &["verify", "--allow-missing-targets"]).contains("1 target file is not in this folder"));
+    assert!(printed(&folder, &["verify", "--allow-missing-targets"]).contains("1 target file is not in this folder"));
     // With `--allow-missing-targets`, `verify` still checks the target files that exist.
     std::fs::create_dir(folder.path().join("targets/a")).unwrap();
     std::fs::write(folder.path().join(format!("targets/a/{}.b", "0".repeat(64))), "bad").unwrap();
     assert_eq!(run(&folder, &["verify", "--allow-missing-targets"]), ExitStatus::Refused as i32);
     // `--elsewhere` is the former name of `--allow-missing-targets`.
     std::fs::remove_dir_all(folder.path().join("targets/a")).unwrap();
-    assert_eq!(said(&folder, &["verify", "--elsewhere"]), said(&folder, &["verify", "--allow-missing-targets"]));
+    assert_eq!(printed(&folder, &["verify", "--elsewhere"]), printed(&folder, &["verify", "--allow-missing-targets"]));
 }
 
 #[test]
@@ -276,10 +276,10 @@ fn a_foreign_repository_is_used_once_its_root_is_given() {
         command.arg("add").arg(&file).args(["--name", "a"]).args(further).output().unwrap()
     };
     let refused = as_user("a.toml", None, &[]);
-    let said = String::from_utf8(refused.stderr).unwrap();
+    let printed = String::from_utf8(refused.stderr).unwrap();
     assert_eq!(refused.status.code(), Some(ExitStatus::Refused as i32));
-    assert!(said.contains("its root is not pinned") && said.contains("--root-sha256 "), "{said}");
-    let digest = said.split("--root-sha256 ").nth(1).unwrap().get(..64).unwrap().to_string();
+    assert!(printed.contains("its root is not pinned") && printed.contains("--root-sha256 "), "{printed}");
+    let digest = printed.split("--root-sha256 ").nth(1).unwrap().get(..64).unwrap().to_string();
     // A root that is given in an environment variable, as in a scheduled job, is not stored. A root that is given on
     // the command line is stored.
     assert!(as_user("a.toml", Some(&digest), &[]).status.success());
@@ -304,10 +304,10 @@ fn a_key_outside_the_folder_is_named_on_the_command_line_or_allowed_first() {
     );
     let key = away.path().canonicalize().unwrap().join("targets-2.pem");
     let uri = format!("file:{}", key.display());
-    said(&folder, &["rotate", "targets", "--add", &uri, "--remove", "targets-1"]);
+    printed(&folder, &["rotate", "targets", "--add", &uri, "--remove", "targets-1"]);
     let file = folder.path().join("file");
     std::fs::write(&file, "1").unwrap();
-    said(&folder, &["add", file.to_str().unwrap(), "--name", "a"]);
+    printed(&folder, &["add", file.to_str().unwrap(), "--name", "a"]);
     // Use another user's configuration, which does not allow the use of the key.
     let root = folder.path().join("metadata/1.root.json");
     let other = |args: &[&str]| {
@@ -316,8 +316,8 @@ fn a_key_outside_the_folder_is_named_on_the_command_line_or_allowed_first() {
         command.args(["--root", root.to_str().unwrap()]).args(args).output().unwrap()
     };
     let status = other(&["status"]);
-    let said = String::from_utf8(status.stderr).unwrap();
-    assert!(said.contains("you have not allowed its use"), "{said}");
+    let printed = String::from_utf8(status.stderr).unwrap();
+    assert!(printed.contains("you have not allowed its use"), "{printed}");
     let add = ["add", file.to_str().unwrap(), "--name", "b"];
     let staged = other(&add);
     assert!(String::from_utf8(staged.stderr).unwrap().contains("Nothing has been published"));
@@ -344,8 +344,8 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     for path in paths.into_iter().chain(["keys", ".", "..", "keys/.."]) {
         let output = program(&folder).current_dir(folder.path()).args(["add", path]).output().unwrap();
         assert_eq!(output.status.code(), Some(ExitStatus::Refused as i32), "{path}: {output:?}");
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("must stay private") && said.contains(path), "{said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(printed.contains("must stay private") && printed.contains(path), "{printed}");
         assert_eq!((metadata(), folder.path().join("targets").read_dir().unwrap().count()), (before, 0), "{path}");
     }
     let allowed = ["add", copy.to_str().unwrap(), "--allow-private-key-material"];
@@ -357,8 +357,8 @@ fn private_keys_and_the_repository_itself_are_never_published() {
     assert_eq!(run(&folder, &allowed[..2]), ExitStatus::Refused as i32);
     assert_eq!(run(&folder, &allowed), ExitStatus::Done as i32);
     let dist = files.path().join("dist");
-    let said = said(&folder, &["add", dist.to_str().unwrap()]);
-    assert!(said.contains("Skipped 1 hidden file or folder; --include-hidden"), "{said}");
+    let printed = printed(&folder, &["add", dist.to_str().unwrap()]);
+    assert!(printed.contains("Skipped 1 hidden file or folder; --include-hidden"), "{printed}");
 }
 
 #[test]
@@ -370,18 +370,18 @@ fn revoke_generates_no_key_for_another_holder_by_default() {
     assert_eq!(output.status.code(), Some(ExitStatus::Failed as i32), "{output:?}");
     let reason = String::from_utf8(output.stderr).unwrap();
     assert!(reason.contains("--replace-with FILE.pub") && reason.contains("--generate"), "{reason}");
-    let stderr = said(&folder, &["revoke", "root-3"]);
+    let stderr = printed(&folder, &["revoke", "root-3"]);
     assert!(stderr.contains("root has 2 keys left, and 2 must sign: if one is lost"), "{stderr}");
     assert!(stderr.contains("2 of 2 root keys are on this machine, and 2 can sign a new root"), "{stderr}");
     assert_eq!(keys(), before);
-    let stderr = said(&folder, &["revoke", "targets-1", "--generate"]);
+    let stderr = printed(&folder, &["revoke", "targets-1", "--generate"]);
     assert!(stderr.contains("1 of 1 targets keys is now on this machine, and 1 must sign"), "{stderr}");
     // A colleague generates a key and sends the public key.
     let colleague = tempfile::tempdir().unwrap();
     let args = ["key", "generate", "root-9", "--unencrypted", "--folder", colleague.path().to_str().unwrap()];
     assert_eq!(run(&folder, &args), ExitStatus::Done as i32);
     let public = colleague.path().join("root-9.pub");
-    said(&folder, &["rotate", "root", "--add", public.to_str().unwrap()]);
+    printed(&folder, &["rotate", "root", "--add", public.to_str().unwrap()]);
     // A key that is already listed for the role is not a replacement.
     let with = format!("root={}", public.display());
     assert_eq!(run(&folder, &["revoke", "root-1", "--replace-with", &with]), ExitStatus::Failed as i32);
@@ -426,14 +426,14 @@ fn a_planted_key_is_refused_with_its_name_and_removed_by_its_id() {
     assert_eq!(run(&folder, &["publish"]), ExitStatus::Failed as i32);
     let places = [format!("root:/keys/{id}"), format!("root:/roles/targets/keyids/{id}")];
     let accept = ["--accept", &places[0], "--accept", &places[1]];
-    said(&folder, &[&["sign", "--yes"], &accept[..]].concat());
+    printed(&folder, &[&["sign", "--yes"], &accept[..]].concat());
     assert_eq!(run(&folder, &["publish"]), ExitStatus::Failed as i32);
-    assert!(said(&folder, &[&["publish"], &accept[..]].concat()).contains(&format!("rotate targets --remove {id}")));
+    assert!(printed(&folder, &[&["publish"], &accept[..]].concat()).contains(&format!("rotate targets --remove {id}")));
 
     let shown = |args: &[&str]| String::from_utf8(output(&folder, args).stdout).unwrap();
     assert!(shown(&["key", "list"]).contains(&format!("{id} cannot be used by lastmile")));
     assert!(shown(&["status"]).contains(&format!("{id} cannot be used by lastmile")));
-    said(&folder, &["rotate", "targets", "--remove", &id[..6]]);
+    printed(&folder, &["rotate", "targets", "--remove", &id[..6]]);
     let root = std::fs::read_to_string(folder.path().join("metadata/3.root.json")).unwrap();
     assert!(!root.contains(&id), "{root}");
     assert!(!shown(&["key", "list"]).contains("cannot be used"));
@@ -444,10 +444,10 @@ fn a_planted_key_is_refused_with_its_name_and_removed_by_its_id() {
 fn an_unusable_key_is_revoked_by_the_start_of_its_id() {
     let folder = repository();
     let id = plant_key(&folder);
-    said(&folder, &["sign", "--yes", "--accept", &id]);
-    said(&folder, &["publish", "--accept", &id]);
+    printed(&folder, &["sign", "--yes", "--accept", &id]);
+    printed(&folder, &["publish", "--accept", &id]);
     assert_eq!(run(&folder, &["revoke", "ffff0000ffff"]), ExitStatus::NoSuchName as i32);
-    let stderr = said(&folder, &["revoke", &id[..6]]);
+    let stderr = printed(&folder, &["revoke", &id[..6]]);
     assert!(
         stderr.contains("targets (key listed in root)") && stderr.contains("cannot test whether clients refuse"),
         "{stderr}"
@@ -471,9 +471,9 @@ fn a_dry_run_allows_no_key() {
     let config = folder.path().join(".user/config.toml");
     let before = std::fs::read_to_string(&config).unwrap();
     let key = format!("file:{}/ext.pem", away.path().canonicalize().unwrap().display());
-    said(&folder, &["delegate", "team", "--paths", "x/*", "--key", &key, "--dry-run"]);
+    printed(&folder, &["delegate", "team", "--paths", "x/*", "--key", &key, "--dry-run"]);
     assert_eq!(std::fs::read_to_string(&config).unwrap(), before);
-    said(&folder, &["delegate", "team", "--paths", "x/*", "--key", &key]);
+    printed(&folder, &["delegate", "team", "--paths", "x/*", "--key", &key]);
     assert!(std::fs::read_to_string(&config).unwrap().contains("ext.pem"));
 }
 

@@ -88,12 +88,12 @@ fn shown(report: &Value) -> Value {
         let changes = changes.as_array().into_iter().flatten();
         changes.map(|change| serde_json::json!([change["role"], change["change"]])).collect()
     };
-    let scenes = |proof: &Value| -> Vec<Value> {
-        let rows = proof.as_array().into_iter().flatten().flat_map(|row| row["scenes"].as_array().unwrap());
-        rows.map(|scene| serde_json::json!([scene["scene"], scene["good"]])).collect()
+    let cases = |proof: &Value| -> Vec<Value> {
+        let rows = proof.as_array().into_iter().flatten().flat_map(|row| row["cases"].as_array().unwrap());
+        rows.map(|case| serde_json::json!([case["case"], case["good"]])).collect()
     };
     serde_json::json!({
-        "changes": titles(&report["changes"]), "outcome": report["outcome"], "proof": scenes(&report["proof"]),
+        "changes": titles(&report["changes"]), "outcome": report["outcome"], "proof": cases(&report["proof"]),
         "error": report["error"]["kind"], "resolution": report["resolution"], "dropped": report["dropped"],
         "missing": report["missing"],
     })

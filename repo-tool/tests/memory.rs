@@ -25,7 +25,7 @@ const TARGETS: usize = 100_000;
 const BIT_LENGTH: u8 = 10;
 /// The maximum memory that the command may use, in bytes per target. The list occupies 91 bytes per target, and the new
 /// metadata occupies 137.
-const MOST_PER_TARGET: usize = 250;
+const MAX_PER_TARGET: usize = 250;
 
 fn publish(repository: &mut Repository, change: impl FnOnce(&mut Edit<'_>) -> Result<(), Error>) {
     let mut edit = repository.edit(Draft::default());
@@ -64,5 +64,5 @@ fn b14_a_long_list_is_published_in_little_memory() {
     });
     let used = ALLOCATOR.peak_usage() - before;
     println!("{} bytes per target", used / TARGETS);
-    assert!(used < TARGETS * MOST_PER_TARGET, "{used} bytes for {TARGETS} targets");
+    assert!(used < TARGETS * MAX_PER_TARGET, "{used} bytes for {TARGETS} targets");
 }

@@ -95,8 +95,8 @@ fn with_pending_root() -> (Place, String) {
     let place = Place::new();
     place.generate("targets-2");
     let (root, _) = (place.move_away("root-2"), place.move_away("root-3"));
-    let said = place.run(&["rotate", "targets", "--add", "targets-2"], ExitStatus::Pending);
-    assert!(said.contains("Nothing has been published"), "{said}");
+    let printed = place.run(&["rotate", "targets", "--add", "targets-2"], ExitStatus::Pending);
+    assert!(printed.contains("Nothing has been published"), "{printed}");
     (place, root)
 }
 
@@ -105,9 +105,12 @@ fn a_release_does_not_wait_for_a_pending_root() {
     let (place, root) = with_pending_root();
     let list = place.folder.path().join("list");
     std::fs::write(&list, format!("{}  5  listed\n", "0".repeat(64))).unwrap();
-    let said = place.add("a", &[], ExitStatus::Done);
-    assert!(said.contains("Published.") && said.contains("An earlier change to root is still pending."), "{said}");
-    assert!(!said.contains("Nothing has been published"), "{said}");
+    let printed = place.add("a", &[], ExitStatus::Done);
+    assert!(
+        printed.contains("Published.") && printed.contains("An earlier change to root is still pending."),
+        "{printed}"
+    );
+    assert!(!printed.contains("Nothing has been published"), "{printed}");
     place.run(&["add", "--from-list", list.to_str().unwrap()], ExitStatus::Done);
     assert_eq!(place.published("targets"), ["a", "listed"]);
     place.run(&["remove", "listed"], ExitStatus::Done);
@@ -132,8 +135,8 @@ fn a_release_does_not_wait_for_another_role() {
         place.run(&["delegate", key, "--paths", &format!("{key}/*"), "--key", key], ExitStatus::Done);
     }
     let one = place.move_away("one");
-    let said = place.add("one/x", &["--role", "one"], ExitStatus::Pending);
-    assert!(said.contains("Nothing has been published"), "{said}");
+    let printed = place.add("one/x", &["--role", "one"], ExitStatus::Pending);
+    assert!(printed.contains("Nothing has been published"), "{printed}");
     place.add("two/x", &["--role", "two"], ExitStatus::Done);
     place.add("x", &[], ExitStatus::Done);
     place.run(&["rotate", "timestamp", "--add", "two"], ExitStatus::Done);
@@ -150,9 +153,9 @@ fn a_release_of_a_pending_role_is_staged() {
     let place = Place::new();
     let targets = place.move_away("targets-1");
     place.add("a", &[], ExitStatus::Pending);
-    for said in [place.add("b", &[], ExitStatus::Pending), place.run(&["remove", "a"], ExitStatus::Pending)] {
-        assert!(said.contains("Nothing has been published"), "{said}");
-        assert!(said.contains("Added to the pending change."), "{said}");
+    for printed in [place.add("b", &[], ExitStatus::Pending), place.run(&["remove", "a"], ExitStatus::Pending)] {
+        assert!(printed.contains("Nothing has been published"), "{printed}");
+        assert!(printed.contains("Added to the pending change."), "{printed}");
     }
     assert!(place.published("targets").is_empty());
     place.run(&["sign", "--yes", "--key", &targets], ExitStatus::Done);
@@ -165,9 +168,12 @@ fn an_independent_change_that_lacks_signatures_is_added_to_the_pending_one() {
     let (place, root) = with_pending_root();
     let targets = place.move_away("targets-1");
     std::fs::rename(place.packages().join("keys/targets-2.pem"), place.elsewhere().join("targets-2.pem")).unwrap();
-    let said = place.add("a", &[], ExitStatus::Pending);
-    assert!(said.contains("Nothing has been published"), "{said}");
-    assert!(said.contains("Added to the pending change to root.") && said.contains("root version 2 needs"), "{said}");
+    let printed = place.add("a", &[], ExitStatus::Pending);
+    assert!(printed.contains("Nothing has been published"), "{printed}");
+    assert!(
+        printed.contains("Added to the pending change to root.") && printed.contains("root version 2 needs"),
+        "{printed}"
+    );
     assert!(place.is_staged("targets"));
     assert_eq!((place.signatures("root"), place.signatures("targets")), (1, 0));
     place.run(&["sign", "--yes", "--key", &root], ExitStatus::Done);
@@ -183,8 +189,8 @@ fn a_revocation_does_not_wait_for_a_pending_change() {
     let place = Place::new();
     let targets = place.move_away("targets-1");
     place.add("a", &[], ExitStatus::Pending);
-    let said = place.run(&["revoke", "timestamp-1", "--unencrypted-online-keys"], ExitStatus::Done);
-    assert!(said.contains("Published.") && said.contains("is still pending"), "{said}");
+    let printed = place.run(&["revoke", "timestamp-1", "--unencrypted-online-keys"], ExitStatus::Done);
+    assert!(printed.contains("Published.") && printed.contains("is still pending"), "{printed}");
     assert_eq!(place.json("metadata/2.root.json")["signed"]["version"], 2);
     place.run(&["sign", "--yes", "--key", &targets], ExitStatus::Done);
     place.run(&["publish"], ExitStatus::Done);
@@ -213,8 +219,8 @@ fn a_release_that_could_not_be_combined_with_the_pending_change_is_refused() {
     place.run(&["delegate", "team", "--paths", "a/*", "--key", "team"], ExitStatus::Done);
     place.move_away("team");
     place.add("a/b", &["--role", "team"], ExitStatus::Pending);
-    let said = place.add("a", &[], ExitStatus::Failed);
-    assert!(said.contains("`a/b`"), "{said}");
+    let printed = place.add("a", &[], ExitStatus::Failed);
+    assert!(printed.contains("`a/b`"), "{printed}");
     assert!(place.published("targets").is_empty());
 }
 
@@ -256,9 +262,9 @@ fn discard_shows_what_is_lost_and_asks() {
     let place = Place::new();
     place.move_away("targets-1");
     place.add("a", &[], ExitStatus::Pending);
-    let said = place.run(&["discard"], ExitStatus::Usage);
-    assert!(said.contains("+ a (1 bytes") && said.contains("unpublished target files: 1"), "{said}");
-    assert!(said.contains("add --yes"), "{said}");
+    let printed = place.run(&["discard"], ExitStatus::Usage);
+    assert!(printed.contains("+ a (1 bytes") && printed.contains("unpublished target files: 1"), "{printed}");
+    assert!(printed.contains("add --yes"), "{printed}");
     assert!(place.is_staged("targets"));
     let shown: Value =
         serde_json::from_slice(&place.output(&["discard", "--yes", "--json", "--quiet"]).stdout).unwrap();
@@ -273,7 +279,7 @@ fn a_pending_change_that_cannot_be_read_can_be_discarded() {
     place.move_away("targets-1");
     place.add("a", &[], ExitStatus::Pending);
     std::fs::write(place.packages().join("staged/targets.json"), "{").unwrap();
-    let said = place.run(&["discard", "--yes"], ExitStatus::Done);
-    assert!(said.contains("cannot show the pending change") && said.contains("targets"), "{said}");
+    let printed = place.run(&["discard", "--yes"], ExitStatus::Done);
+    assert!(printed.contains("cannot show the pending change") && printed.contains("targets"), "{printed}");
     assert!(!Path::new(&place.packages().join("staged")).exists());
 }

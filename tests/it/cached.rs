@@ -264,7 +264,7 @@ fn a_full_disk_is_reported_and_nothing_is_lost() {
          $client refresh --quiet
          $repo -C packages renew --force timestamp
          dd if=/dev/zero of=filler bs=1k 2>/dev/null || true
-         fails $client refresh --quiet 2>said; cat said
+         fails $client refresh --quiet 2>printed; cat printed
          fails $client get file --output out
          fails $repo -C packages renew --force timestamp
          fails $repo -C packages add ../file --name again
@@ -286,14 +286,14 @@ fn a_read_only_disk_is_reported_and_read() {
     let read_only = home.shell(
         &["unshare", "-m", "sh"],
         "mkdir fixed; mount -t tmpfs none fixed; cp -r state packages fixed/; mount -o remount,ro fixed; cd fixed
-         fails $client refresh --quiet 2>../said; cat ../said
+         fails $client refresh --quiet 2>../printed; cat ../printed
          $client list --offline; $client get file --offline --output ../out || true
-         fails $repo -C packages add ../file --name again 2>../said; cat ../said
+         fails $repo -C packages add ../file --name again 2>../printed; cat ../printed
          $repo -C packages verify; $repo -C packages status || true; echo whole",
     );
-    let said = text(&read_only);
-    assert!(read_only.status.success() && said.contains("whole"), "{said}");
-    assert!(said.contains("Read-only file system") && said.contains("--state-dir"), "{said}");
+    let printed = text(&read_only);
+    assert!(read_only.status.success() && printed.contains("whole"), "{printed}");
+    assert!(printed.contains("Read-only file system") && printed.contains("--state-dir"), "{printed}");
 }
 
 #[test]

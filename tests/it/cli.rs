@@ -107,8 +107,8 @@ fn run(kind: &str, prepared: &Path, proxy: Option<&Server>) {
     // `TestCases::run` panics if a case fails. The panic was caught above, so that the new output could be copied
     // first.
     drop(tests);
-    if let Err(said) = overwritten {
-        std::panic::resume_unwind(said);
+    if let Err(printed) = overwritten {
+        std::panic::resume_unwind(printed);
     }
 }
 

@@ -27,7 +27,7 @@ fn warm() -> (Repository, TestClient) {
 }
 
 /// Returns a repository with the same keys as the repository from [`warm`], in which all roles have version 1.
-fn younger() -> Repository {
+fn older_state() -> Repository {
     Repository::new()
 }
 
@@ -114,7 +114,7 @@ fn d3_a_damaged_file_counts_as_absent_but_its_version_is_remembered() {
         for damage in [b"".as_slice(), b"{", b"\xff\xff", b"{\"signed\": {}, \"signatures\": []}"] {
             let (repository, client) = warm();
             client.put_stored(&format!("{role}.json"), damage);
-            let old = younger();
+            let old = older_state();
             client.use_network(old.network());
             let kind = refused(client.refresh()).kind;
             assert!(
@@ -137,7 +137,7 @@ fn d3_a_missing_file_counts_as_damaged() {
     for role in ["timestamp", "snapshot", "targets"] {
         fs::remove_file(client.store_path().join(format!("{role}.json"))).unwrap();
     }
-    client.use_network(younger().network());
+    client.use_network(older_state().network());
     assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
     client.use_network(repository.network());
     assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
@@ -149,7 +149,7 @@ fn d3_a_damaged_record_is_rebuilt_from_the_files() {
     for damage in [b"".as_slice(), b"nonsense", b"\xff"] {
         client.put_stored("state/floors", damage);
         assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
-        client.use_network(younger().network());
+        client.use_network(older_state().network());
         assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
         client.use_network(repository.network());
     }
@@ -166,7 +166,7 @@ fn d3_if_file_and_record_are_damaged_nothing_is_accepted() {
         }
         let lost = verdict("timestamp", ErrorKind::StateLost);
         assert_eq!(refused(client.refresh()), lost);
-        client.use_network(younger().network());
+        client.use_network(older_state().network());
         assert_eq!(refused(client.refresh()), lost, "a second refresh must report the same error");
     }
 }
@@ -206,7 +206,7 @@ fn d3_an_edited_record_counts_as_damaged() {
     let lowered = record.replace("timestamp 2 2", "timestamp 1 1");
     assert_ne!(lowered, record);
     client.put_stored("state/floors", lowered.as_bytes());
-    client.use_network(younger().network());
+    client.use_network(older_state().network());
     assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
 }
 
@@ -239,7 +239,7 @@ fn d4_a_clock_that_steps_back_is_reported_and_neither_blocks_updates_nor_lowers_
     assert_eq!(client.refresh().unwrap(), [1, 2, 2, 2]);
     let event = Event::ClockSteppedBack { now: client.now, before };
     assert!(client.events().contains(&event));
-    client.use_network(younger().network());
+    client.use_network(older_state().network());
     assert!(matches!(refused(client.refresh()).kind, ErrorKind::Rollback { .. }));
 }
 
@@ -350,7 +350,7 @@ fn d6_a_mirror_that_fails_or_lies_is_skipped_after_one_attempt() {
 #[test]
 fn d6_an_outdated_mirror_neither_lowers_floors_nor_blocks_updates() {
     let (repository, client) = warm();
-    let behind = younger();
+    let behind = older_state();
     let mut newer = repository.fork();
     newer.publish(&["timestamp"]);
     client.use_mirrors(&[behind.network(), newer.network()]);
@@ -486,7 +486,7 @@ fn g_1_5_4_report_every_failure_to_update_is_an_error() {
 fn f_4_3_4_no_role_is_ever_replaced_by_a_lower_version() {
     let (_, client) = warm();
     let trusted = client.files();
-    client.use_network(younger().network());
+    client.use_network(older_state().network());
     let rollback = ErrorKind::Rollback { trusted: version(2), found: version(1) };
     assert_eq!(refused(client.refresh()), verdict("timestamp", rollback));
     assert_eq!(client.files(), trusted);

@@ -13,7 +13,7 @@ use lastmile_testkit::{Repository, TestClient, TestKey, Versions, refused};
 use serde_json::{Value, json};
 
 /// A run of the client, which the test repeats for each system call and each fault.
-struct Scene<'a> {
+struct DiskCase<'a> {
     /// The name of the run in docs/crashes.md.
     name: &'a str,
     before: TestClient,
@@ -51,7 +51,7 @@ fn timestamp_version(client: &TestClient) -> u64 {
     parsed.map_or(0, |timestamp| timestamp["signed"]["version"].as_u64().unwrap())
 }
 
-impl Scene<'_> {
+impl DiskCase<'_> {
     fn inject_every_fault(&self) {
         let clean = self.before.copy();
         let watched = arm(&home(&clean), usize::MAX, Fault::Die);
@@ -63,14 +63,14 @@ impl Scene<'_> {
         for (number, (call, path)) in calls.iter().enumerate() {
             for fault in faults(*call) {
                 let name = path.strip_prefix(home(&clean)).unwrap_or(path).display();
-                self.play_fault(number, fault, &clean, &format!("{fault:?} at call {number}, {call:?} {name}"));
+                self.inject_fault_at(number, fault, &clean, &format!("{fault:?} at call {number}, {call:?} {name}"));
                 runs += 1;
             }
         }
-        tell(self.name, calls.len(), runs);
+        report(self.name, calls.len(), runs);
     }
 
-    fn play_fault(&self, number: usize, fault: Fault, clean: &TestClient, case: &str) {
+    fn inject_fault_at(&self, number: usize, fault: Fault, clean: &TestClient, case: &str) {
         let client = self.before.copy();
         let armed = arm(&home(&client), number, fault);
         let ended = (self.run)(&client);
@@ -121,7 +121,7 @@ fn names(client: &TestClient) -> Vec<String> {
 }
 
 /// Prints the number of calls and runs, even if the test passes, and checks that docs/crashes.md contains them.
-fn tell(name: &str, calls: usize, runs: usize) {
+fn report(name: &str, calls: usize, runs: usize) {
     let line = format!("| {name} | {calls} | {runs} |");
     std::io::stderr().write_all(format!("crash matrix: {line}\n").as_bytes()).unwrap();
     let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/crashes.md");
@@ -150,8 +150,16 @@ fn w_5_0_an_update_survives_every_fault_of_the_disk() {
     before.use_network(repository.network());
     let older = vec![oldest, middle, last];
     let expected = [3, 4, 4, 4];
-    Scene { name: "client: update", before, run: &refreshed, newest: &repository, expected, older, inspect: &nothing }
-        .inject_every_fault();
+    DiskCase {
+        name: "client: update",
+        before,
+        run: &refreshed,
+        newest: &repository,
+        expected,
+        older,
+        inspect: &nothing,
+    }
+    .inject_every_fault();
 }
 
 #[test]
@@ -162,7 +170,7 @@ fn w_5_0_the_first_update_survives_every_fault_of_the_disk() {
     repository.publish(&["root", "targets"]);
     let expected = [2, 2, 2, 2];
     let name = "client: first update";
-    Scene { name, before, run: &refreshed, newest: &repository, expected, older, inspect: &nothing }
+    DiskCase { name, before, run: &refreshed, newest: &repository, expected, older, inspect: &nothing }
         .inject_every_fault();
 }
 
@@ -190,7 +198,7 @@ fn a4_a_recovery_from_fast_forward_survives_every_fault_of_the_disk() {
     };
     let expected = [3, 3, 3, 3];
     let name = "client: recovery from fast-forward";
-    Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &nothing }.inject_every_fault();
+    DiskCase { name, before, run: &run, newest: &repository, expected, older, inspect: &nothing }.inject_every_fault();
 }
 
 #[test]
@@ -215,5 +223,5 @@ fn w_5_7_a_download_survives_every_fault_of_the_disk() {
     };
     let expected = [1, 3, 3, 3];
     let name = "client: download";
-    Scene { name, before, run: &run, newest: &repository, expected, older, inspect: &inspect }.inject_every_fault();
+    DiskCase { name, before, run: &run, newest: &repository, expected, older, inspect: &inspect }.inject_every_fault();
 }

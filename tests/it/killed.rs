@@ -163,12 +163,12 @@ fn succeed(mut command: Command) {
 }
 
 /// A linear congruential generator.
-struct Dice(u64);
+struct Random(u64);
 
-impl Dice {
-    fn new(seed: u64) -> Dice {
+impl Random {
+    fn new(seed: u64) -> Random {
         say(&format!("seed {seed}"));
-        Dice(seed)
+        Random(seed)
     }
 
     fn below(&mut self, end: u64) -> u64 {
@@ -183,9 +183,9 @@ fn say(line: &str) {
 
 /// Starts the command and kills its process after a random time of less than `at_most`. Returns `true` if the command
 /// had already succeeded.
-fn kill_within(mut command: Command, at_most: Duration, dice: &mut Dice) -> bool {
+fn kill_within(mut command: Command, at_most: Duration, random: &mut Random) -> bool {
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    sleep(Duration::from_micros(dice.below(u64::try_from(at_most.as_micros()).unwrap().max(1))));
+    sleep(Duration::from_micros(random.below(u64::try_from(at_most.as_micros()).unwrap().max(1))));
     drop(child.kill());
     child.wait().unwrap().success()
 }
@@ -209,7 +209,7 @@ fn names_in(folder: &Path) -> Vec<String> {
 #[test]
 fn w_5_0_a_client_killed_at_any_moment_keeps_its_floors() {
     let world = World::new();
-    let mut dice = Dice::new(11);
+    let mut random = Random::new(11);
     let get = ["get", "always", "--output", "out"];
     let at_most = quickest(|| world.client_command(&["refresh"])) * 3 / 2;
     let old = world.path("old");
@@ -223,7 +223,7 @@ fn w_5_0_a_client_killed_at_any_moment_keeps_its_floors() {
             copy(&world.path("packages"), &old);
         }
         let command = if round % 2 == 0 { world.client_command(&["refresh"]) } else { world.client_command(&get) };
-        killed += usize::from(!kill_within(command, at_most, &mut dice));
+        killed += usize::from(!kill_within(command, at_most, &mut random));
         let stored = world.stored_version();
         assert!(stored >= floor, "round {round}: the stored version went down from {floor} to {stored}");
         floor = stored;
@@ -279,14 +279,14 @@ fn poll(world: &World, done: &AtomicBool, polls: &AtomicUsize, lenient: &AtomicB
 
 /// The minimum number of rounds. Each round starts an `add` and a `renew`, and kills each of them after a random time.
 const ROUNDS: usize = 16;
-const MOST_ROUNDS: usize = 200;
+const MAX_ROUNDS: usize = 200;
 /// The minimum number of polls by clients during the rounds.
 const POLLS: usize = 10;
 
 #[test]
 fn r_x_1_clients_see_a_consistent_repository_when_a_publisher_is_killed() {
     let mut world = World::new();
-    let mut dice = Dice::new(12);
+    let mut random = Random::new(12);
     let done = AtomicBool::new(false);
     let lenient = AtomicBool::new(false);
     let polls = AtomicUsize::new(0);
@@ -300,29 +300,29 @@ fn r_x_1_clients_see_a_consistent_repository_when_a_publisher_is_killed() {
             let at_most = quickest(|| polled.repo_command(&["renew", "--force", "timestamp"])) * 3 / 2;
             // A fast machine needs more rounds before clients have polled often enough.
             let goes_on = |round: &usize| *round < ROUNDS || polls.load(Ordering::Relaxed) < POLLS;
-            for round in (0..MOST_ROUNDS).take_while(goes_on) {
+            for round in (0..MAX_ROUNDS).take_while(goes_on) {
                 rounds += 1;
                 let name = format!("package-{round}");
-                if kill_within(polled.release_command(&name), at_most, &mut dice) {
+                if kill_within(polled.release_command(&name), at_most, &mut random) {
                     published.push(name);
                 } else {
                     killed[0] += 1;
                 }
                 let renew = polled.repo_command(&["renew", "--force", "targets"]);
-                killed[1] += usize::from(!kill_within(renew, at_most, &mut dice));
+                killed[1] += usize::from(!kill_within(renew, at_most, &mut random));
             }
             for round in 0..5 {
                 let name = format!("fresh-{round}");
                 polled.repo(&["key", "generate", &name, "--unencrypted"]);
                 let rotate = polled.repo_command(&["rotate", "timestamp", "--add", &name]);
-                killed[2] += usize::from(!kill_within(rotate, at_most, &mut dice));
+                killed[2] += usize::from(!kill_within(rotate, at_most, &mut random));
             }
             // The tool warns that an update during a revocation can fail, so a failed update is repeated once.
             lenient.store(true, Ordering::Relaxed);
             for _ in 0..3 {
                 let key = format!("timestamp-{}", newest_key(&polled.path("packages/repo.toml")));
                 let revoke = polled.repo_command(&["revoke", &key, "--unencrypted-online-keys"]);
-                killed[3] += usize::from(!kill_within(revoke, at_most * 4, &mut dice));
+                killed[3] += usize::from(!kill_within(revoke, at_most * 4, &mut random));
             }
         }));
         done.store(true, Ordering::Relaxed);
@@ -347,7 +347,7 @@ fn newest_key(policy: &Path) -> u32 {
 #[test]
 fn killed_processes_do_not_affect_the_others() {
     let mut world = World::new();
-    let mut dice = Dice::new(13);
+    let mut random = Random::new(13);
     let mut published = vec!["always".to_owned()];
     let mut floor = world.stored_version();
     let mut all_killed = 0;
@@ -364,15 +364,15 @@ fn killed_processes_do_not_affect_the_others() {
         let mut all: Vec<_> = clients.chain(publishers).collect();
         let mut running: Vec<(Option<String>, Child, bool)> = Vec::new();
         while !all.is_empty() {
-            let (name, mut command) = all.swap_remove(usize::try_from(dice.below(all.len() as u64)).unwrap());
+            let (name, mut command) = all.swap_remove(usize::try_from(random.below(all.len() as u64)).unwrap());
             running.push((name, command.spawn().unwrap(), false));
         }
         for _ in 0..7 {
-            sleep(Duration::from_millis(dice.below(40)));
+            sleep(Duration::from_millis(random.below(40)));
             let mut alive: Vec<_> =
                 running.iter_mut().filter_map(|one| matches!(one.1.try_wait(), Ok(None)).then_some(one)).collect();
             let Some(count) = u64::try_from(alive.len()).ok().filter(|count| *count > 0) else { break };
-            let victim = alive.swap_remove(usize::try_from(dice.below(count)).unwrap());
+            let victim = alive.swap_remove(usize::try_from(random.below(count)).unwrap());
             drop(victim.1.kill());
             victim.2 = true;
         }

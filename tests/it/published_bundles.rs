@@ -124,8 +124,8 @@ fn project(path: &str) -> PathBuf {
 fn crate_folder(name: &str) -> PathBuf {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
     command.current_dir(project(".")).args(["metadata", "--format-version=1", "--locked", "--offline"]);
-    let said = command.output().unwrap();
-    let metadata: Value = serde_json::from_slice(&said.stdout).expect("the output of `cargo metadata`");
+    let output = command.output().unwrap();
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("the output of `cargo metadata`");
     let packages = metadata["packages"].as_array().unwrap();
     let found = packages.iter().find(|package| package["name"] == name).unwrap();
     Path::new(found["manifest_path"].as_str().unwrap()).parent().unwrap().to_owned()

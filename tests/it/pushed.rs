@@ -20,11 +20,11 @@ use crate::servers::site::Site;
 use crate::servers::sshd::Server;
 use crate::servers::wire::get;
 
-/// How long the publishers may continue after [`Scene::killing`].
+/// How long the publishers may continue after [`Setup::killing`].
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// A destination, and the publishers that push to it.
-struct Scene<'a> {
+struct Setup<'a> {
     /// The options of the first push.
     to: Vec<String>,
     environment: Vec<(&'static str, OsString)>,
@@ -79,9 +79,9 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-/// Like [`play`], but the destination is the folder `site` below `folder`. The value of `--to` is `to`, followed by the
+/// Like [`push_and_kill`], but the destination is the folder `site` below `folder`. The value of `--to` is `to`, followed by the
 /// path of the destination.
-fn play_in_folder(
+fn push_and_kill_in_folder(
     folder: &TempDir,
     to: &str,
     environment: Vec<(&'static str, OsString)>,
@@ -93,12 +93,12 @@ fn play_in_folder(
     let to = vec!["--to".to_owned(), format!("{to}{}", site.display())];
     let url = format!("file://{}/metadata/", site.display());
     let killing = Duration::from_secs(seconds);
-    play(folder, &Scene { to, environment, url, read: &read, publishers, killing })
+    push_and_kill(folder, &Setup { to, environment, url, read: &read, publishers, killing })
 }
 
 #[test]
 fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release() {
-    lastmile_tests::say(&play_in_folder(&tempfile::tempdir().unwrap(), "", Vec::new(), 5, 15));
+    lastmile_tests::say(&push_and_kill_in_folder(&tempfile::tempdir().unwrap(), "", Vec::new(), 5, 15));
 }
 
 #[test]
@@ -106,7 +106,7 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_over_ssh(
     let folder = tempfile::tempdir().unwrap();
     let server = Server::new(&folder.path().join("server"), "");
     let environment = vec![("LASTMILE_SSH", server.program().into())];
-    lastmile_tests::say(&play_in_folder(&folder, "ssh://www", environment, 2, 8));
+    lastmile_tests::say(&push_and_kill_in_folder(&folder, "ssh://www", environment, 2, 8));
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_in_s3() {
         let reply = get(bucket.port, &format!("/packages/it/{name}"), &[]);
         (reply.status == 200).then_some(reply.body)
     };
-    let scene = Scene {
+    let setup = Setup {
         to: to.into(),
         environment: credentials.into(),
         url: format!("{}it/metadata/", bucket.url()),
@@ -128,17 +128,17 @@ fn two_machines_with_killed_publishers_neither_fork_nor_lose_a_release_in_s3() {
         publishers: 3,
         killing: Duration::from_secs(10),
     };
-    lastmile_tests::say(&play(&tempfile::tempdir().unwrap(), &scene));
+    lastmile_tests::say(&push_and_kill(&tempfile::tempdir().unwrap(), &setup));
 }
 
-/// Runs all publishers of `scene`, and checks that no release is lost, and that each version of the snapshot is always
+/// Runs all publishers of `setup`, and checks that no release is lost, and that each version of the snapshot is always
 /// served with the same content. Returns a summary.
-fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
-    let machine = |name| Machine { folder: folder.path().join(name), environment: &scene.environment };
+fn push_and_kill(folder: &TempDir, setup: &Setup<'_>) -> String {
+    let machine = |name| Machine { folder: folder.path().join(name), environment: &setup.environment };
     let first = machine("first");
     fs::create_dir_all(first.folder.join("packages")).unwrap();
     first.run(&["init", "--unencrypted-keys", "--threshold", "root=1"]);
-    let to = scene.to.iter().map(String::as_str);
+    let to = setup.to.iter().map(String::as_str);
     first.run(&iter::once("push").chain(to).collect::<Vec<_>>());
     // With a short lock duration, other publishers soon take over the lock of a killed publisher.
     let config = first.folder.join("config.toml");
@@ -146,10 +146,10 @@ fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
     fs::write(&config, text.replace("url = \"s", "lease-seconds = 2\nurl = \"s")).unwrap();
     copy(&first.folder, &folder.path().join("second"));
     let machines = [first, machine("second")];
-    let quiet = Instant::now() + scene.killing;
+    let quiet = Instant::now() + setup.killing;
     let kills = AtomicUsize::new(0);
     let watched = thread::scope(|scope| {
-        let publishers: Vec<_> = (0..2 * scene.publishers)
+        let publishers: Vec<_> = (0..2 * setup.publishers)
             .map(|number| {
                 let (machine, kills, folder) = (&machines[number % 2], &kills, folder.path());
                 scope.spawn(move || publish(machine, number, folder, kills, quiet))
@@ -158,7 +158,7 @@ fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
         // A client may fetch the snapshot as soon as the timestamp lists it, so its content must not change afterwards.
         let mut seen: BTreeMap<u64, Vec<u8>> = BTreeMap::new();
         while publishers.iter().any(|publisher| !publisher.is_finished()) {
-            if let Some((version, snapshot)) = served_snapshot(scene.read) {
+            if let Some((version, snapshot)) = served_snapshot(setup.read) {
                 let known = seen.entry(version).or_insert_with(|| snapshot.clone());
                 assert_eq!(*known, snapshot, "snapshot version {version} was served with two contents");
             }
@@ -181,12 +181,12 @@ fn play(folder: &TempDir, scene: &Scene<'_>) -> String {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    client(&["trust", "add", "it", "--root", "first/packages/metadata/1.root.json", "--metadata-url", &scene.url]);
+    client(&["trust", "add", "it", "--root", "first/packages/metadata/1.root.json", "--metadata-url", &setup.url]);
     let listed = client(&["list"]);
-    for number in 0..2 * scene.publishers {
+    for number in 0..2 * setup.publishers {
         assert!(listed.contains(&format!("release-{number}")), "release-{number} was lost: {listed}");
     }
-    format!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * scene.publishers)
+    format!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * setup.publishers)
 }
 
 /// Publishes a release and pushes it. Until `quiet`, kills each command that takes too long. Repeats killed commands.
@@ -201,14 +201,15 @@ fn publish(machine: &Machine<'_>, number: usize, folder: &Path, kills: &AtomicUs
             // The time until a publisher is killed differs between publishers, and grows with each attempt.
             let life = 8 + (number as u64 * 67 + round * 131) % 120 * round.min(8);
             let life = (Instant::now() < quiet).then_some(Duration::from_millis(life));
-            let (is_done, said) = run_for(machine.command(arguments), life);
+            let (is_done, printed) = run_for(machine.command(arguments), life);
             if is_done {
                 break;
             }
-            if said.contains("error:") {
+            if printed.contains("error:") {
                 // Other publishers held a lock for too long, or changed the destination each time it was read.
-                let is_busy = said.contains("another process") || said.contains("changed while it was being read");
-                assert!(is_busy, "publisher {number}: {arguments:?}: {said}");
+                let is_busy =
+                    printed.contains("another process") || printed.contains("changed while it was being read");
+                assert!(is_busy, "publisher {number}: {arguments:?}: {printed}");
             } else {
                 kills.fetch_add(1, Ordering::Relaxed);
             }

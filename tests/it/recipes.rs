@@ -35,9 +35,9 @@ fn systemd_accepts_the_units_and_the_timer() {
         lastmile_tests::say(&format!("NOT CHECKED: {VERIFIER} is not installed"));
         return;
     };
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        output.status.success() && !said.contains("lastmile-push.") && !said.contains("lastmile-monitor."),
-        "{said}"
+        output.status.success() && !printed.contains("lastmile-push.") && !printed.contains("lastmile-monitor."),
+        "{printed}"
     );
 }

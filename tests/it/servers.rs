@@ -140,7 +140,7 @@ fn the_checks_of_the_page_pass(site: &Site, url: &str) {
     std::fs::copy(site.path("packages/metadata/1.root.json"), site.path("1.root.json")).unwrap();
     let commands = replaced(&block, "https://packages.example", url.trim_end_matches('/'));
     for command in commands.lines().filter_map(|line| line.strip_prefix("$ ")) {
-        let said = site::succeed(&mut site.shell(command));
-        assert!(!said.stdout.is_empty() || !said.stderr.is_empty(), "{command} printed nothing");
+        let shown = site::succeed(&mut site.shell(command));
+        assert!(!shown.stdout.is_empty() || !shown.stderr.is_empty(), "{command} printed nothing");
     }
 }

@@ -44,21 +44,21 @@ impl Machine {
 
     fn run(&self, line: &str) -> (i32, String) {
         let output = self.command(line).env("SOURCE_DATE_EPOCH", self.now.to_string()).output().unwrap();
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        (output.status.code().unwrap(), said)
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code().unwrap(), printed)
     }
 
     fn succeed(&self, line: &str) -> String {
-        let (status, said) = self.run(line);
-        assert_eq!(status, 0, "{line}: {said}");
-        said
+        let (status, printed) = self.run(line);
+        assert_eq!(status, 0, "{line}: {printed}");
+        printed
     }
 
     /// Runs a command line whose change must stay pending.
     fn pend(&self, line: &str) -> String {
-        let (status, said) = self.run(line);
-        assert_eq!(status, PENDING, "{line}: {said}");
-        said
+        let (status, printed) = self.run(line);
+        assert_eq!(status, PENDING, "{line}: {printed}");
+        printed
     }
 
     fn write(&self, name: &str, content: &str) {
@@ -67,8 +67,8 @@ impl Machine {
 
     /// Copies the folder of a pending change to the new folder `name`. The message `said` contains the path of the
     /// folder.
-    fn receive(&self, name: &str, said: &str) {
-        let line = said.lines().find(|line| line.contains("opy") && line.contains("/staged")).unwrap();
+    fn receive(&self, name: &str, printed: &str) {
+        let line = printed.lines().find(|line| line.contains("opy") && line.contains("/staged")).unwrap();
         let folder =
             line.split_whitespace().map(|word| word.trim_end_matches('.')).find(|word| word.ends_with("/staged"));
         copy(Path::new(folder.unwrap()), &self.path(name));
@@ -99,10 +99,10 @@ impl Company {
         // The delegation needs the team's signature, so the owner sends the change to the team, and the team sends it
         // back.
         copy(&team.path("private/team-a.pub"), &owner.path("team-a.pub"));
-        let said = owner.pend("lastmile-repo delegate -C packages team-a --paths team-a/* --key team-a.pub");
-        team.receive("delegation", &said);
-        let said = team.succeed("lastmile-repo sign -C packages --from delegation --yes");
-        owner.receive("delegation", &said);
+        let printed = owner.pend("lastmile-repo delegate -C packages team-a --paths team-a/* --key team-a.pub");
+        team.receive("delegation", &printed);
+        let printed = team.succeed("lastmile-repo sign -C packages --from delegation --yes");
+        owner.receive("delegation", &printed);
         owner.succeed("lastmile-repo publish -C packages --from delegation --push");
         team.succeed("lastmile-repo pull -C packages --adopt");
         assert!(!team.path("packages/staged").exists(), "the pending change was published");
@@ -166,8 +166,8 @@ fn a_team_that_has_the_online_keys_releases_with_one_command_while_a_server_rene
     release_of_owner(&owner, "tool");
 
     team.write("app", "team-a/app");
-    let said = team.succeed("lastmile-repo add -C packages app --role team-a --under team-a --push --json");
-    let json: Value = serde_json::from_str(&said[..said.rfind('}').unwrap() + 1]).unwrap();
+    let printed = team.succeed("lastmile-repo add -C packages app --role team-a --under team-a --push --json");
+    let json: Value = serde_json::from_str(&printed[..printed.rfind('}').unwrap() + 1]).unwrap();
     assert_eq!(json["outcome"], "published");
     company.serves(&["tool", "team-a/app"]);
     assert!(!team.path("packages/targets").join("tool").exists());
@@ -193,26 +193,26 @@ fn a_team_with_only_its_own_key_hands_its_releases_to_the_machine_with_the_onlin
     company.give_online_keys(&server);
 
     team.write("app", "team-a/app");
-    let said = team.pend("lastmile-repo add -C packages app --role team-a --under team-a");
+    let printed = team.pend("lastmile-repo add -C packages app --role team-a --under team-a");
     for key in ["snapshot: ", "timestamp: ", "lastmile-repo publish --from FOLDER"] {
-        assert!(said.contains(key), "{said}");
+        assert!(printed.contains(key), "{printed}");
     }
-    server.receive("incoming", &said);
-    server.receive("changed", &said);
+    server.receive("incoming", &printed);
+    server.receive("changed", &printed);
     release_of_owner(&owner, "tool");
 
     // A file that differs from its entry is refused, and so is a document without the team's signature.
     let package = fs::read_dir(server.path("changed/targets/team-a")).unwrap().next().unwrap().unwrap().path();
     let original = fs::read(&package).unwrap();
     fs::write(&package, "team-a/APP").unwrap();
-    let (status, said) = server.run("lastmile-repo publish -C packages --from changed --push");
-    assert!(status == 1 && said.contains("is not the file that the pending change lists"), "{status} {said}");
+    let (status, printed) = server.run("lastmile-repo publish -C packages --from changed --push");
+    assert!(status == 1 && printed.contains("is not the file that the pending change lists"), "{status} {printed}");
     fs::write(&package, original).unwrap();
     let document = server.path("changed/team-a.json");
     let text = fs::read_to_string(&document).unwrap();
     fs::write(&document, text.replace("team-a/app", "team-a/apq")).unwrap();
-    let (status, said) = server.run("lastmile-repo publish -C packages --from changed --dry-run");
-    assert!(status == PENDING && said.contains("team-a version 2 needs 1 more signature"), "{status} {said}");
+    let (status, printed) = server.run("lastmile-repo publish -C packages --from changed --dry-run");
+    assert!(status == PENDING && printed.contains("team-a version 2 needs 1 more signature"), "{status} {printed}");
 
     // The server publishes the team's release before it has adopted the owner's release. `push --catch-up` combines the
     // two releases. It cannot sign for the team, so it keeps the team's document.
@@ -220,22 +220,22 @@ fn a_team_with_only_its_own_key_hands_its_releases_to_the_machine_with_the_onlin
     server.succeed("lastmile-repo publish -C packages --from incoming");
     server.succeed("lastmile-repo push -C packages --catch-up");
     company.serves(&["tool", "team-a/app"]);
-    let (status, said) = server.run("lastmile-repo publish -C packages --from incoming --push");
-    assert!(status == 1 && said.contains("has been published since"), "{status} {said}");
+    let (status, printed) = server.run("lastmile-repo publish -C packages --from incoming --push");
+    assert!(status == 1 && printed.contains("has been published since"), "{status} {printed}");
 
     // The next release, like the first, needs only one command on the team's machine.
     team.write("lib", "team-a/lib");
-    let said = team.pend("lastmile-repo add -C packages lib --role team-a --under team-a --catch-up");
-    server.receive("next", &said);
+    let printed = team.pend("lastmile-repo add -C packages lib --role team-a --under team-a --catch-up");
+    server.receive("next", &printed);
     // `publish` does not use the team's key to sign a document from another machine. Only `sign` does, after it has
     // shown the document.
-    team.receive("forged", &said);
+    team.receive("forged", &printed);
     let document = team.path("forged/team-a.json");
     let text = fs::read_to_string(&document).unwrap();
     fs::write(&document, text.replace("team-a/lib", "team-a/lob")).unwrap();
     team.succeed("lastmile-repo discard -C packages --yes");
-    let said = team.pend("lastmile-repo publish -C packages --from forged --dry-run");
-    assert!(said.contains("team-a version 3 needs 1 more signature"), "{said}");
+    let printed = team.pend("lastmile-repo publish -C packages --from forged --dry-run");
+    assert!(printed.contains("team-a version 3 needs 1 more signature"), "{printed}");
     release_of_owner(&owner, "manual");
     server.succeed("lastmile-repo publish -C packages --from next --push");
     company.serves(&["tool", "manual", "team-a/app", "team-a/lib"]);
@@ -252,10 +252,10 @@ fn a_change_that_needs_two_signers_passes_from_machine_to_machine() {
         copy(&machine.path(key), &owner.path(key.trim_start_matches("private/")));
     }
     // Both keys must sign the new role. The owner gets each signature from another machine.
-    let said = owner
+    let printed = owner
         .pend("lastmile-repo delegate -C packages both --paths both/* --key team-a.pub --key team-b.pub --threshold 2");
     for (machine, name) in [(&team, "from-team"), (&second, "from-second")] {
-        machine.receive("from-owner", &said);
+        machine.receive("from-owner", &printed);
         machine.succeed("lastmile-repo sign -C packages --from from-owner --yes");
         copy(&machine.path("packages/staged"), &owner.path(name));
     }
@@ -265,16 +265,16 @@ fn a_change_that_needs_two_signers_passes_from_machine_to_machine() {
     // A release passes from the first signer to the second one, and then to the machine with the online keys. The owner
     // has another pending change, which neither blocks the release nor is published with it.
     team.write("app", "both/app");
-    let said = team.pend("lastmile-repo add -C packages app --role both --under both --catch-up");
+    let printed = team.pend("lastmile-repo add -C packages app --role both --under both --catch-up");
     second.succeed("lastmile-repo pull -C packages --adopt");
-    second.receive("from-first", &said);
-    let said = second.succeed("lastmile-repo sign -C packages --from from-first --yes");
-    owner.receive("release", &said);
+    second.receive("from-first", &printed);
+    let printed = second.succeed("lastmile-repo sign -C packages --from from-first --yes");
+    owner.receive("release", &printed);
     owner.succeed("lastmile-repo key generate other --unencrypted --folder other");
     fs::remove_file(owner.path("other/other.pem")).unwrap();
     owner.pend("lastmile-repo delegate -C packages third --paths third/* --key other/other.pub");
     owner.succeed("lastmile-repo publish -C packages --from release --push");
     company.serves(&["both/app"]);
-    let (_, said) = owner.run("lastmile-repo status -C packages");
-    assert!(said.contains("pending: third version 1 needs 1 more signature"), "{said}");
+    let (_, printed) = owner.run("lastmile-repo status -C packages");
+    assert!(printed.contains("pending: third version 1 needs 1 more signature"), "{printed}");
 }

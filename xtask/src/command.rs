@@ -41,11 +41,11 @@ pub struct Output {
 pub fn run_quietly(command: &mut Command) -> Result<Output, String> {
     let output = command.stdin(Stdio::null()).output().map_err(|error| cannot_run(command, &error))?;
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    let said = Output { stdout: text(&output.stdout), stderr: text(&output.stderr) };
+    let printed = Output { stdout: text(&output.stdout), stderr: text(&output.stderr) };
     if output.status.success() {
-        Ok(said)
+        Ok(printed)
     } else {
-        Err(format!("{} failed: {}", command.get_program().to_string_lossy(), said.stderr))
+        Err(format!("{} failed: {}", command.get_program().to_string_lossy(), printed.stderr))
     }
 }
 

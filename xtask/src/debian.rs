@@ -95,8 +95,8 @@ impl Apt {
 
     /// Downloads a package and unpacks it. Returns its version.
     fn unpack(&self, package: &Package) -> Result<String, String> {
-        let said = self.run("apt-cache", &["--config-file=apt.conf", "show", "--no-all-versions", package.name])?;
-        let field = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        let output = self.run("apt-cache", &["--config-file=apt.conf", "show", "--no-all-versions", package.name])?;
+        let field = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
         let version = field("Version:").ok_or("the suite does not have this package")?.to_owned();
         let numbers = numbers(&version);
         if numbers < package.from || numbers >= package.below {
@@ -129,19 +129,20 @@ fn archive() -> Result<String, String> {
     if !Path::new(KEYRING).exists() {
         return Err(format!("{KEYRING} does not exist"));
     }
-    let said = output(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]).stdin(Stdio::null()))?;
-    let archive = said.lines().find(|uri| uri.trim_end_matches('/').ends_with("/debian"));
+    let output =
+        output(Command::new("apt-get").args(["indextargets", "--format", "$(REPO_URI)"]).stdin(Stdio::null()))?;
+    let archive = output.lines().find(|uri| uri.trim_end_matches('/').ends_with("/debian"));
     archive.map(str::to_owned).ok_or_else(|| "apt has no source for Debian's archive".into())
 }
 
 fn output(command: &mut Command) -> Result<String, String> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let said = command.output().map_err(|error| format!("{name} could not be run: {error}"))?;
-    if said.status.success() {
-        return Ok(String::from_utf8_lossy(&said.stdout).into_owned());
+    let output = command.output().map_err(|error| format!("{name} could not be run: {error}"))?;
+    if output.status.success() {
+        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let errors = String::from_utf8_lossy(&said.stderr).trim().replace('\n', "; ");
-    Err(format!("{name} ended with {}: {errors}", said.status))
+    let errors = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    Err(format!("{name} ended with {}: {errors}", output.status))
 }
 
 /// Returns the first two numbers of an upstream version, such as 3 and 1 for `3.1.1-2`.

@@ -19,7 +19,7 @@ fn cargo_deny(project: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Returns the command `cargo deny check PARTS…`. The command checks the dependencies for every platform, so cargo may
+/// Returns the command `cargo deny check CHUNKS…`. The command checks the dependencies for every platform, so cargo may
 /// have to fetch crates.
 pub(crate) fn check(project: &Path, parts: &[&str]) -> Command {
     let mut command = cargo_deny(project, &["--locked", "--all-features", "check", "--hide-inclusion-graph"]);

@@ -45,12 +45,12 @@ fn is_detected(scratch: &Path, bug: &PlantedBug) -> bool {
     let missed = missed(scratch, bug);
     let all = bug.breaks.len();
     let seconds = started.elapsed().as_secs_f64();
-    let said = match &missed {
+    let printed = match &missed {
         Ok(missed) if missed.is_empty() => format!("{all:2} scenarios fail  {seconds:6.1} s"),
         Ok(missed) => format!("NOT DETECTED by {}", missed.join(", ")),
         Err(error) => error.to_string(),
     };
-    say::line(format!("{:28}  {said}", bug.name));
+    say::line(format!("{:28}  {printed}", bug.name));
     missed.is_ok_and(|missed| missed.is_empty())
 }
 
@@ -81,19 +81,19 @@ fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
     let result = command.output();
     apply(scratch, bug, &["--reverse"])?;
     let output = result?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    if said.trim().is_empty() {
+    let printed = String::from_utf8_lossy(&output.stdout);
+    if printed.trim().is_empty() {
         return Err(io::Error::other(format!("cannot be run: {}", String::from_utf8_lossy(&output.stderr))));
     }
-    Ok(bug.breaks.iter().filter(|id| !is_noticed(id, &said)).cloned().collect())
+    Ok(bug.breaks.iter().filter(|id| !is_noticed(id, &printed)).cloned().collect())
 }
 
 /// Returns `true` if, according to the output `said`, a case of the scenario failed during or after the attack. A
 /// failure before the attack does not count.
-fn is_noticed(id: &str, said: &str) -> bool {
+fn is_noticed(id: &str, printed: &str) -> bool {
     let sample = format!("{id} [");
     let mut wrong =
-        said.lines().filter(|line| line.starts_with(&sample)).filter_map(|line| line.split_once("]: WRONG: "));
+        printed.lines().filter(|line| line.starts_with(&sample)).filter_map(|line| line.split_once("]: WRONG: "));
     wrong.any(|(_, why)| !why.starts_with("before the attack"))
 }
 
@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn a_failure_before_the_attack_is_not_a_detection() {
-        let said =
+        let printed =
             "a [x]: WRONG: before the attack: no\na [y]: refused\nb [x]: WRONG: accepted\nab [x]: WRONG: accepted\n";
-        assert!(!is_noticed("a", said));
-        assert!(is_noticed("b", said) && is_noticed("ab", said));
+        assert!(!is_noticed("a", printed));
+        assert!(is_noticed("b", printed) && is_noticed("ab", printed));
     }
 }

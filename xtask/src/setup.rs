@@ -111,8 +111,8 @@ const SSHD: &str = "/usr/sbin/sshd";
 const NGINX_MODULES: [&str; 3] = ["http_gzip_static_module", "http_ssl_module", "http_v2_module"];
 
 fn modules(nginx: &str) -> Result<(), Missing> {
-    let said = Command::new(nginx).arg("-V").stdin(Stdio::null()).output();
-    let built = said.map(|said| String::from_utf8_lossy(&said.stderr).into_owned()).unwrap_or_default();
+    let output = Command::new(nginx).arg("-V").stdin(Stdio::null()).output();
+    let built = output.map(|output| String::from_utf8_lossy(&output.stderr).into_owned()).unwrap_or_default();
     match NGINX_MODULES.iter().find(|module| !built.contains(*module)) {
         None => Ok(()),
         Some(module) => Err(Missing {
@@ -148,8 +148,8 @@ const NODE: (u32, u32) = (20, 17);
 fn node(_: &Path) -> Result<String, Missing> {
     apt("node", "nodejs")?;
     apt("npm", "npm")?;
-    let said = Command::new("node").arg("--version").stdin(Stdio::null()).output();
-    let version = said.map(|said| String::from_utf8_lossy(&said.stdout).trim().to_owned()).unwrap_or_default();
+    let output = Command::new("node").arg("--version").stdin(Stdio::null()).output();
+    let version = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
     let mut numbers = version.trim_start_matches('v').split('.').map_while(|number| number.parse::<u32>().ok());
     if (numbers.next(), numbers.next()) < (Some(NODE.0), Some(NODE.1)) {
         return Err(Missing {

@@ -9,7 +9,7 @@ use xtask::say;
 use crate::language;
 
 /// The maximum length of a source file, in lines.
-const LONGEST_FILE: usize = 500;
+const MAX_FILE_LENGTH: usize = 500;
 
 pub(crate) fn run(project: &Path) -> Outcome {
     let mut broken = Vec::new();
@@ -80,8 +80,8 @@ fn includes_of_own_files(project: &Path, name: &str, broken: &mut Vec<String>) {
 fn short_file_without_allow(project: &Path, file: &Path, broken: &mut Vec<String>) {
     let source = text(file);
     let lines = source.lines().count();
-    if lines > LONGEST_FILE {
-        broken.push(format!("{}: {lines} lines, more than {LONGEST_FILE}", shown(project, file)));
+    if lines > MAX_FILE_LENGTH {
+        broken.push(format!("{}: {lines} lines, more than {MAX_FILE_LENGTH}", shown(project, file)));
     }
     // Split the text in two, so that this line itself does not violate the rule.
     let forbidden = ["#[", "allow("].concat();

@@ -16,7 +16,7 @@ use crate::cli::repositories::Repository;
 use crate::error::LocalError;
 
 /// The maximum length, in bytes, of a file that contains a local policy.
-const LONGEST_POLICY: u64 = 1024 * 1024;
+const MAX_POLICY_LENGTH: u64 = 1024 * 1024;
 
 impl App<'_> {
     /// A policy file given on the command line replaces the file in the settings of the repository.
@@ -44,7 +44,7 @@ fn read(path: &Path) -> Result<LocalPolicy, LocalError> {
         LocalError::invalid("use the local policy", path, problem)
             .with_hint("correct the file; to remove it from the settings of a repository, run `lastmile trust set NAME --no-policy`")
     };
-    let json = to_json(&read_at_most(path, LONGEST_POLICY)?).map_err(|error| unusable(error.to_string()))?;
+    let json = to_json(&read_at_most(path, MAX_POLICY_LENGTH)?).map_err(|error| unusable(error.to_string()))?;
     LocalPolicy::parse(json.as_bytes()).map_err(|error| unusable(error.to_string()))
 }
 

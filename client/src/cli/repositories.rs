@@ -21,7 +21,7 @@ const METADATA: &str = "metadata";
 const FORMAT: u32 = 1;
 
 /// The maximum length of a settings file in bytes.
-const LONGEST_SETTINGS: u64 = 1024 * 1024;
+const MAX_SETTINGS_LENGTH: u64 = 1024 * 1024;
 
 /// The name that the user chose for a repository: up to 64 characters of `A–Z a–z 0–9 . _ -`, starting and ending with
 /// a letter or a digit.
@@ -156,7 +156,7 @@ impl Repositories {
         let Some(folder) = all.enter(name.as_str())? else { return Ok(None) };
         all.ensure_unwritable()?;
         folder.ensure_unwritable()?;
-        let Some(settings) = folder.read_unwritable(SETTINGS, LONGEST_SETTINGS)? else { return Ok(None) };
+        let Some(settings) = folder.read_unwritable(SETTINGS, MAX_SETTINGS_LENGTH)? else { return Ok(None) };
         let path = folder.path_of(SETTINGS);
         let unreadable = |problem: String| {
             LocalError::invalid("use", &path, problem)

@@ -21,7 +21,7 @@ use crate::text::printable_path;
 use crate::updater::Updater;
 
 /// The maximum length of a `--ca-file`, in bytes.
-const LONGEST_CA_FILE: u64 = 16 * 1024 * 1024;
+const MAX_CA_FILE_LENGTH: u64 = 16 * 1024 * 1024;
 
 impl App<'_> {
     pub(super) fn repositories(&self) -> Result<Repositories, Failure> {
@@ -200,7 +200,7 @@ pub(super) fn usable(url: &str) -> Result<BaseUrl, String> {
 }
 
 fn read_file(path: &Path) -> Result<Vec<u8>, LocalError> {
-    read_at_most(path, LONGEST_CA_FILE)
+    read_at_most(path, MAX_CA_FILE_LENGTH)
 }
 
 /// Follows links and accepts pipes, because the user chose the path, but refuses a file that other users can change.

@@ -20,7 +20,7 @@ use crate::open_directory::CleanedDirs;
 use crate::policies::Policies;
 use crate::store::memory::MemoryStore;
 use crate::store::shared::SharedStore;
-use crate::test_server::{Act, Server, offset, ok, partial, send, status};
+use crate::test_server::{Server, ServerAction, offset, ok, partial, send, status};
 
 fn target(path: &str, content: &[u8]) -> TargetFile {
     let hashes = Hashes::of(content, &[Algorithm::Sha256, Algorithm::Sha512]).unwrap();
@@ -126,7 +126,7 @@ async fn an_empty_target_is_fetched_and_a_longer_one_refused() {
 
 #[tokio::test]
 async fn an_endless_target_is_refused_at_its_listed_length() {
-    let endless = || vec![send("HTTP/1.0 200 OK\r\n\r\n"), Act::Endless(b"xxxx".to_vec())];
+    let endless = || vec![send("HTTP/1.0 200 OK\r\n\r\n"), ServerAction::Endless(b"xxxx".to_vec())];
     let server = Server::start(move |_| endless()).await;
     let dir = tempfile::tempdir().unwrap();
     let error = get(&[&server], &target("x", b"hello"), dir.path()).await.unwrap_err();
@@ -153,7 +153,7 @@ async fn an_existing_wrong_file_is_replaced() {
 }
 
 /// Returns a response that announces the length of the whole content, but contains only the first `cut` bytes.
-fn cut(content: &[u8], cut: usize) -> Vec<Act> {
+fn cut(content: &[u8], cut: usize) -> Vec<ServerAction> {
     let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", content.len());
     vec![send(head), send(&content[..cut])]
 }
@@ -175,7 +175,7 @@ async fn a_read_into_memory_starts_again_if_a_mirror_does_not_send_the_rest() {
 async fn an_interrupted_transfer_is_resumed() {
     let server = Server::start(|head| match offset(head) {
         0 => cut(b"hello world", 4),
-        4 => vec![Act::Send(partial(b"hello world", 4))],
+        4 => vec![ServerAction::Send(partial(b"hello world", 4))],
         _ => status("400 Unexpected"),
     })
     .await;
@@ -189,7 +189,7 @@ async fn an_interrupted_transfer_is_resumed() {
 async fn an_interrupted_transfer_without_content_length_is_resumed() {
     let server = Server::start(|head| match offset(head) {
         0 => vec![send("HTTP/1.0 200 OK\r\n\r\nhell")],
-        at => vec![Act::Send(partial(b"hello world", at))],
+        at => vec![ServerAction::Send(partial(b"hello world", at))],
     })
     .await;
     let dir = tempfile::tempdir().unwrap();
@@ -218,7 +218,7 @@ async fn a_file_that_changed_between_two_parts_is_fetched_once_more_from_the_sta
         match (*seen, offset(head)) {
             (1, 0) => cut(b"HELLO WORLD", 4),
             (_, 0) => ok(b"hello world"),
-            (_, at) => vec![Act::Send(partial(b"hello world", at))],
+            (_, at) => vec![ServerAction::Send(partial(b"hello world", at))],
         }
     })
     .await;
@@ -329,7 +329,7 @@ async fn progress_is_reported_from_start_to_end() {
 
 #[tokio::test]
 async fn an_abandoned_download_leaves_nothing() {
-    let server = Server::start(|_| vec![send("HTTP/1.0 200 OK\r\n\r\nhel"), Act::Hang]).await;
+    let server = Server::start(|_| vec![send("HTTP/1.0 200 OK\r\n\r\nhel"), ServerAction::Hang]).await;
     let dir = tempfile::tempdir().unwrap();
     let target = target("x", b"hello");
     let servers = [&server];

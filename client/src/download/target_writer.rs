@@ -14,7 +14,7 @@ use crate::open_directory::Temporary;
 
 /// The number of received parts that are buffered between the network and the disk. A part has at most a few hundred
 /// KiB, so a download uses at most a few MiB of memory.
-const PARTS: usize = 8;
+const CHUNKS: usize = 8;
 
 /// The number of bytes that are written before the next `fsync` starts. The download continues during the `fsync`.
 const SYNC_AFTER: usize = 32 * 1024 * 1024;
@@ -90,7 +90,7 @@ pub(crate) struct TargetWriter<C> {
 impl<C: Content> TargetWriter<C> {
     /// Starts the thread that writes to `content`, which must be empty.
     pub(crate) fn start(content: C, target: TargetFile) -> TargetWriter<C> {
-        let (commands, inbox) = mpsc::channel(PARTS);
+        let (commands, inbox) = mpsc::channel(CHUNKS);
         let worker = tokio::task::spawn_blocking(move || work(inbox, content, &target));
         TargetWriter { commands, worker }
     }

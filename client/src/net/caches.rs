@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use reqwest::header::HeaderMap;
 
 /// The maximum number of characters that are recorded of each header.
-const LONGEST: usize = 200;
+const MAX_LENGTH: usize = 200;
 
 /// The values of the headers that caches add to a response. A value is `None` if the response does not have the header.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,7 +27,7 @@ impl CacheReport {
         let text = |name: &str| {
             let values = headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
             let text = values.collect::<Vec<_>>().join(", ");
-            (!text.is_empty()).then(|| text.chars().take(LONGEST).collect())
+            (!text.is_empty()).then(|| text.chars().take(MAX_LENGTH).collect())
         };
         CacheReport { age: text("age"), via: text("via"), x_cache: text("x-cache"), cache_status: text("cache-status") }
     }

@@ -22,10 +22,10 @@ pub(crate) const ACCEPTED: &str = "zstd, gzip";
 const WINDOW: u64 = 8 * 1024 * 1024;
 
 /// The number of bytes per decoded part.
-const PART: usize = 64 * 1024;
+const CHUNK_SIZE: usize = 64 * 1024;
 
 /// The maximum number of encoded parts that wait for the decoder, and of decoded parts that wait for the reader.
-const PARTS: usize = 4;
+const CHUNKS: usize = 4;
 
 type Body = BoxStream<'static, Result<Bytes, FetchError>>;
 
@@ -61,8 +61,8 @@ fn longest_encoding(max_length: u64) -> u64 {
 
 /// Decodes `raw`, which must be one complete compressed stream. The decoded file may have at most `max_length` bytes.
 pub(crate) fn decoded(coding: Coding, mut raw: Body, max_length: u64) -> Body {
-    let (feed, inbox) = mpsc::channel(PARTS);
-    let (outbox, mut parts) = mpsc::channel(PARTS);
+    let (feed, inbox) = mpsc::channel(CHUNKS);
+    let (outbox, mut parts) = mpsc::channel(CHUNKS);
     spawn_blocking(move || {
         let source =
             Source { inbox, part: Bytes::new(), left: longest_encoding(max_length), max_length, failure: None };
@@ -128,7 +128,7 @@ fn decode(coding: Coding, source: &mut Source, outbox: &mpsc::Sender<Result<Byte
 
 fn pass_on(mut decoder: impl Read, outbox: &mpsc::Sender<Result<Bytes, FetchError>>) -> io::Result<()> {
     loop {
-        let mut part = vec![0; PART];
+        let mut part = vec![0; CHUNK_SIZE];
         let read = decoder.read(&mut part)?;
         if read == 0 {
             return Ok(());

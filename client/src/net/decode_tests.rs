@@ -17,7 +17,7 @@ use crate::net::scheme::FetchByScheme;
 use crate::store::memory::MemoryStore;
 use crate::store::{Store, StoredFile};
 use crate::test_repository::{TestRepository, now, root};
-use crate::test_server::{Act, Server, reply, status};
+use crate::test_server::{Server, ServerAction, reply, status};
 use crate::updater::Updater;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -58,15 +58,15 @@ fn repeated(is_last: bool) -> [u8; 4] {
     [first, second, third, b'x']
 }
 
-fn sent(encoding: &str, body: &[u8]) -> Vec<Act> {
-    vec![Act::Send(reply("200 OK", &format!("Content-Encoding: {encoding}\r\n"), body))]
+fn sent(encoding: &str, body: &[u8]) -> Vec<ServerAction> {
+    vec![ServerAction::Send(reply("200 OK", &format!("Content-Encoding: {encoding}\r\n"), body))]
 }
 
 fn http() -> HttpFetch {
     HttpFetch::new(&HttpSettings { proxy: ProxyChoice::Direct, ..HttpSettings::default() }).unwrap()
 }
 
-async fn read(acts: Vec<Act>, max_length: u64) -> Result<Vec<u8>, FetchError> {
+async fn read(acts: Vec<ServerAction>, max_length: u64) -> Result<Vec<u8>, FetchError> {
     let server = Server::start(move |_| acts.clone()).await;
     FetchByScheme::new(http()).fetch_metadata(&server.at("x"), max_length).await?.read_all(max_length).await
 }
@@ -109,7 +109,7 @@ async fn unknown_and_multiple_encodings_are_not_decoded() {
         assert_eq!(read(sent(encoding, &body), 999).await.unwrap(), body, "{encoding}");
     }
     let twice = reply("200 OK", "Content-Encoding: gzip\r\nContent-Encoding: gzip\r\n", &body);
-    assert_eq!(read(vec![Act::Send(twice)], 999).await.unwrap(), body);
+    assert_eq!(read(vec![ServerAction::Send(twice)], 999).await.unwrap(), body);
 }
 
 #[tokio::test]
@@ -137,7 +137,7 @@ async fn the_compressed_body_is_limited_too() {
     assert_eq!(read(sent("gzip", &padded), 1000).await, Err(FetchError::TooLong { max_length: 1000 }));
     let head = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Encoding: gzip\r\n\r\n";
     let begun = [head.as_slice(), &padded[..100]].concat();
-    let endless = vec![Act::Send(begun), Act::Endless(vec![b'x'; 4096])];
+    let endless = vec![ServerAction::Send(begun), ServerAction::Endless(vec![b'x'; 4096])];
     assert_eq!(read(endless, 50_000).await, Err(FetchError::TooLong { max_length: 50_000 }));
     // An endless sequence of blocks that decode to nothing.
     let nothing = frame(7, &[0, 0, 0].repeat(20_000));
@@ -176,7 +176,7 @@ async fn truncated_streams_and_trailing_data_are_refused() {
         // A lost connection is reported as such, and not as a decoding error.
         let mut cut = reply("200 OK", &format!("Content-Encoding: {}\r\n", coding.name()), &whole);
         cut.truncate(cut.len() - 20);
-        let answer = read(vec![Act::Send(cut)], 999).await;
+        let answer = read(vec![ServerAction::Send(cut)], 999).await;
         assert!(matches!(answer, Err(FetchError::Cut(_))), "{coding:?} {answer:?}");
     }
 }
@@ -210,9 +210,9 @@ fn a_body_that_is_dropped_leaves_no_thread_behind() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let mut hanging = sent("gzip", &gzip(b"x"));
-        let Some(Act::Send(bytes)) = hanging.first_mut() else { panic!() };
+        let Some(ServerAction::Send(bytes)) = hanging.first_mut() else { panic!() };
         bytes.truncate(bytes.len() - 1);
-        hanging.push(Act::Hang);
+        hanging.push(ServerAction::Hang);
         let answer = tokio::time::timeout(Duration::from_millis(300), read(hanging, 999)).await;
         assert!(answer.is_err(), "{answer:?}");
     });

@@ -16,7 +16,7 @@ use crate::net::fetch::{Fetch, FetchError, Response};
 use crate::text::printable_path;
 
 /// The number of bytes per read.
-const PART: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;
 
 /// Fetches `file:///absolute/path` URLs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -67,12 +67,12 @@ async fn open(path: &Path, offset: u64) -> Result<Response, FetchError> {
     }
     let offset = if offset <= found.len() { offset } else { 0 };
     file.seek(SeekFrom::Start(offset)).await.map_err(|error| FetchError::from_io(&error))?;
-    file.set_max_buf_size(PART);
+    file.set_max_buf_size(CHUNK_SIZE);
     Ok(Response { offset, body: stream::try_unfold(file, next_part).boxed() })
 }
 
 async fn next_part(mut file: File) -> Result<Option<(Bytes, File)>, FetchError> {
-    let mut part = BytesMut::with_capacity(PART);
+    let mut part = BytesMut::with_capacity(CHUNK_SIZE);
     let read = file.read_buf(&mut part).await.map_err(|error| FetchError::from_io(&error))?;
     Ok((read > 0).then(|| (part.freeze(), file)))
 }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::test_repository::{TestRepository, now, root};
-use crate::test_server::{Act, Server, ok, partial, reply, send, status};
+use crate::test_server::{Server, ServerAction, ok, partial, reply, send, status};
 use crate::updater::Updater;
 
 fn quick() -> HttpSettings {
@@ -23,7 +23,7 @@ async fn read(url: &str, max_length: u64) -> Result<Vec<u8>, FetchError> {
     HttpFetch::new(&quick()).unwrap().fetch(url, 0).await?.read_all(max_length).await
 }
 
-async fn answered(acts: Vec<Act>) -> Result<Vec<u8>, FetchError> {
+async fn answered(acts: Vec<ServerAction>) -> Result<Vec<u8>, FetchError> {
     let server = Server::start(move |_| acts.clone()).await;
     read(&server.at("x"), 100).await
 }
@@ -77,7 +77,7 @@ async fn only_404_and_410_mean_that_a_file_is_absent() {
     for code in [204, 304, 400, 403, 500, 502, 503] {
         assert_eq!(answered(status(&format!("{code} X"))).await, Err(FetchError::Status(code)));
     }
-    assert_eq!(answered(vec![Act::Send(partial(b"hello", 0))]).await, Err(FetchError::Status(206)));
+    assert_eq!(answered(vec![ServerAction::Send(partial(b"hello", 0))]).await, Err(FetchError::Status(206)));
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn http_1_0_works_with_and_without_a_content_length() {
 async fn a_content_coding_describes_the_file_and_a_transfer_coding_is_refused() {
     for coding in ["identity", "gzip", "x-gzip", "br", "utf-8", "gzip, aws-chunked"] {
         let file = reply("200 OK", &format!("Content-Encoding: {coding}\r\n"), b"a .tar.gz");
-        assert_eq!(answered(vec![Act::Send(file)]).await.unwrap(), b"a .tar.gz", "{coding}");
+        assert_eq!(answered(vec![ServerAction::Send(file)]).await.unwrap(), b"a .tar.gz", "{coding}");
     }
     for coding in ["gzip", "gzip, chunked"] {
         let text =
@@ -153,24 +153,24 @@ async fn a_content_coding_describes_the_file_and_a_transfer_coding_is_refused() 
 #[tokio::test]
 async fn an_endless_body_is_cut_at_the_limit() {
     let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-    let endless = vec![send(head), Act::Endless(b"4\r\nxxxx\r\n".to_vec())];
+    let endless = vec![send(head), ServerAction::Endless(b"4\r\nxxxx\r\n".to_vec())];
     assert_eq!(answered(endless).await, Err(FetchError::TooLong { max_length: 100 }));
     let head = "HTTP/1.0 200 OK\r\n\r\n";
-    let endless = vec![send(head), Act::Endless(vec![0; 65536])];
+    let endless = vec![send(head), ServerAction::Endless(vec![0; 65536])];
     assert_eq!(answered(endless).await, Err(FetchError::TooLong { max_length: 100 }));
 }
 
 #[tokio::test]
 async fn an_endless_head_is_refused() {
-    let endless = vec![send("HTTP/1.1 200 OK\r\n"), Act::Endless(b"X-Y: z\r\n".to_vec())];
+    let endless = vec![send("HTTP/1.1 200 OK\r\n"), ServerAction::Endless(b"X-Y: z\r\n".to_vec())];
     assert!(answered(endless).await.is_err());
 }
 
 #[tokio::test]
 async fn a_silent_server_times_out_before_and_within_a_body() {
-    assert!(matches!(answered(vec![Act::Hang]).await, Err(FetchError::Timeout(_))));
+    assert!(matches!(answered(vec![ServerAction::Hang]).await, Err(FetchError::Timeout(_))));
     let half = send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
-    assert!(matches!(answered(vec![half, Act::Hang]).await, Err(FetchError::Timeout(_))));
+    assert!(matches!(answered(vec![half, ServerAction::Hang]).await, Err(FetchError::Timeout(_))));
 }
 
 #[tokio::test]
@@ -197,8 +197,8 @@ async fn a_refused_connection_is_a_temporary_failure() {
 #[tokio::test]
 async fn a_range_is_requested_and_checked() {
     let server = Server::start(|head| match crate::test_server::offset(head) {
-        2 => vec![Act::Send(partial(b"hello", 2))],
-        3 => vec![Act::Send(partial(b"hello", 2))],
+        2 => vec![ServerAction::Send(partial(b"hello", 2))],
+        3 => vec![ServerAction::Send(partial(b"hello", 2))],
         4 => vec![send("HTTP/1.1 206 X\r\nContent-Length: 1\r\n\r\no")],
         _ => ok(b"hello"),
     })
@@ -217,7 +217,7 @@ async fn redirects_are_followed_up_to_a_limit() {
     let server = Server::start(|head| {
         let hop: usize = head.split([' ', '/']).nth(2).unwrap().parse().unwrap();
         let next = reply("302 Found", &format!("Location: /{}\r\n", hop.saturating_sub(1)), b"");
-        if hop == 0 { ok(b"here") } else { vec![Act::Send(next)] }
+        if hop == 0 { ok(b"here") } else { vec![ServerAction::Send(next)] }
     })
     .await;
     assert_eq!(read(&server.at("5"), 9).await.unwrap(), b"here");
@@ -228,7 +228,7 @@ async fn redirects_are_followed_up_to_a_limit() {
 async fn redirects_are_followed_to_http_and_https_only() {
     for to in ["file:///etc/passwd", "ftp://h/x", "data:,x", "http://u:p@127.0.0.1/x"] {
         let location = format!("Location: {to}\r\n");
-        let answer = answered(vec![Act::Send(reply("302 Found", &location, b""))]).await;
+        let answer = answered(vec![ServerAction::Send(reply("302 Found", &location, b""))]).await;
         assert!(matches!(answer, Err(FetchError::Redirect(_) | FetchError::Status(302))), "{to}: {answer:?}");
     }
 }

@@ -70,9 +70,9 @@ mod tests {
     use super::*;
     use crate::net::http::HttpSettings;
     use crate::net::proxy::ProxyChoice;
-    use crate::test_server::{Act, Server, ok, send, status};
+    use crate::test_server::{Server, ServerAction, ok, send, status};
 
-    async fn posted(acts: Vec<Act>) -> (Result<(), FetchError>, Vec<String>) {
+    async fn posted(acts: Vec<ServerAction>) -> (Result<(), FetchError>, Vec<String>) {
         let server = Server::start(move |_| acts.clone()).await;
         let settings = HttpSettings { redirects: 0, proxy: ProxyChoice::Direct, ..HttpSettings::default() };
         let fetch = HttpFetch::new(&settings).unwrap();

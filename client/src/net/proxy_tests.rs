@@ -14,7 +14,7 @@ use crate::net::retry::RetryPolicy;
 use crate::store::memory::MemoryStore;
 use crate::store::{Store, StoredFile};
 use crate::test_repository::{TestRepository, expires, now, root, sign};
-use crate::test_server::{Act, Server, ok, reply, status};
+use crate::test_server::{Server, ServerAction, ok, reply, status};
 use crate::updater::Updater;
 
 fn through(url: &str) -> HttpFetch {
@@ -129,7 +129,7 @@ async fn a_web_page_is_not_metadata() {
 }
 
 /// Refreshes from a server that answers the request for the next root with `next_root`.
-async fn refresh(next_root: Vec<Act>) -> (Result<(), Error>, MemoryStore) {
+async fn refresh(next_root: Vec<ServerAction>) -> (Result<(), Error>, MemoryStore) {
     let repository = TestRepository::new();
     let files = repository.files();
     let server = Server::start(move |head| {
@@ -151,7 +151,7 @@ async fn refresh(next_root: Vec<Act>) -> (Result<(), Error>, MemoryStore) {
 #[tokio::test]
 async fn a_login_page_never_counts_as_a_missing_root() {
     assert!(refresh(status("404 Not Found")).await.0.is_ok());
-    let page = |body: &[u8]| vec![Act::Send(reply("200 OK", "Content-Type: text/html\r\n", body))];
+    let page = |body: &[u8]| vec![ServerAction::Send(reply("200 OK", "Content-Type: text/html\r\n", body))];
     for (answer, expected) in [
         (status("401 Unauthorized"), FetchError::Unauthorized),
         (status("407 Proxy Authentication Required"), FetchError::ProxyUnauthorized { proxy: None }),

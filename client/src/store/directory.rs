@@ -20,7 +20,7 @@ const STATE: &str = "state";
 
 /// The maximum length, in bytes, of a role's file name. A longer name is replaced by its hash, because file systems
 /// allow at most 255 bytes.
-const LONGEST_NAME: usize = 200;
+const MAX_NAME_LENGTH: usize = 200;
 
 /// The default of [`DirectoryStore::large_from`].
 const LARGE: u64 = 8 * 1024 * 1024;
@@ -221,7 +221,7 @@ fn name_of(file: &StoredFile) -> String {
 
 fn role_file(role: &RoleName) -> String {
     let name = role.file_name(None);
-    if name.len() <= LONGEST_NAME {
+    if name.len() <= MAX_NAME_LENGTH {
         return name;
     }
     // No percent-encoded name starts with `%.`, so this name cannot collide with the file of another role.

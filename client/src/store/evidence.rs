@@ -15,7 +15,7 @@ const MAX_FILES: usize = 1024;
 const MAX_TOTAL_LENGTH: u64 = 64 * 1024 * 1024;
 
 /// In bytes. Each line of the index has fewer than 128 bytes.
-const LONGEST_INDEX: u64 = 128 * MAX_FILES as u64;
+const MAX_INDEX_LENGTH: u64 = 128 * MAX_FILES as u64;
 
 /// Returns the stored content of `file`, or `None` if the stored file is missing or damaged.
 pub(crate) fn read(store: &SharedStore, file: &TargetFile) -> Result<Option<Vec<u8>>, LocalError> {
@@ -59,7 +59,7 @@ pub(crate) async fn mark_used(store: &SharedStore, file: &TargetFile, time: Date
     let Some(sha256) = sha256_of(file) else { return Ok(()) };
     let entry = Entry { sha256, length: file.length, used: time.date_naive() };
     let is_recorded = |index: &Index| index.0.iter().any(|known| known.sha256 == sha256 && known.used >= entry.used);
-    if is_recorded(&Index::of(store.open(&StoredFile::EvidenceIndex, LONGEST_INDEX))?) {
+    if is_recorded(&Index::of(store.open(&StoredFile::EvidenceIndex, MAX_INDEX_LENGTH))?) {
         return Ok(());
     }
     let work = |store: &LockedStore<'_>| {
@@ -89,7 +89,7 @@ struct Entry {
 
 impl Index {
     fn read(store: &LockedStore<'_>) -> Result<Index, LocalError> {
-        Index::of(store.open(&StoredFile::EvidenceIndex, LONGEST_INDEX))
+        Index::of(store.open(&StoredFile::EvidenceIndex, MAX_INDEX_LENGTH))
     }
 
     /// Returns an empty index if the stored index is missing or unusable.

@@ -31,7 +31,7 @@ fn stored_as(content: &[u8]) -> StoredFile {
 }
 
 fn index_of(store: &MemoryStore) -> String {
-    String::from_utf8(store.read(&StoredFile::EvidenceIndex, LONGEST_INDEX).unwrap().unwrap()).unwrap()
+    String::from_utf8(store.read(&StoredFile::EvidenceIndex, MAX_INDEX_LENGTH).unwrap().unwrap()).unwrap()
 }
 
 #[tokio::test]

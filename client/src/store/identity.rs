@@ -14,7 +14,7 @@ use crate::store::{Store, StoredFile};
 /// version, and leaves the store unchanged.
 const FORMAT: u32 = 1;
 
-const LONGEST: u64 = 64 * 1024;
+const MAX_LENGTH: u64 = 64 * 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoreIdentity {
@@ -38,7 +38,7 @@ struct AnyFormat {
 impl StoreIdentity {
     /// Returns `None` if the store has no identity yet.
     pub(crate) fn read(store: &dyn Store) -> Result<Option<StoreIdentity>, LocalError> {
-        let Some(bytes) = store.read(&StoredFile::Identity, LONGEST)? else { return Ok(None) };
+        let Some(bytes) = store.read(&StoredFile::Identity, MAX_LENGTH)? else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
             LocalError::invalid("read the identity of", store.description(), error.to_string())
                 .with_hint("start again from the shipped root with `lastmile trust reset NAME`")

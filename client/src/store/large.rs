@@ -10,7 +10,7 @@ use std::thread;
 
 use lastmile_metadata::RandomAccess;
 
-const PART: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;
 
 /// The maximum number of parts by which one reader may be ahead of the other reader.
 const AHEAD: usize = 8;
@@ -38,7 +38,7 @@ impl LargeFile {
             // `AHEAD` parts.
             let done = if taken.len() > AHEAD + 1 { taken.pop_front() } else { None };
             let mut part = done.and_then(Arc::into_inner).unwrap_or_default();
-            part.resize(usize::try_from(self.length - offset).unwrap_or(PART).min(PART), 0);
+            part.resize(usize::try_from(self.length - offset).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE), 0);
             if !self.read(offset, &mut part) {
                 return false;
             }
@@ -101,8 +101,8 @@ impl RandomAccess for LargeBytes {
 
     fn pass(&self, one: &mut (dyn FnMut(&[u8]) + Send), other: &mut (dyn FnMut(&[u8]) + Send)) -> bool {
         thread::scope(|scope| {
-            let beside = scope.spawn(|| self.0.chunks(PART).for_each(other));
-            self.0.chunks(PART).for_each(one);
+            let beside = scope.spawn(|| self.0.chunks(CHUNK_SIZE).for_each(other));
+            self.0.chunks(CHUNK_SIZE).for_each(one);
             beside.join().is_ok()
         })
     }

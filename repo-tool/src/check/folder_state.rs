@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use lastmile_metadata::{Envelope, ErrorKind, MetaFile, RoleName, Root, Snapshot, Timestamp, Version};
 
 use crate::check::damage::{Damage, DamagedFile};
-use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::access::{self, MAX_METADATA_LENGTH};
 use crate::files::layout::Layout;
 use crate::files::roots;
 use crate::{Error, PublicationError, names};
@@ -93,7 +93,7 @@ impl FolderState<'_> {
     /// it to the damaged files and returns `None`.
     fn read(&mut self, name: &str, listed: Option<&MetaFile>) -> Option<Vec<u8>> {
         let path = self.layout.metadata().join(name);
-        let Ok(bytes) = access::read_small(&path, LONGEST_METADATA) else {
+        let Ok(bytes) = access::read_small(&path, MAX_METADATA_LENGTH) else {
             self.add(name.to_string(), Damage::Changed);
             return None;
         };

@@ -10,14 +10,14 @@ use lastmile_metadata::{KeyRing, RoleName, Root};
 
 use crate::check::finding::{Finding, Rule};
 use crate::check::gate;
-use crate::check::practice::{NAMED, Subject};
+use crate::check::practice::{MAX_NAMED, Subject};
 use crate::config::{Config, KeyUri};
 use crate::draft::Draft;
 use crate::edit::bins::Bins;
 use crate::edit::keys::short;
 use crate::files::layout::Layout;
 use crate::key_store::KeyStore;
-use crate::publish::snapshot::{MOST_BITS_WITH_HASHES, VersionOnly, VersionOnlyBins};
+use crate::publish::snapshot::{MAX_BITS_WITH_HASHES, VersionOnly, VersionOnlyBins};
 use crate::published::Published;
 
 /// Returns findings about the published roles that were read, about the keys on this machine, and about `repo.toml`.
@@ -106,7 +106,7 @@ pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Opti
         return None;
     }
     let verb = if here.len() == 1 { "is" } else { "are" };
-    let named = here.iter().take(NAMED).map(|uri| uri.trim_start_matches("file:")).collect::<Vec<_>>().join(", ");
+    let named = here.iter().take(MAX_NAMED).map(|uri| uri.trim_start_matches("file:")).collect::<Vec<_>>().join(", ");
     let left = match threshold {
         1 => "move it off this machine".to_string(),
         _ => format!("move all but {} of them to separate machines or media", threshold - 1),
@@ -167,7 +167,7 @@ fn unencrypted_keys(found: &mut Vec<Finding>, role: &RoleName, ring: &KeyRing, k
 fn version_only_bins(bins: &Bins) -> Finding {
     let prefix = printable(&bins.name_prefix);
     let bits = bins.bit_length;
-    let most = MOST_BITS_WITH_HASHES;
+    let most = MAX_BITS_WITH_HASHES;
     let text = format!(
         "the snapshot lists the 2^{bits} bins {prefix}-* by version only: whoever steals a key of the bins can replace \
          their content without a new snapshot. `lastmile-repo bins --bit-length {most}` makes bins that are listed with \

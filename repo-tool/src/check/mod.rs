@@ -114,25 +114,34 @@ impl Check<'_> {
             let warm = self.published.map(|published| {
                 // This client trusts the published metadata even if the metadata has expired, like a client that
                 // fetched it earlier.
-                scope.spawn(|| self.arrive(&make_from(published.shipped(), published.memory().fork())?).map(drop))
+                scope.spawn(|| {
+                    self.refresh_to_new_state(&make_from(published.shipped(), published.memory().fork())?).map(drop)
+                })
             });
             let memory = MemoryStore::default();
-            let fresh = make(memory.clone()).and_then(|client| self.arrive(&client)).and_then(|mut session| {
-                self.find_touched(&mut session)?;
-                let arrive = || make(MemoryStore::default()).and_then(|client| self.arrive(&client));
-                let reached = VisitedRoles::default();
-                reached.note(&session);
-                self.find_filled(&arrive, &reached)?;
-                self.reach_others(&arrive, &reached)?;
-                self.verify_others(&reached)?;
-                let refused = self.judge_packages(&mut session, &|| {
-                    let limits = reading_limits();
-                    let known = known.clone();
-                    self.arrive(&client(shipped.clone(), overlay.clone(), MemoryStore::default(), limits, known)?)
-                })?;
-                let published = Published::new(overlay.clone(), session.trusted(), shipped.clone(), memory)?;
-                Ok(Checked { published, refused })
-            });
+            let fresh =
+                make(memory.clone()).and_then(|client| self.refresh_to_new_state(&client)).and_then(|mut session| {
+                    self.find_touched(&mut session)?;
+                    let arrive = || make(MemoryStore::default()).and_then(|client| self.refresh_to_new_state(&client));
+                    let reached = VisitedRoles::default();
+                    reached.note(&session);
+                    self.find_filled(&arrive, &reached)?;
+                    self.reach_others(&arrive, &reached)?;
+                    self.verify_others(&reached)?;
+                    let refused = self.judge_packages(&mut session, &|| {
+                        let limits = reading_limits();
+                        let known = known.clone();
+                        self.refresh_to_new_state(&client(
+                            shipped.clone(),
+                            overlay.clone(),
+                            MemoryStore::default(),
+                            limits,
+                            known,
+                        )?)
+                    })?;
+                    let published = Published::new(overlay.clone(), session.trusted(), shipped.clone(), memory)?;
+                    Ok(Checked { published, refused })
+                });
             let warm = warm.map(|warm| warm.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             let checked = fresh?;
             warm.transpose()?;
@@ -140,7 +149,7 @@ impl Check<'_> {
         })
     }
 
-    fn arrive(&self, client: &blocking::Updater) -> Result<blocking::Session, Error> {
+    fn refresh_to_new_state(&self, client: &blocking::Updater) -> Result<blocking::Session, Error> {
         let session = refresh(client, self.now).map_err(refused)?;
         for document in self.completed.all().filter(|document| document.role.is_top_level()) {
             let found = version_of(&session, &document.role);

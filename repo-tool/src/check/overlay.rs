@@ -12,7 +12,7 @@ use lastmile_metadata::{RoleName, Version};
 use percent_encoding::percent_decode_str;
 
 use crate::document::DocumentFile;
-use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::access::{self, MAX_METADATA_LENGTH};
 use crate::files::layout::Layout;
 use crate::{Error, names};
 
@@ -122,7 +122,7 @@ fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
         let decoded = decoded.filter(|name| is_name(name) && !name.contains(['/', '\\', '\0']));
         path.push(decoded.as_deref().unwrap_or(segment));
     }
-    match access::read_small(&path, LONGEST_METADATA) {
+    match access::read_small(&path, MAX_METADATA_LENGTH) {
         Ok(Some(bytes)) => Ok(bytes),
         Ok(None) => Err(FetchError::NotFound),
         Err(error) => Err(FetchError::Io(error.to_string())),

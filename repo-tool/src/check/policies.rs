@@ -94,7 +94,7 @@ impl Check<'_> {
         }
         for (role, content) in &self.draft.targets {
             let before = published.known(role).and_then(|before| before.delegations.as_ref());
-            if has_changed(before, content.delegations()) && self.has_policy_below(published)? {
+            if has_changed(before, content.delegations()) && self.has_any_policy(published)? {
                 return Ok(true);
             }
         }
@@ -117,7 +117,7 @@ impl Check<'_> {
     }
 
     /// Returns whether any published role has a policy. Bins cannot have a policy, so they are not read.
-    fn has_policy_below(&self, published: &Published) -> Result<bool, Error> {
+    fn has_any_policy(&self, published: &Published) -> Result<bool, Error> {
         let mut published = published.clone();
         let mut waiting = vec![RoleName::TARGETS];
         let mut seen = BTreeSet::new();
@@ -209,13 +209,13 @@ impl Check<'_> {
         if evidence.is_empty() {
             return Ok(packages);
         }
-        packages.extend(evidence.iter().flat_map(beside));
+        packages.extend(evidence.iter().flat_map(possible_packages));
         let read = self.published.into_iter().flat_map(|published| published.read_roles());
         for (_, targets) in read.filter(|(role, _)| !self.draft.targets.contains_key(*role)) {
-            packages.extend(naming(targets, evidence));
+            packages.extend(packages_with(targets, evidence));
         }
         for content in self.draft.targets.values() {
-            packages.extend(naming(&*content.read()?, evidence));
+            packages.extend(packages_with(&*content.read()?, evidence));
         }
         Ok(packages)
     }
@@ -245,7 +245,7 @@ impl Check<'_> {
         if self.trust_roots()?.contains(path) {
             return Ok(true);
         }
-        for package in beside(path).iter().chain(packages) {
+        for package in possible_packages(path).iter().chain(packages) {
             let found = judge.find(package)?;
             if found.is_some_and(|found| evidence_paths(&found.target).is_ok_and(|files| files.contains(path))) {
                 return Ok(true);
@@ -366,7 +366,7 @@ fn has_changed(before: Option<&Delegations>, after: Option<&Delegations>) -> boo
 
 /// Returns the paths of the packages to which an evidence file at `path` may belong, according to its name. These paths
 /// are all prefixes of `path` that end before a dot, such as `app` and `app.tar` for `app.tar.sig`.
-fn beside(path: &TargetPath) -> Vec<TargetPath> {
+fn possible_packages(path: &TargetPath) -> Vec<TargetPath> {
     let text = path.as_str();
     let ends = text.char_indices().filter(|(_, character)| *character == '.').map(|(end, _)| end);
     ends.filter_map(|end| TargetPath::new(text.get(..end)?).ok()).collect()
@@ -385,7 +385,7 @@ pub(crate) fn trust_roots_of(targets: &Targets) -> Vec<TargetPath> {
 }
 
 /// Returns the packages in a role whose evidence includes a target in `evidence`.
-fn naming(targets: &Targets, evidence: &BTreeSet<TargetPath>) -> Vec<TargetPath> {
+fn packages_with(targets: &Targets, evidence: &BTreeSet<TargetPath>) -> Vec<TargetPath> {
     let has_custom = targets.targets().filter(|target| target.custom.is_some());
     let names = has_custom
         .filter(|target| evidence_paths(target).is_ok_and(|paths| paths.iter().any(|path| evidence.contains(path))));

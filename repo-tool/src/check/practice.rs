@@ -18,7 +18,7 @@ use crate::published::Published;
 use crate::trusting::{odd_in_delegations, odd_in_root};
 
 /// The maximum number of roles or keys that a finding names.
-pub(crate) const NAMED: usize = 8;
+pub(crate) const MAX_NAMED: usize = 8;
 
 /// The verified metadata of a repository, read from a folder or a URL.
 pub(crate) struct Subject<'a> {
@@ -173,7 +173,7 @@ fn delegated_roles_by_key(delegations: &Delegations) -> BTreeMap<&KeyId, Vec<Rol
             for role in listed {
                 for id in &role.keyids {
                     let names = by_id.entry(id).or_default();
-                    if names.len() < NAMED {
+                    if names.len() < MAX_NAMED {
                         names.push(role.name.clone());
                     }
                 }
@@ -238,7 +238,7 @@ struct SomeRoles {
 impl SomeRoles {
     fn add(&mut self, name: impl fmt::Display) {
         self.count += 1;
-        if self.names.len() < NAMED {
+        if self.names.len() < MAX_NAMED {
             self.names.push(name.to_string());
         }
     }

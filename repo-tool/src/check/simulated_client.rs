@@ -9,7 +9,7 @@ use crate::files::access;
 use crate::{DraftError, Error, NetworkError, PublicationError};
 
 /// Only a server with an endless chain of roots reaches this limit.
-const MOST_REFRESHES: u64 = 4096;
+const MAX_REFRESHES: u64 = 4096;
 
 pub(crate) fn client(
     shipped_root: Vec<u8>,
@@ -36,7 +36,7 @@ pub(crate) fn client(
 pub(crate) fn refresh(client: &blocking::Updater, now: DateTime<Utc>) -> Result<blocking::Session, ClientError> {
     let at_once = u64::from(Limits::default().root_updates);
     let mut before = None;
-    for round in 1..MOST_REFRESHES {
+    for round in 1..MAX_REFRESHES {
         match client.refresh_at(now) {
             Ok(session) => {
                 let reached = session.trusted().root().version;
@@ -65,7 +65,7 @@ fn is_behind(error: &ClientError) -> bool {
 pub(crate) fn reading_limits() -> Limits {
     let mut limits = Limits::default();
     (limits.snapshot_length, limits.targets_length, limits.listed_length) =
-        (1 << 30, access::LONGEST_METADATA, access::LONGEST_METADATA);
+        (1 << 30, access::MAX_METADATA_LENGTH, access::MAX_METADATA_LENGTH);
     limits.list_steps = u64::MAX;
     (limits.root_updates, limits.roles_visited, limits.roles_listed) = (u32::MAX, u32::MAX, u32::MAX);
     (limits.delegation_depth, limits.signatures, limits.keys) = (u32::MAX, u32::MAX, u32::MAX);

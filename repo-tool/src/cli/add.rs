@@ -198,7 +198,7 @@ fn sources(args: &Add, own: &OwnFiles, output: &Output) -> Result<Vec<Source>, E
     for path in &args.paths {
         let kind = path.symlink_metadata().map_err(|error| Error::file("read", path, error))?;
         if kind.is_dir() {
-            refused.extend(own.refuse_folder(path)?);
+            refused.extend(own.unpublishable_folder(path)?);
         }
     }
     own_files::refuse(refused)?;

@@ -25,10 +25,10 @@ use crate::key_store::{keyid_of, open_private_key, read_public_key};
 use crate::{Error, Repository};
 
 /// The maximum length of a package for `--kind signature`. Such a package is read into memory.
-const LONGEST_SIGNED: u64 = 1 << 30;
-const LONGEST_PREDICATE: u64 = 1 << 20;
+const MAX_SIGNED_LENGTH: u64 = 1 << 30;
+const MAX_PREDICATE_LENGTH: u64 = 1 << 20;
 /// The number of bytes that are read at once.
-const PART: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;
 
 /// `attest`
 #[derive(Debug, Args)]
@@ -174,7 +174,7 @@ fn attest_one(
         (false, true) => Existing::Keep,
         (false, false) => Existing::Append,
     };
-    let add = if context.run().is_dry() { evidence_file::with } else { evidence_file::add };
+    let add = if context.run().is_dry() { evidence_file::content_with } else { evidence_file::add };
     let new = add(&file, &bundle, &artifact, existing)?;
     let keyid = keyid_of(signer.public_key());
     let kind = args.kind.to_possible_value().map(|kind| kind.get_name().to_owned());
@@ -258,7 +258,7 @@ fn build(args: &BuildArgs) -> Result<Option<Build>, Error> {
 }
 
 fn predicate(file: &Path) -> Result<String, Error> {
-    let bytes = read_through(file, Links::Follow, LONGEST_PREDICATE)?;
+    let bytes = read_through(file, Links::Follow, MAX_PREDICATE_LENGTH)?;
     let bytes = bytes.ok_or_else(|| Error::Absent(format!("the file {} does not exist", printable_path(file))))?;
     String::from_utf8(bytes).map_err(|_| Error::Failed(format!("the file {} is not UTF-8", printable_path(file))))
 }
@@ -272,7 +272,7 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
     let mut bytes = Vec::new();
     let mut sha256 = Sha256::new();
     let mut sha512 = Sha512::new();
-    let mut part = vec![0; PART];
+    let mut part = vec![0; CHUNK_SIZE];
     loop {
         let count = file.read(&mut part).map_err(read)?;
         let Some(new) = part.get(..count).filter(|new| !new.is_empty()) else { break };
@@ -280,7 +280,7 @@ fn read_package(package: &Path, content: &Content) -> Result<(Artifact, Vec<u8>)
         sha512.update(new);
         if matches!(content, Content::File) {
             bytes.extend_from_slice(new);
-            if bytes.len() as u64 > LONGEST_SIGNED {
+            if bytes.len() as u64 > MAX_SIGNED_LENGTH {
                 let text = "is too large for --kind signature (at most 1 GiB); make a statement with --kind publish";
                 return Err(Error::Failed(format!("{} {text}", printable_path(package))));
             }

@@ -37,7 +37,7 @@ pub(crate) struct CatchUp {
 }
 
 /// Warnings name at most this number of targets. The JSON output lists all of them.
-const NAMED: usize = 20;
+const MAX_NAMED: usize = 20;
 
 pub(super) fn catch_up(context: &Context<'_>, args: &CatchUp, output: &Output) -> Result<ExitStatus, Error> {
     let dir = &context.global.repository;
@@ -84,21 +84,21 @@ pub(super) fn report(done: &CaughtUp, run: Run, output: &Output) -> Result<ExitS
             "Published a new snapshot and timestamp of this folder, with versions above those of the server."
         }
     });
-    for name in done.dropped.iter().take(NAMED) {
+    for name in done.dropped.iter().take(MAX_NAMED) {
         output.warning(&format!(
             "the target `{name}` of this folder is missing from the server or has different content there; to publish \
              it, add the file again"
         ));
     }
-    if let Some(more) = done.dropped.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let Some(more) = done.dropped.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         output.warning(&format!(
             "{more} more targets of this folder are missing from the server or have different content there"
         ));
     }
-    for missing in done.missing.iter().take(NAMED) {
+    for missing in done.missing.iter().take(MAX_NAMED) {
         output.warning(&format!("cannot fetch a target file: {missing}"));
     }
-    if let Some(more) = done.missing.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let Some(more) = done.missing.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         output.warning(&format!("cannot fetch {more} more target files"));
     }
     Ok(ExitStatus::Done)

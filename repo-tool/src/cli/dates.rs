@@ -9,7 +9,7 @@ use lastmile_metadata::{DelegatedRoles, KeyRing, RoleName, SuccinctRoles};
 
 use super::args::Command;
 use super::context::Context;
-use super::counts::{NAMED, some_of};
+use super::counts::{MAX_NAMED, some_of};
 use super::global::Run;
 use super::key_names::KeyNames;
 use crate::config::RoleConfig;
@@ -19,10 +19,10 @@ use crate::report::overview::minute;
 use crate::{Outcome, Plan, Renewal, Repository, shell};
 
 /// A warning about delegated roles requires reading their files, which could slow down a command that changes one of
-/// many roles. The files are read only if the snapshot lists at most `MOST_ROLES` roles, and if the unread files have
-/// at most `MOST_BYTES` bytes in total.
-const MOST_ROLES: usize = 100;
-const MOST_BYTES: u64 = 4 << 20;
+/// many roles. The files are read only if the snapshot lists at most `MAX_ROLES` roles, and if the unread files have
+/// at most `MAX_BYTES` bytes in total.
+const MAX_ROLES: usize = 100;
+const MAX_BYTES: u64 = 4 << 20;
 
 /// After a command has succeeded, warns about roles that were not renewed in time. `dir` is the folder of the
 /// repository.
@@ -108,8 +108,8 @@ pub(super) fn warn_of_overdue(context: &Context<'_>, repository: &mut Repository
 
 fn can_read_all(published: &Published) -> bool {
     let unread = || published.snapshot.roles().filter(|(role, _)| published.known(role).is_none());
-    let length = || unread().map(|(_, meta)| meta.length.unwrap_or(MOST_BYTES + 1)).fold(0, u64::saturating_add);
-    published.snapshot.len() <= MOST_ROLES && length() <= MOST_BYTES
+    let length = || unread().map(|(_, meta)| meta.length.unwrap_or(MAX_BYTES + 1)).fold(0, u64::saturating_add);
+    published.snapshot.len() <= MAX_ROLES && length() <= MAX_BYTES
 }
 
 /// Returns the expiry dates of root, snapshot, timestamp and all targets roles that have been read.
@@ -166,10 +166,10 @@ pub(super) fn note_dates(repository: &Repository, plan: &Plan, state: State, out
         }
     }
     let when = if state == State::Published { "" } else { "Once published, " };
-    for (dates, roles) in groups.iter().take(NAMED) {
+    for (dates, roles) in groups.iter().take(MAX_NAMED) {
         output.note(&format!("{when}{}", line(&repository.published, dates, roles)));
     }
-    if groups.len() > NAMED {
+    if groups.len() > MAX_NAMED {
         output.note("`lastmile-repo status` shows the dates of the other roles.");
     }
     if state == State::Published && !groups.is_empty() {
@@ -203,10 +203,10 @@ fn line(published: &Published, dates: &Dates, roles: &[&RoleName]) -> String {
     format!("{names} {verb} valid until {expires}. Renew {them} on or after {from}: {how}.")
 }
 
-const MOST_ARGUMENTS: usize = 100;
+const MAX_ARGUMENTS: usize = 100;
 
 /// Returns the arguments of `renew` for roles. The succinct bins of a role share one argument, because there may be
-/// many. If more than [`MOST_ARGUMENTS`] arguments remain, all delegated roles share one argument.
+/// many. If more than [`MAX_ARGUMENTS`] arguments remain, all delegated roles share one argument.
 pub(super) fn arguments(published: &Published, roles: &[&RoleName]) -> String {
     let delegations = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
     let succinct: Vec<&SuccinctRoles> = delegations
@@ -220,7 +220,7 @@ pub(super) fn arguments(published: &Published, roles: &[&RoleName]) -> String {
         None => role.to_string(),
     };
     let mut arguments: BTreeSet<String> = roles.iter().map(argument).collect();
-    if arguments.len() > MOST_ARGUMENTS {
+    if arguments.len() > MAX_ARGUMENTS {
         let top_level = roles.iter().filter(|role| RoleName::TOP_LEVEL.contains(role)).map(ToString::to_string);
         arguments = top_level.chain(["*".to_string()]).collect();
     }

@@ -22,8 +22,8 @@ fn every_change_warns_of_roles_that_were_not_renewed_in_time() {
     home.now += TimeDelta::days(336);
     let expected = "warning: not renewed in time: root (expires 2031-03-17 17:46 UTC); run `lastmile-repo renew root` with the \
                     keys of these roles";
-    for said in [add(&home, "b", &[]), home.run(&["remove", "a"]).stderr] {
-        assert_eq!(said.lines().filter(|line| *line == expected).count(), 1, "{said}");
+    for printed in [add(&home, "b", &[]), home.run(&["remove", "a"]).stderr] {
+        assert_eq!(printed.lines().filter(|line| *line == expected).count(), 1, "{printed}");
     }
     let ran = home.run(&["renew", "root"]);
     assert!(!ran.stderr.contains("not renewed in time"), "{}", ran.stderr);
@@ -202,8 +202,8 @@ fn commands_report_until_when_roles_are_valid_that_people_sign() {
     let file = file.to_str().unwrap();
     let says = |args: &[&str], expected: &[&str]| {
         let ran = home.run(args);
-        let said = ran.stderr.lines().filter(|line| line.contains("valid until") || line.contains("--calendar"));
-        assert_eq!(said.collect::<Vec<_>>(), expected, "{args:?}: {}", ran.stderr);
+        let printed = ran.stderr.lines().filter(|line| line.contains("valid until") || line.contains("--calendar"));
+        assert_eq!(printed.collect::<Vec<_>>(), expected, "{args:?}: {}", ran.stderr);
     };
     let root = "root is valid until 2031-03-17 17:46 UTC. Renew it on or after 2031-01-16 17:46 UTC: run `lastmile-repo renew root`.";
     let dates = "valid until 2030-09-13 17:46 UTC. Renew it on or after 2030-08-14 17:46 UTC: run `lastmile-repo renew";

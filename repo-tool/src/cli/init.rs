@@ -15,7 +15,7 @@ use super::findings;
 use super::global::Run;
 use super::url::base_url;
 use crate::check::lint;
-use crate::config::{MOST_DAYS, MOST_KEYS};
+use crate::config::{MAX_DAYS, MAX_KEYS};
 use crate::files::git_ignore;
 use crate::immutable::Immutable;
 use crate::init::NewRepository;
@@ -41,10 +41,10 @@ pub(crate) struct Init {
     pub(crate) dir: Option<PathBuf>,
     /// Number of keys that must sign for a role, 1 to 100. The command generates this many keys, and one spare key for
     /// root.
-    #[arg(long, value_name = "ROLE=N", value_parser = |text: &str| role_number(text, MOST_KEYS))]
+    #[arg(long, value_name = "ROLE=N", value_parser = |text: &str| role_number(text, MAX_KEYS))]
     pub(crate) threshold: Vec<(String, u32)>,
     /// Number of days after which a role's metadata expires, 1 to 36500.
-    #[arg(long, value_name = "ROLE=DAYS", value_parser = |text: &str| role_number(text, MOST_DAYS))]
+    #[arg(long, value_name = "ROLE=DAYS", value_parser = |text: &str| role_number(text, MAX_DAYS))]
     pub(crate) expiry: Vec<(String, u32)>,
     /// Signature scheme of the keys.
     #[arg(long, default_value = "ed25519", value_name = "SCHEME")]

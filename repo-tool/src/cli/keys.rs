@@ -23,7 +23,7 @@ use crate::files::own_files;
 use crate::init::{check_key_is_new, key_file_uri, key_uri};
 use crate::key_store::{self, Protection, is_private_key, keyid_of, open_private_key, read_public_key};
 use crate::pass_phrases::NoPassPhrases;
-use crate::trusting::{Odd, OddKind};
+use crate::trusting::{OddKeyId, OddKind};
 use crate::{Error, Repository};
 
 /// `key …`
@@ -137,7 +137,7 @@ pub(super) enum Removal {
     /// A usable key, which is removed in every encoding that the role lists.
     Key(PublicKey),
     /// A listed key ID that does not identify exactly one usable key.
-    Odd(Odd),
+    OddKeyId(OddKeyId),
 }
 
 impl Removal {
@@ -145,16 +145,16 @@ impl Removal {
     pub(super) fn material(&self) -> Option<KeyMaterial> {
         match self {
             Self::Key(public) => Some(KeyMaterial::from(public)),
-            Self::Odd(Odd { kind: OddKind::Unusable(key), .. }) => Some(key.material()),
-            Self::Odd(_) => None,
+            Self::OddKeyId(OddKeyId { kind: OddKind::Unusable(key), .. }) => Some(key.material()),
+            Self::OddKeyId(_) => None,
         }
     }
 }
 
 /// Looks up a key to remove. In addition to the names that [`resolve_public`] accepts, `name` may be the ID of an entry
 /// of `odd`, or its first digits.
-pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: &str) -> Result<Removal, Error> {
-    let mut fitting: Vec<Odd> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
+pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<OddKeyId>, name: &str) -> Result<Removal, Error> {
+    let mut fitting: Vec<OddKeyId> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
     fitting.sort_by(|one, other| one.id.cmp(&other.id));
     fitting.dedup_by(|one, other| one.id == other.id);
     // A name with fewer than 4 digits must be the complete ID.
@@ -168,7 +168,7 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<Odd>, name: 
     if exact.is_none() && (fitting.len() > 1 || others.into_iter().any(|id| is_ambiguous(&id))) {
         return Err(Error::Usage(format!("several key IDs start with `{name}`; give more digits")));
     }
-    Ok(Removal::Odd(fitting.swap_remove(exact.unwrap_or(0))))
+    Ok(Removal::OddKeyId(fitting.swap_remove(exact.unwrap_or(0))))
 }
 
 /// Looks up a key to sign with or to trust. If `name` specifies a private key, opens the private key. Does not read the
@@ -379,7 +379,7 @@ fn list(context: &Context<'_>, output: &Output) -> Result<ExitStatus, Error> {
         text += &format!("{line}\n");
         all.push(json);
     }
-    let mut odd: BTreeMap<String, (Odd, Vec<String>)> = BTreeMap::new();
+    let mut odd: BTreeMap<String, (OddKeyId, Vec<String>)> = BTreeMap::new();
     for (role, found) in repository.edit(Draft::default()).all_odd_ids()? {
         let id = found.id.as_str().to_string();
         odd.entry(id).or_insert_with(|| (found, Vec::new())).1.push(role.to_string());

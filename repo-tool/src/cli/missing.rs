@@ -3,7 +3,7 @@
 
 use lastmile_metadata::{RoleName, Version};
 
-use super::counts::{NAMED, some_of};
+use super::counts::{MAX_NAMED, some_of};
 use super::key_names::KeyNames;
 use crate::document::Missing;
 
@@ -22,7 +22,7 @@ pub(super) struct MissingLine {
 
 /// Returns the lines about `documents`. A new root needs signatures from both the old and the new root keys, so a
 /// document has one line for each set of keys that must still sign it. If no signatures are missing, the document has a
-/// single line. If more than [`NAMED`] documents need the same signatures, they share one line.
+/// single line. If more than [`MAX_NAMED`] documents need the same signatures, they share one line.
 pub(super) fn missing_lines(
     documents: impl IntoIterator<Item = (RoleName, Version, Vec<Missing>)>,
     names: &KeyNames,
@@ -45,7 +45,7 @@ pub(super) fn missing_lines(
     let mut lines = Vec::new();
     for Group { needed, documents } in groups {
         let named = |(role, version): (RoleName, Version)| format!("{role} version {version}");
-        if documents.len() > NAMED {
+        if documents.len() > MAX_NAMED {
             let verb = if needed.is_some() { "need" } else { "have" };
             let documents = format!("{} {verb}", some_of(documents.into_iter().map(named)));
             lines.push(MissingLine { documents, needed });

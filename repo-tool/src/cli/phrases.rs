@@ -17,7 +17,7 @@ use crate::pass_phrases::PassPhrases;
 const ATTEMPTS: u32 = 3;
 pub(super) const STDIN: &str = "-";
 /// The maximum length of a pass-phrase file, in bytes.
-const LONGEST: u64 = 1 << 20;
+const MAX_LENGTH: u64 = 1 << 20;
 const VARIABLE: &str = "LASTMILE_PASS_PHRASE";
 
 type Phrase = Zeroizing<Vec<u8>>;
@@ -61,11 +61,11 @@ impl Phrases {
         let bytes = if path == Path::new(STDIN) {
             let mut line = Vec::new();
             let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
-            let read = stdin.by_ref().take(LONGEST).read_until(b'\n', &mut line);
+            let read = stdin.by_ref().take(MAX_LENGTH).read_until(b'\n', &mut line);
             read.map_err(|error| Error::file("read", Path::new("standard input"), error))?;
             Zeroizing::new(line)
         } else {
-            links::read_secret(path, Links::Follow, LONGEST)?
+            links::read_secret(path, Links::Follow, MAX_LENGTH)?
                 .ok_or_else(|| Error::Absent(format!("the pass-phrase file {} does not exist", printable_path(path))))?
         };
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();

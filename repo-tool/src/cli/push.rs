@@ -100,10 +100,10 @@ impl Push {
 }
 
 /// The maximum number of times that `push --catch-up` starts again because another machine has pushed in the meantime.
-const MOST_ROUNDS: usize = 100;
+const MAX_ROUNDS: usize = 100;
 
 pub(super) fn push(context: &Context<'_>, args: &Push, output: &Output) -> Result<ExitStatus, Error> {
-    for _ in 0..MOST_ROUNDS {
+    for _ in 0..MAX_ROUNDS {
         match push_once(context, args, output) {
             Err(Error::Push(
                 PushError::Newer { .. }

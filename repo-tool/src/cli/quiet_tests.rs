@@ -46,7 +46,7 @@ fn quiet_commands_print_only_errors_and_data() {
 }
 
 /// Runs a command with `--quiet`, and checks its exit status and everything that it prints on standard error.
-fn says_why(home: &Home, args: &[&str], status: ExitStatus, expected: &[&str]) {
+fn assert_reason(home: &Home, args: &[&str], status: ExitStatus, expected: &[&str]) {
     let ran = home.run(&[args, &["--quiet"]].concat());
     assert_eq!(ran.status, status, "{args:?}: {}", ran.stderr);
     let lines: Vec<&str> = ran.stderr.lines().collect();
@@ -64,19 +64,19 @@ fn quiet_commands_print_why_a_change_is_pending() {
     let file = path("file");
     std::fs::write(&file, "content").unwrap();
     std::fs::rename(path("repository/keys/targets-1.pem"), path("targets-1.pem")).unwrap();
-    says_why(&home, &["add", &file], ExitStatus::Pending, &UNSIGNED);
+    assert_reason(&home, &["add", &file], ExitStatus::Pending, &UNSIGNED);
     let dry = ["The change would be pending, not published. These signatures would be missing:", UNSIGNED[1]];
-    says_why(&home, &["publish", "--dry-run"], ExitStatus::Pending, &dry);
-    says_why(&home, &["publish"], ExitStatus::Pending, &UNSIGNED);
+    assert_reason(&home, &["publish", "--dry-run"], ExitStatus::Pending, &dry);
+    assert_reason(&home, &["publish"], ExitStatus::Pending, &UNSIGNED);
     home.run(&["discard", "--yes"]);
     std::fs::rename(path("targets-1.pem"), path("repository/keys/targets-1.pem")).unwrap();
     std::fs::rename(path("repository/keys/timestamp-1.pem"), path("timestamp-1.pem")).unwrap();
     let online = ["Nothing has been published, because this machine lacks private keys of snapshot or timestamp."];
-    says_why(&home, &["add", &file], ExitStatus::Pending, &online);
+    assert_reason(&home, &["add", &file], ExitStatus::Pending, &online);
     home.run(&["discard", "--yes"]);
     std::fs::create_dir_all(path("repository/staged/targets")).unwrap();
     let files = ["Nothing was published: the pending change has target files, but no metadata."];
-    says_why(&home, &["publish"], ExitStatus::Pending, &files);
+    assert_reason(&home, &["publish"], ExitStatus::Pending, &files);
 }
 
 #[test]
@@ -85,18 +85,18 @@ fn quiet_commands_print_why_a_repository_needs_attention() {
     home.run(&["init", "--unencrypted-keys", "--quiet"]);
     home.run(&["set-threshold", "root", "1", "--quiet"]);
     let warning = "warning: one key is enough to sign a new root";
-    says_why(&home, &["verify", "--strict"], ExitStatus::Findings, &[warning]);
-    says_why(&home, &["verify"], ExitStatus::Done, &[]);
+    assert_reason(&home, &["verify", "--strict"], ExitStatus::Findings, &[warning]);
+    assert_reason(&home, &["verify"], ExitStatus::Done, &[]);
     let path = |name: &str| home.folder.path().join(name).to_str().unwrap().to_owned();
     let (site, public) = (path("site"), format!("file://{}", path("elsewhere")));
     let push = ["push", "--to", &site, "--public-url", &public, "--public-wait", "0"];
     let unreadable = format!("warning: published, but the repository cannot be read from {public}/metadata/: ");
-    says_why(&home, &push, ExitStatus::Pending, &[&unreadable]);
+    assert_reason(&home, &push, ExitStatus::Pending, &[&unreadable]);
     std::fs::create_dir(path("elsewhere")).unwrap();
     std::process::Command::new("cp").args(["-r", &format!("{site}/metadata"), &path("elsewhere")]).status().unwrap();
     home.run(&["renew", "--force", "--quiet"]);
     let stale = format!("warning: published, but {public}/metadata/ still serves timestamp version ");
-    says_why(&home, &["push", "--public-wait", "0"], ExitStatus::Pending, &[&stale]);
+    assert_reason(&home, &["push", "--public-wait", "0"], ExitStatus::Pending, &[&stale]);
 }
 
 #[test]
@@ -104,10 +104,10 @@ fn a_failed_proof_of_a_revocation_is_explained_despite_quiet() {
     let stderr = Captured::default();
     let mut world = World { stderr: Box::new(stderr.clone()), ..World::isolated(DateTime::UNIX_EPOCH) };
     let output = Output::new(&mut world, OutputOptions { quiet: true, ..OutputOptions::default() });
-    let scenes = vec![
+    let cases = vec![
         ("new state".to_string(), Verdict::Good("reached".to_string())),
         ("forged targets".to_string(), Verdict::Bad("accepted".to_string())),
     ];
-    warn_of_refutation(&[ProofRow { root: Version::ONE, until: Version::ONE, scenes }], &output);
+    warn_of_refutation(&[ProofRow { root: Version::ONE, until: Version::ONE, cases }], &output);
     assert_eq!(stderr.take_text(), "warning: the proof failed:\n  client with root 1, forged targets: accepted\n");
 }

@@ -8,7 +8,7 @@ use lastmile_cli_support::{ExitStatus, Output};
 use lastmile_metadata::{KeyRing, RoleName};
 
 use super::context::Context;
-use super::counts::{NAMED, some_of};
+use super::counts::{MAX_NAMED, some_of};
 use super::dates::{how_to_renew, read_dates, signers};
 use super::key_names::KeyNames;
 use super::outcome::conclude_renewal;
@@ -44,7 +44,7 @@ pub(crate) struct Renew {
 }
 
 /// If the snapshot lists at most this many roles, the command reads all delegated roles, to report when they expire.
-const MOST_READ: usize = 100;
+const MAX_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
     if args.watch {
@@ -86,10 +86,10 @@ struct NotRenewed {
     ring: KeyRing,
 }
 
-/// Returns the roles that are not in `renewed`. If the snapshot lists more than [`MOST_READ`] roles, returns only those
+/// Returns the roles that are not in `renewed`. If the snapshot lists more than [`MAX_READ`] roles, returns only those
 /// whose metadata has already been read.
 fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Result<Vec<NotRenewed>, Error> {
-    if repository.published.snapshot.len() <= MOST_READ {
+    if repository.published.snapshot.len() <= MAX_READ {
         repository.published.read_all()?;
     }
     let published = &repository.published;
@@ -115,8 +115,8 @@ fn report(repository: &Repository, left: &[NotRenewed], output: &Output) {
         let verb = if *renewal == Renewal::Expired { "expired" } else { "expires" };
         due.push(format!("{role} was not renewed and {verb} {expires}: {how}"));
     }
-    due.iter().take(NAMED).for_each(|line| output.warning(line));
-    if let Some(more) = due.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    due.iter().take(MAX_NAMED).for_each(|line| output.warning(line));
+    if let Some(more) = due.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         output.warning(&format!("{more} more roles were not renewed; `lastmile-repo status` lists them"));
     }
     if !later.is_empty() {

@@ -48,7 +48,7 @@ pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Res
     let missing = if args.allow_missing_targets { MissingFiles::Allow } else { MissingFiles::Refuse };
     let mut repository = context.open_accepting(args.even_so, output)?;
     let mut edit = repository.edit(Draft::default());
-    let before = Delegated::of(&mut edit)?;
+    let before = RolesWithKeys::of(&mut edit)?;
     let version = edit.revert(removed)?;
     let mut draft = edit.finish()?;
     repository.check_restored_files(&draft, missing)?;
@@ -60,12 +60,12 @@ pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Res
 }
 
 /// All delegated roles, before or after the revert.
-struct Delegated {
+struct RolesWithKeys {
     rings: BTreeMap<RoleName, KeyRing>,
     bins: Vec<Bins>,
 }
 
-impl Delegated {
+impl RolesWithKeys {
     fn of(edit: &mut Edit<'_>) -> Result<Self, Error> {
         let mut rings = BTreeMap::new();
         let mut delegators = BTreeSet::new();
@@ -98,8 +98,8 @@ impl Delegated {
 
 /// Returns the configuration after the revert. Removes the entries of roles that lose their delegation, adds the
 /// entries of restored roles, and restores the earlier thresholds.
-fn reverted_config(repository: &mut Repository, draft: &Draft, before: &Delegated) -> Result<Config, Error> {
-    let after = Delegated::of(&mut repository.edit(draft.clone()))?;
+fn reverted_config(repository: &mut Repository, draft: &Draft, before: &RolesWithKeys) -> Result<Config, Error> {
+    let after = RolesWithKeys::of(&mut repository.edit(draft.clone()))?;
     let mut config = repository.config.clone();
     let entries: Vec<String> = config.entries().map(ToString::to_string).collect();
     for gone in entries.iter().filter(|entry| before.has(entry) && !after.has(entry)) {

@@ -26,7 +26,7 @@ use crate::trusting::OddKind;
 use crate::{Error, Outcome, Repository, Signing, shell};
 
 /// The maximum number of roles that are reported individually, because there may be many bins.
-const NAMED: usize = 20;
+const MAX_NAMED: usize = 20;
 
 /// `revoke`
 #[derive(Debug, Args)]
@@ -59,7 +59,7 @@ pub(crate) struct Revoke {
     pub(super) unencrypted_online_keys: bool,
 }
 
-struct Target {
+struct RevokedKey {
     /// The key material, which is the same in every encoding of the key.
     material: KeyMaterial,
     /// `None` if lastmile cannot use the key.
@@ -69,25 +69,25 @@ struct Target {
 }
 
 /// Finds the key to revoke. `name` may be the ID of a key that lastmile cannot use.
-fn target(repository: &mut Repository, name: &str) -> Result<Target, Error> {
+fn revoked_key(repository: &mut Repository, name: &str) -> Result<RevokedKey, Error> {
     let draft = repository.staged()?;
     let odd = repository.edit(draft).all_odd_ids()?.into_iter().map(|(_, odd)| odd);
     let unusable = odd.filter(|odd| matches!(odd.kind, OddKind::Unusable(_))).collect();
     let removal = resolve_removal(repository, unusable, name)?;
     let material = removal.material().ok_or_else(|| Error::Absent(format!("`{name}` is not a key")))?;
     Ok(match removal {
-        Removal::Key(public) => Target { material, name: short(&public), public: Some(public) },
-        Removal::Odd(odd) => {
+        Removal::Key(public) => RevokedKey { material, name: short(&public), public: Some(public) },
+        Removal::OddKeyId(odd) => {
             let mut publics = repository.keys.publics().into_keys();
             let public = publics.find(|public| KeyMaterial::from(public) == material);
-            Target { material, name: printable(&odd.id.as_str().chars().take(8).collect::<String>()), public }
+            RevokedKey { material, name: printable(&odd.id.as_str().chars().take(8).collect::<String>()), public }
         }
     })
 }
 
 pub(super) fn revoke(context: &Context<'_>, args: &Revoke, output: &Output) -> Result<ExitStatus, Error> {
     let mut repository = context.open(output)?;
-    let key = target(&mut repository, &args.key)?;
+    let key = revoked_key(&mut repository, &args.key)?;
     let given = args.replace_with.iter().map(|text| replacement(&mut repository, text)).collect::<Result<_, _>>()?;
     let mut replacements = Replacements { given, ..Replacements::default() };
     let roles = repository.published.roles_trusting(key.material.clone())?;
@@ -206,17 +206,17 @@ fn is_unattended(repository: &Repository) -> bool {
 }
 
 fn report_revocation(revocation: &Revocation, key: &str, run: Run, output: &Output) {
-    for (role, delegator) in revocation.roles.iter().take(NAMED) {
+    for (role, delegator) in revocation.roles.iter().take(MAX_NAMED) {
         let by = delegator.as_ref().map_or("root".to_string(), ToString::to_string);
         output.note(&format!("The key {key} signed for {role} (key listed in {by})."));
     }
-    if let Some(more) = revocation.roles.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let Some(more) = revocation.roles.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         output.note(&format!("The key {key} signed for {more} more roles."));
     }
     for (role, uri) in &revocation.made {
         output.note(&format!("New key for {role}: {uri}."));
     }
-    for count in revocation.counts.iter().take(NAMED) {
+    for count in revocation.counts.iter().take(MAX_NAMED) {
         if revocation.made.iter().any(|(role, _)| *role == count.role) {
             note_keys_here(count, run, output);
         }
@@ -257,10 +257,10 @@ fn note_fewer_keys(count: &KeyCount, run: Run, output: &Output) {
 }
 
 fn row_json(row: &ProofRow) -> Value {
-    let scenes = row.scenes.iter().map(|(scene, verdict)| match verdict {
-        Verdict::Good(said) => json!({ "scene": scene, "good": true, "client": said }),
-        Verdict::Bad(said) => json!({ "scene": scene, "good": false, "client": said }),
-        Verdict::NotTried(why) => json!({ "scene": scene, "good": null, "why": why }),
+    let cases = row.cases.iter().map(|(case, verdict)| match verdict {
+        Verdict::Good(outcome) => json!({ "case": case, "good": true, "client": outcome }),
+        Verdict::Bad(outcome) => json!({ "case": case, "good": false, "client": outcome }),
+        Verdict::NotTried(why) => json!({ "case": case, "good": null, "why": why }),
     });
-    json!({ "root": row.root.get(), "until": row.until.get(), "scenes": scenes.collect::<Vec<_>>() })
+    json!({ "root": row.root.get(), "until": row.until.get(), "cases": cases.collect::<Vec<_>>() })
 }

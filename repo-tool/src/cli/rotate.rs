@@ -42,7 +42,7 @@ pub(super) fn rotate(context: &Context<'_>, args: &Rotate, output: &Output) -> R
     for name in &args.remove {
         match resolve_removal(&mut repository, odd.clone(), name)? {
             Removal::Key(public) => removed.push(public),
-            Removal::Odd(odd) => ids.push(odd.id),
+            Removal::OddKeyId(odd) => ids.push(odd.id),
         }
     }
     let mut config = repository.config.clone();

@@ -14,7 +14,7 @@ use crate::edit::path_patterns::{pattern_warnings, patterns};
 use crate::{Error, names};
 
 /// The maximum number of targets that are named in warnings. If there are more, a last warning states how many more.
-const NAMED: usize = 10;
+const MAX_NAMED: usize = 10;
 
 /// `set-delegation`
 #[derive(Debug, clap::Args)]
@@ -101,15 +101,17 @@ fn paths(args: &Args) -> Result<Option<Paths>, Error> {
 }
 
 fn warn_of(moved: &[HolderChange], output: &Output) {
-    for HolderChange { path, before, after } in moved.iter().take(NAMED) {
+    for HolderChange { path, before, after } in moved.iter().take(MAX_NAMED) {
         let path = printable(path.as_str());
         output.warning(&match after {
             Some(after) => format!("clients will find `{path}` in {after} instead of {before}"),
             None => format!("clients will no longer find `{path}`, which {before} lists"),
         });
     }
-    if moved.len() > NAMED {
-        output
-            .warning(&format!("clients will find {} more targets in another role or not at all", moved.len() - NAMED));
+    if moved.len() > MAX_NAMED {
+        output.warning(&format!(
+            "clients will find {} more targets in another role or not at all",
+            moved.len() - MAX_NAMED
+        ));
     }
 }

@@ -5,9 +5,9 @@ use lastmile_cli_support::{ExitStatus, Output};
 use serde_json::json;
 
 use super::context::Context;
-use super::counts::NAMED;
+use super::counts::MAX_NAMED;
 use super::dates::note_lifetime;
-use crate::config::MOST_DAYS;
+use crate::config::MAX_DAYS;
 use crate::{Error, names};
 
 /// `set-expiry`
@@ -21,7 +21,7 @@ pub(crate) struct SetExpiry {
     /// Role whose lifetime to change.
     pub(crate) role: String,
     /// Number of days from signing to expiry, 1 to 36500.
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_DAYS)))]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_DAYS)))]
     pub(crate) days: u32,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn set_expiry(context: &Context<'_>, args: &SetExpiry, output: &Outpu
         "The new lifetime takes effect when the role is next signed. To sign it now, run `lastmile-repo renew --force \
          ROLE`."
     });
-    for role in roles.iter().take(NAMED) {
+    for role in roles.iter().take(MAX_NAMED) {
         note_lifetime(&mut repository, role, &role_config, output);
     }
     Ok(ExitStatus::Done)

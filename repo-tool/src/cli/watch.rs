@@ -21,7 +21,7 @@ use crate::{Error, Renewal, shell};
 
 /// The maximum time between two checks of the clock. The command checks the clock often, to notice that the clock was
 /// set or that the machine was suspended.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
     if (context.env)("SOURCE_DATE_EPOCH").is_some() {
@@ -64,7 +64,7 @@ fn wait_until(time: DateTime<Utc>, context: &Context<'_>) -> ControlFlow<()> {
     let mut before = (context.clock)();
     loop {
         let left = (time - before).to_std().unwrap_or(Duration::ZERO);
-        (context.wait)(left.min(LONGEST_SLEEP))?;
+        (context.wait)(left.min(MAX_SLEEP))?;
         let now = (context.clock)();
         if now >= time || now < before {
             return ControlFlow::Continue(());

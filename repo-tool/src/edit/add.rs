@@ -66,16 +66,14 @@ impl AddOptions {
     }
 
     /// `before` is the target that `target` replaces, if any.
-    fn set_custom(&self, target: &mut TargetFile, before: Option<TargetFile>) -> Result<(), Error> {
+    fn set_custom(&self, target: &mut TargetFile, before: Option<&TargetFile>) -> Result<(), Error> {
         if self.is_evidence(&target.path) {
-            Custom::Keep.set(target, before.as_ref());
+            Custom::Keep.set(target, before);
             return Ok(());
         }
-        self.custom.set(target, before.as_ref());
+        self.custom.set(target, before);
         match &self.evidence {
-            Some(evidence) if evidence.package == target.path => {
-                list_evidence(target, before.as_ref(), &evidence.files)
-            }
+            Some(evidence) if evidence.package == target.path => list_evidence(target, before, &evidence.files),
             _ => Ok(()),
         }
     }
@@ -182,7 +180,7 @@ impl Edit<'_> {
             if options.delegated == DelegatedPaths::Refuse {
                 hidden.extend(hidden_by(&holder, view, &target.path));
             }
-            options.set_custom(target, view.target(&target.path))?;
+            options.set_custom(target, view.target(&target.path).as_ref())?;
             if options.published == PublishedTargets::Keep && immutable.covers(&target.path) {
                 let listed = self.published.known(&holder).and_then(|role| role.target(&target.path));
                 let published = match listed {

@@ -8,19 +8,19 @@ use super::Edit;
 
 /// The maximum number of roles that are read to find delegations. To change one role, a command should not have to read
 /// thousands of others.
-const MOST_ROLES: usize = 100;
+const MAX_ROLES: usize = 100;
 
 impl Edit<'_> {
     /// Records all roles that delegate to a changed role. A client can reach the role through each of these
     /// delegations, so the keys of each delegation must sign the role.
     ///
     /// In repositories that other tools made, several roles may delegate to the same role. To find these delegations,
-    /// reads at most [`MOST_ROLES`] further roles, and no further bins. `verify` checks every delegation.
+    /// reads at most [`MAX_ROLES`] further roles, and no further bins. `verify` checks every delegation.
     pub(crate) fn record_delegators(&mut self) {
         if self.draft.targets.keys().all(RoleName::is_top_level) {
             return;
         }
-        let mut left = MOST_ROLES;
+        let mut left = MAX_ROLES;
         let mut seen = BTreeSet::from([RoleName::TARGETS]);
         let mut waiting = VecDeque::from([RoleName::TARGETS]);
         while let Some(delegator) = waiting.pop_front() {

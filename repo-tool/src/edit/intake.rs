@@ -21,9 +21,9 @@ use crate::names::{of_file, target_path};
 use crate::{EditError, Error, PathError, parallel};
 
 /// The size of the buffer for reading files, in bytes.
-const PART: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;
 /// The maximum length of a file name on common file systems, in bytes.
-const LONGEST_NAME: usize = 255;
+const MAX_NAME_LENGTH: usize = 255;
 
 /// A file to publish and its target path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,7 +139,7 @@ fn source(entry: &walkdir::DirEntry, path: &Path, under: Option<&str>) -> Result
 
 /// Returns the paths in `targets/` at which a target is published. If file names have hash prefixes, there is one path
 /// for each hash (TUF specification 6.2.1). Otherwise, there is only the plain path (TUF specification 3.1.1).
-pub fn places(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
+pub fn published_paths(target: &TargetFile, names: TargetNames) -> Vec<PathBuf> {
     let path = target.path.as_str();
     if names == TargetNames::Plain {
         return vec![PathBuf::from(path)];
@@ -172,7 +172,7 @@ pub(crate) fn copy_into(
     progress: &(dyn Fn(usize) + Sync),
 ) -> Result<Vec<Incoming>, Error> {
     let copied = each(sources, own, progress, |number, source| {
-        let name = name(number);
+        let name = file_name(number);
         let mode = 0o644;
         let file = into.path_of(&name);
         let mut copy = into.create(&name, mode)?;
@@ -182,7 +182,7 @@ pub(crate) fn copy_into(
     });
     if copied.is_err() {
         for number in 0..sources.len() {
-            let _ = disk::remove(into.place(&name(number)));
+            let _ = disk::remove(into.place(&file_name(number)));
         }
     }
     copied
@@ -211,7 +211,7 @@ fn each(
 ) -> Result<Vec<Incoming>, Error> {
     let numbered: Vec<(usize, &Source)> = sources.iter().enumerate().collect();
     let done = AtomicUsize::new(0);
-    let refused = own.refuse_files(&sources.iter().map(|source| source.file.as_path()).collect::<Vec<_>>())?;
+    let refused = own.unpublishable_files(&sources.iter().map(|source| source.file.as_path()).collect::<Vec<_>>())?;
     let refused: BTreeMap<&Path, &Unpublishable> =
         refused.iter().map(|refused| (refused.path.as_path(), refused)).collect();
     let all = parallel::try_map(&numbered, |(number, source)| {
@@ -235,7 +235,7 @@ fn each(
 }
 
 /// Returns the file name for the copy of source number `number`.
-pub(crate) fn name(number: usize) -> String {
+pub(crate) fn file_name(number: usize) -> String {
     format!("in-{number}")
 }
 
@@ -261,7 +261,7 @@ fn hash(
     let mut length = 0_u64;
     // A small file needs only a small buffer. The buffer is never empty, because a read into an empty buffer looks like
     // the end of the file.
-    let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| (listed + 1).min(PART))];
+    let mut part = vec![0; usize::try_from(listed).map_or(CHUNK_SIZE, |listed| (listed + 1).min(CHUNK_SIZE))];
     loop {
         let count = from.read(&mut part).map_err(read)?;
         let Some(bytes) = part.get(..count).filter(|bytes| !bytes.is_empty()) else {
@@ -288,7 +288,7 @@ fn hash(
 pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), EditError> {
     let longest = hashes.known().map(|(_, digest)| 2 * digest.len()).max().unwrap_or_default();
     let name = path.as_str().rsplit('/').next().unwrap_or_default();
-    if longest + 1 + name.len() > LONGEST_NAME {
+    if longest + 1 + name.len() > MAX_NAME_LENGTH {
         return Err(EditError::NameTooLong { path: path.clone() });
     }
     Ok(())
@@ -302,7 +302,7 @@ pub(crate) fn link_copies(
     names: TargetNames,
 ) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let mut copies = Vec::new();
-    for (number, place) in places(&incoming.target, names).into_iter().enumerate() {
+    for (number, place) in published_paths(&incoming.target, names).into_iter().enumerate() {
         if number == 0 {
             copies.push((incoming.file.clone(), place));
             continue;
@@ -358,7 +358,7 @@ pub(crate) fn read_parts(path: &Path, mut each: impl FnMut(&[u8]) -> bool) -> Re
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::file("read", path, error)),
     };
-    let mut part = vec![0; PART];
+    let mut part = vec![0; CHUNK_SIZE];
     loop {
         let count = file.read(&mut part).map_err(|error| Error::file("read", path, error))?;
         match part.get(..count) {

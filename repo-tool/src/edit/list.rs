@@ -17,13 +17,13 @@ use lastmile_fs::named;
 use lastmile_metadata::{TargetFile, hash_start};
 
 use crate::edit::add::DelegatedPaths;
-use crate::edit::list_line::{LONGEST_LINE, target_of};
+use crate::edit::list_line::{MAX_LINE_LENGTH, target_of};
 use crate::edit::target_source::{TargetSource, lost};
 use crate::immutable::Immutable;
 use crate::{EditError, Error, LineFault, parallel};
 
 /// The size of the parts in which a list is checked, in bytes.
-const PART: u64 = 1 << 20;
+const CHUNK_SIZE: u64 = 1 << 20;
 /// The size of the buffer for copying a list from a pipe, in bytes.
 const COPIED: usize = 1 << 16;
 /// The number of bytes in the first read of a search for the end of a line. Each further read is twice as long.
@@ -67,7 +67,7 @@ impl List {
         if !found.is_file() {
             return Self::read_from(opened, file, spool, progress);
         }
-        Self::check(ListFile { file: opened, path: file.to_path_buf(), length: found.len() }, PART, progress)
+        Self::check(ListFile { file: opened, path: file.to_path_buf(), length: found.len() }, CHUNK_SIZE, progress)
     }
 
     /// Copies the list from the reader `from` to a temporary file in the folder `spool`, and checks the copy. Error
@@ -96,7 +96,7 @@ impl List {
             written.map_err(|error| Error::file("write", copy.path(), error))?;
             length += read as u64;
         }
-        Self::check(ListFile { file: copy.into_file(), path: path.to_path_buf(), length }, PART, progress)
+        Self::check(ListFile { file: copy.into_file(), path: path.to_path_buf(), length }, CHUNK_SIZE, progress)
     }
 
     fn check(text: ListFile, part: u64, progress: &(dyn Fn(usize) + Sync)) -> Result<Self, Error> {
@@ -172,7 +172,7 @@ impl ListFile {
     /// Extends or shortens `bytes` so that it ends at the end of a line. `bytes` contains the part of the file that
     /// begins at `start`.
     fn complete_line(&self, start: u64, bytes: &mut Vec<u8>) -> Result<(), Error> {
-        let longest = bytes.len() + LONGEST_LINE;
+        let longest = bytes.len() + MAX_LINE_LENGTH;
         let mut read = READ;
         let mut searched = bytes.len().saturating_sub(1);
         loop {
@@ -216,7 +216,7 @@ impl ListFile {
         let mut number = 1;
         let mut at = 0;
         while at < start {
-            let end = start.min(at + PART);
+            let end = start.min(at + CHUNK_SIZE);
             number += memchr::memchr_iter(b'\n', &self.bytes(at, end)?).count();
             at = end;
         }
@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn an_invalid_line_is_reported_by_number() {
         let good = format!("{ZEROS} 1 a\n");
-        for (bad, said) in [
+        for (bad, expected) in [
             ("x", "line 2 of the list is neither"),
             (" a b", "line 2 of the list is neither"),
             ("00 1 a", "line 2 of the list has a sha256 that is not 64"),
@@ -355,8 +355,8 @@ mod tests {
             ),
             (r#"{"path": "a", "length": 1, "hash": {}}"#, "line 2 of the list is not a valid entry: unknown field"),
         ] {
-            let said_of = reason(&format!("{good}{bad}\n"));
-            assert!(said_of.starts_with(said), "{said_of}");
+            let found = reason(&format!("{good}{bad}\n"));
+            assert!(found.starts_with(expected), "{found}");
         }
         let fraction =
             format!(r#"{{"path": "a", "length": 1, "hashes": {{"sha256": "{ZEROS}"}}, "custom": {{"x": 1.5}}}}"#);
@@ -385,14 +385,14 @@ mod tests {
             let targets = |list: &List| (0..list.len()).map(|at| list.target(at).unwrap()).collect::<Vec<_>>();
             assert_eq!(targets(&list), targets(&whole), "{part}");
             assert_eq!(lines(&list, &[0, 18]), [3, 21], "{part}");
-            let said = in_parts(&invalid).unwrap_err().to_string();
-            assert!(said.starts_with("line 23 of the list is neither"), "{part}: {said}");
+            let printed = in_parts(&invalid).unwrap_err().to_string();
+            assert!(printed.starts_with("line 23 of the list is neither"), "{part}: {printed}");
         }
     }
 
     #[test]
     fn a_line_may_be_longer_than_a_part() {
-        let long = "x".repeat(2 * PART as usize);
+        let long = "x".repeat(2 * CHUNK_SIZE as usize);
         let text = format!(
             "{ZEROS} 1 a\n{{\"path\": \"b\", \"length\": 2, \"hashes\": {{\"sha256\": \"{ZEROS}\"}}, \"custom\": {{\"x\": \"{long}\"}}}}\n{ZEROS} 3 c"
         );
@@ -400,7 +400,7 @@ mod tests {
         let lengths: Vec<u64> = (0..list.len()).map(|at| list.target(at).unwrap().length).collect();
         assert_eq!(lengths, [1, 2, 3]);
         assert_eq!(lines(&list, &[0, 1, 2]), [1, 2, 3]);
-        let too_long = format!("{ZEROS} 1 a\n# {}\n{ZEROS} 3 c", "x".repeat(LONGEST_LINE));
+        let too_long = format!("{ZEROS} 1 a\n# {}\n{ZEROS} 3 c", "x".repeat(MAX_LINE_LENGTH));
         assert_eq!(reason(&too_long), "line 2 of the list is longer than 16 MiB");
     }
 
@@ -413,8 +413,8 @@ mod tests {
         assert_eq!(list.target(1).unwrap().length, 2);
         for changed in [&text.replace(" b", " c"), &text.replace(" 2 ", " x "), "", &text.replace('\n', " ")] {
             std::fs::write(file.path(), changed).unwrap();
-            let said = list.target(1).unwrap_err().to_string();
-            assert!(said.ends_with("it changed while it was being read"), "{said}");
+            let printed = list.target(1).unwrap_err().to_string();
+            assert!(printed.ends_with("it changed while it was being read"), "{printed}");
         }
     }
 }

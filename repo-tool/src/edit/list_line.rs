@@ -11,12 +11,12 @@ use crate::edit::intake;
 use crate::names;
 
 /// The maximum length of a line in bytes.
-pub(super) const LONGEST_LINE: usize = 1 << 24;
+pub(super) const MAX_LINE_LENGTH: usize = 1 << 24;
 
 /// Parses a line. Returns `None` for an empty line or a comment.
 pub(super) fn target_of(line: &[u8]) -> Result<Option<TargetFile>, LineFault> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
-    if line.len() > LONGEST_LINE {
+    if line.len() > MAX_LINE_LENGTH {
         return Err(LineFault::TooLong);
     }
     let line = str::from_utf8(line).map_err(|_| LineFault::NotUtf8)?.trim_end_matches('\r');

@@ -7,15 +7,15 @@ use lastmile_metadata::{DelegatedRoles, KeyId, RoleName};
 
 use super::{Edit, unknown};
 use crate::Error;
-use crate::trusting::{Odd, odd_ids, odd_in_delegations, odd_in_root};
+use crate::trusting::{OddKeyId, odd_ids, odd_in_delegations, odd_in_root};
 
 impl Edit<'_> {
-    /// Returns the [odd](Odd) key IDs that `roles` list in the draft. Reads each delegating role only once.
+    /// Returns the [odd](OddKeyId) key IDs that `roles` list in the draft. Reads each delegating role only once.
     ///
     /// # Errors
     /// [`Error::NotFound`] if a role does not exist.
-    pub fn odd_ids(&mut self, roles: &[RoleName]) -> Result<Vec<Odd>, Error> {
-        let wanted = |all: Vec<(RoleName, Odd)>, roles: &BTreeSet<RoleName>| {
+    pub fn odd_ids(&mut self, roles: &[RoleName]) -> Result<Vec<OddKeyId>, Error> {
+        let wanted = |all: Vec<(RoleName, OddKeyId)>, roles: &BTreeSet<RoleName>| {
             all.into_iter().filter(|(name, _)| roles.contains(name)).map(|(_, odd)| odd).collect::<Vec<_>>()
         };
         let (of_root, delegated): (Vec<&RoleName>, Vec<&RoleName>) =
@@ -36,7 +36,7 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Removes the [odd](Odd) key IDs `ids` from the key lists of `roles`. If lastmile can use the key of a key ID,
+    /// Removes the [odd](OddKeyId) key IDs `ids` from the key lists of `roles`. If lastmile can use the key of a key ID,
     /// keeps the first entry of that key ID.
     ///
     /// # Errors
@@ -45,11 +45,11 @@ impl Edit<'_> {
         self.change(roles, |role, entry| entry.remove_ids(role, ids))
     }
 
-    /// Returns every [odd](Odd) key ID in the draft, with the role that lists the key ID. Reads all roles.
+    /// Returns every [odd](OddKeyId) key ID in the draft, with the role that lists the key ID. Reads all roles.
     ///
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.
-    pub fn all_odd_ids(&mut self) -> Result<Vec<(RoleName, Odd)>, Error> {
+    pub fn all_odd_ids(&mut self) -> Result<Vec<(RoleName, OddKeyId)>, Error> {
         let mut found = odd_in_root(self.root_view());
         let mut delegators = Vec::new();
         let mut seen = BTreeSet::new();

@@ -18,7 +18,7 @@ use super::keys::short_material;
 use crate::check::finding::{Finding, Rule};
 use crate::check::simulated_client;
 use crate::draft::Draft;
-use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::access::{self, MAX_METADATA_LENGTH};
 use crate::published::Published;
 use crate::report::verify::check_target;
 use crate::role_content::RoleContent;
@@ -186,7 +186,7 @@ pub(crate) fn read_role(
 
 fn read(published: &Published, role: &RoleName, version: Version) -> Result<(PathBuf, Vec<u8>), Error> {
     let path = published.layout().metadata().join(names::metadata_file(role, Some(version)));
-    match access::read_small(&path, LONGEST_METADATA)? {
+    match access::read_small(&path, MAX_METADATA_LENGTH)? {
         Some(bytes) => Ok((path, bytes)),
         None => Err(RevertError::Missing { path }.into()),
     }

@@ -8,7 +8,7 @@ use crate::{EditError, Error, NotFound};
 
 /// The maximum number of targets added to a role that are kept in memory while the role is written. If there are more,
 /// only their paths are kept.
-const FEW: usize = 1 << 14;
+const MAX_IN_MEMORY: usize = 1 << 14;
 
 /// A source of many targets, each of which is identified by a number. Targets are parsed on demand, to save memory.
 pub trait TargetSource: Sync {
@@ -100,9 +100,9 @@ pub(super) struct NamedTarget {
 
 impl NamedTarget {
     /// Reads the target `number`. `count` is the number of targets that are added to the same role. Keeps only the path
-    /// if `count` exceeds [`FEW`].
+    /// if `count` exceeds [`MAX_IN_MEMORY`].
     pub(super) fn read(source: &dyn TargetSource, number: u32, count: usize) -> Result<Self, Error> {
-        if count > FEW {
+        if count > MAX_IN_MEMORY {
             return Ok(Self { path: source.path(number as usize)?, number, target: None });
         }
         let target = source.target(number as usize)?;

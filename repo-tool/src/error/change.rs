@@ -291,10 +291,10 @@ pub struct Hidden {
 
 fn hides(hidden: &[Hidden]) -> String {
     let mut text = String::from("nothing was published, because these targets would hide targets of delegated roles:");
-    for Hidden { path, role, delegated } in hidden.iter().take(NAMED) {
+    for Hidden { path, role, delegated } in hidden.iter().take(MAX_NAMED) {
         text += &format!("\n  `{path}`: {role} delegates this path to {delegated}");
     }
-    if let Some(more) = hidden.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let Some(more) = hidden.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         text += &format!("\n  … and {more} more");
     }
     text
@@ -304,24 +304,24 @@ fn replaces(paths: &[TargetPath]) -> String {
     let mut text = String::from(
         "nothing was published, because these targets are immutable and already published with different content:",
     );
-    text.extend(paths.iter().take(NAMED).map(|path| format!("\n  `{path}`")));
-    if let Some(more) = paths.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    text.extend(paths.iter().take(MAX_NAMED).map(|path| format!("\n  `{path}`")));
+    if let Some(more) = paths.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         text += &format!("\n  … and {more} more");
     }
     text
 }
 
 /// The maximum number of targets that an error names.
-const NAMED: usize = 50;
+const MAX_NAMED: usize = 50;
 
 fn file_and_folder(clashes: &[(TargetPath, TargetPath)]) -> String {
     let named = clashes
         .iter()
-        .take(NAMED)
+        .take(MAX_NAMED)
         .map(|(file, below)| format!("\n  `{file}` would be both a file and the folder of `{below}`"));
     let mut text = String::from("nothing was published, because clients could not store these targets in one folder:");
     text.extend(named);
-    if let Some(more) = clashes.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let Some(more) = clashes.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         text += &format!("\n  … and {more} more");
     }
     text

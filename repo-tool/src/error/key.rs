@@ -141,15 +141,15 @@ pub struct LackingKeys {
 }
 
 /// The maximum number of roles that an error names.
-const NAMED: usize = 8;
+const MAX_NAMED: usize = 8;
 
 fn lacking(roles: &[LackingKeys]) -> String {
-    let named = roles.iter().take(NAMED).map(|LackingKeys { role, keys, threshold }| {
+    let named = roles.iter().take(MAX_NAMED).map(|LackingKeys { role, keys, threshold }| {
         let noun = if *keys == 1 { "key" } else { "keys" };
         format!("{role} would have {keys} {noun}, but {threshold} must sign")
     });
     let mut text = named.collect::<Vec<_>>().join("; ");
-    if let Some(more) = roles.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let Some(more) = roles.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         text += &format!("; {more} more roles would have too few keys");
     }
     text

@@ -16,7 +16,7 @@ use crate::files::digest::FileDigest;
 use crate::files::interrupted::Interrupted;
 
 /// The maximum number of packages that an error names.
-const NAMED: usize = 50;
+const MAX_NAMED: usize = 50;
 
 /// The reason why clients would refuse an unpublished change (a [`Draft`](crate::Draft)).
 #[derive(Debug, thiserror::Error)]
@@ -138,12 +138,12 @@ fn counted(packages: usize) -> String {
     if packages == 1 { "1 package".to_string() } else { format!("{packages} packages") }
 }
 
-/// Returns one line for each of the first [`NAMED`] packages, with the rule that refuses it. Text that comes from
+/// Returns one line for each of the first [`MAX_NAMED`] packages, with the rule that refuses it. Text that comes from
 /// evidence is escaped.
 fn refusals(packages: &[Refused]) -> String {
-    let named = packages.iter().take(NAMED).map(|refused| format!("\n  {}", printable(&refused.to_string())));
+    let named = packages.iter().take(MAX_NAMED).map(|refused| format!("\n  {}", printable(&refused.to_string())));
     let mut text: String = named.collect();
-    if let Some(more) = packages.len().checked_sub(NAMED).filter(|more| *more > 0) {
+    if let Some(more) = packages.len().checked_sub(MAX_NAMED).filter(|more| *more > 0) {
         text += &format!("\n  … and {more} more");
     }
     text

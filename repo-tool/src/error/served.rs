@@ -139,7 +139,7 @@ pub enum ServedError {
         "the server has {role} version {served}, but this folder has version {published}: each publication raises a version by \
          one, so an attacker has signed with the key of {role}. Run `lastmile-repo revoke`"
     )]
-    DrivenUp {
+    InflatedVersion {
         /// The role.
         role: RoleName,
         /// The version on the server.

@@ -16,7 +16,7 @@ pub(super) const SMALL: u64 = 16 << 20;
 
 /// The maximum length of a metadata file, in bytes. The limit is high so that even a published role that is too large
 /// for clients can be read and repaired.
-pub(crate) const LONGEST_METADATA: u64 = 1 << 32;
+pub(crate) const MAX_METADATA_LENGTH: u64 = 1 << 32;
 
 /// Reads a regular file of at most 16 MiB. Refuses a link. Returns `None` if the file does not exist.
 pub(crate) fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {

@@ -1,7 +1,7 @@
 //! Recognizes private keys in DER by their structure (RFC 5208, 5915, 5958, 7292, 8017).
 
 /// The maximum length of a key in DER, in bytes. PKCS#12 files may be longer, because they also contain certificates.
-const LONGEST_KEY: u64 = 64 * 1024;
+const MAX_KEY_LENGTH: u64 = 64 * 1024;
 
 const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
@@ -38,7 +38,7 @@ pub(crate) fn private_key(head: &[u8], length: u64) -> Option<&'static str> {
     if is_pkcs12(content) {
         return Some("a PKCS#12 key store");
     }
-    if length > LONGEST_KEY {
+    if length > MAX_KEY_LENGTH {
         return None;
     }
     let elements = elements(content);

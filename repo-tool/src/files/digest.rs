@@ -7,7 +7,7 @@ use lastmile_metadata::{Hashes, TargetFile};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-const PART: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;
 
 /// The length and SHA-256 of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +33,8 @@ impl FileDigest {
         let mut hasher = Sha256::new();
         let mut length = 0_u64;
         // For a small file, make the buffer one byte longer than the file, so that the first read reaches the end.
-        let mut part = vec![0; usize::try_from(listed).map_or(PART, |listed| listed.saturating_add(1).min(PART))];
+        let mut part =
+            vec![0; usize::try_from(listed).map_or(CHUNK_SIZE, |listed| listed.saturating_add(1).min(CHUNK_SIZE))];
         loop {
             let count = file.read(&mut part)?;
             let Some(bytes) = part.get(..count).filter(|bytes| !bytes.is_empty()) else {

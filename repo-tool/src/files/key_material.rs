@@ -12,7 +12,7 @@ use crate::files::der;
 
 /// The number of bytes before and after a match that are examined to decide whether the match is a key.
 const CONTEXT: usize = 8 * 1024;
-const PART: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;
 /// The number of bytes that are scanned again with the next part of a file. This overlap makes sure that each match is
 /// examined at least once with its whole context.
 const OVERLAP: usize = 2 * CONTEXT;
@@ -50,7 +50,7 @@ impl Scanner {
         let missing = HEAD.saturating_sub(self.head.len()).min(bytes.len());
         self.head.extend_from_slice(bytes.get(..missing).unwrap_or_default());
         self.window.extend_from_slice(bytes);
-        if self.window.len() >= OVERLAP + PART {
+        if self.window.len() >= OVERLAP + CHUNK_SIZE {
             self.found = text_form(&self.window, End::OfWindow);
             self.window.drain(..self.window.len() - OVERLAP);
         }

@@ -19,7 +19,7 @@ use crate::{Error, PathError, names};
 
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
 /// The lock file is opened again whenever another process has removed it, up to this many times in total.
-const MOST_OPENS: usize = 16;
+const MAX_OPENS: usize = 16;
 pub(super) const LOCK: &str = ".lock";
 pub(super) const PUBLISHING: &str = ".publishing";
 /// The folder with the pending change.
@@ -126,7 +126,7 @@ impl Layout {
 
     /// Opens [`Layout::publishing`], or creates it if it does not exist. Refuses a folder that does not belong to this
     /// user.
-    pub(crate) fn open_publishing(&self) -> Result<Folder, Error> {
+    pub(crate) fn make_publishing(&self) -> Result<Folder, Error> {
         // Other members of the group must be able to see whether the folder contains a journal.
         let mode = if self.sharing == Sharing::Private { 0o700 } else { 0o711 };
         let folder = self.open()?.enter_or_make(self.own(PUBLISHING), mode, Sharing::Private)?;
@@ -214,7 +214,7 @@ impl Layout {
     /// renames it. The caller must hold the lock. If the process crashes, the next holder of the lock removes the new
     /// file.
     pub(crate) fn replace(&self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
-        self.replace_from(&self.open_publishing()?, path, bytes, mode)
+        self.replace_from(&self.make_publishing()?, path, bytes, mode)
     }
 
     /// Like [`Layout::replace`], but writes the new file in `folder`.
@@ -248,7 +248,7 @@ impl Layout {
     pub fn lock(&self) -> Result<Lock, Error> {
         let dir = self.open()?;
         let path = self.dir.join(LOCK);
-        for _ in 0..MOST_OPENS {
+        for _ in 0..MAX_OPENS {
             let file = self.open_lock(&dir, &path)?;
             match disk::try_lock_named(&file, dir.place(LOCK)).map_err(|error| Error::file("lock", &path, error))? {
                 Locking::Taken => {

@@ -9,11 +9,11 @@ use lastmile_fs::disk;
 
 use crate::Error;
 
-const LONGEST_WAIT: Duration = Duration::from_secs(10);
+const MAX_WAIT: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Takes the lock on the file `path`, which is created if it does not exist. If another command holds the lock, waits
-/// for at most [`LONGEST_WAIT`].
+/// for at most [`MAX_WAIT`].
 pub(crate) fn lock(path: &Path) -> Result<File, Error> {
     let failed = |error| Error::file("lock", path, error);
     let start = Instant::now();
@@ -21,7 +21,7 @@ pub(crate) fn lock(path: &Path) -> Result<File, Error> {
         if let Some(file) = disk::try_lock_at(path, disk::lock_file_of_owner).map_err(failed)? {
             return Ok(file);
         }
-        if start.elapsed() > LONGEST_WAIT {
+        if start.elapsed() > MAX_WAIT {
             return Err(failed(io::ErrorKind::TimedOut.into()));
         }
         std::thread::sleep(PAUSE);

@@ -22,7 +22,7 @@ use crate::files::roots;
 use crate::root_digest::RootDigest;
 use crate::{Error, PathError, parallel};
 
-const LONGEST_KEY: u64 = 1 << 20;
+const MAX_KEY_LENGTH: u64 = 1 << 20;
 
 /// The device and inode number of a file or folder. These numbers do not depend on the name by which the file or folder
 /// is opened.
@@ -134,14 +134,14 @@ impl OwnFiles {
         Ok(own)
     }
 
-    /// Stores the hash of a private key file. Skips files longer than [`LONGEST_KEY`]. Also skips files that this user
+    /// Stores the hash of a private key file. Skips files longer than [`MAX_KEY_LENGTH`]. Also skips files that this user
     /// cannot read, because the user cannot publish copies of them.
     fn add_content(&mut self, path: &Path, what: &str, is_private: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
         let read = || {
             let Some(file) = readable(path.canonicalize().and_then(|path| access::open_regular(&path)))? else {
                 return Ok(None);
             };
-            Ok(read_at_most(file, LONGEST_KEY)?.map(Zeroizing::new))
+            Ok(read_at_most(file, MAX_KEY_LENGTH)?.map(Zeroizing::new))
         };
         let bytes = read().map_err(|error| Error::file("read", path, error))?;
         if let Some(bytes) = bytes.filter(|bytes| is_private(bytes)) {
@@ -165,7 +165,7 @@ impl OwnFiles {
     ///
     /// # Errors
     /// Returns an error if the folder cannot be read.
-    pub fn refuse_folder(&self, path: &Path) -> Result<Option<Unpublishable>, Error> {
+    pub fn unpublishable_folder(&self, path: &Path) -> Result<Option<Unpublishable>, Error> {
         let looked_at = |error| Error::file("look at", path, error);
         let folder = path.canonicalize().map_err(looked_at)?;
         let reason = match self.kind_of(&folder) {
@@ -180,7 +180,7 @@ impl OwnFiles {
     }
 
     /// Returns the elements of `files` that belong to the repository, each with the reason for refusing it.
-    pub(crate) fn refuse_files(&self, files: &[&Path]) -> Result<Vec<Unpublishable>, Error> {
+    pub(crate) fn unpublishable_files(&self, files: &[&Path]) -> Result<Vec<Unpublishable>, Error> {
         let parent = |path: &Path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
             _ => PathBuf::from("."),

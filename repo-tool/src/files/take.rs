@@ -10,7 +10,7 @@ use crate::files::folder::Folder;
 use crate::files::owner::is_ours;
 use crate::{Error, PublicationError};
 
-const PART: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;
 
 /// Creates the file `new` in the folder `to` from the file `name`, which must have `length` bytes. The new file is a
 /// hard link if possible and if only this user can change the file `name`. Otherwise, it is a copy. The folder `to`
@@ -35,7 +35,7 @@ pub(crate) fn take(from: &Folder, name: &str, to: &Folder, new: &str, length: u6
     }
     let mut copy = to.create(new, 0o644)?;
     let mut rest = file.take(length.saturating_add(1));
-    let mut part = vec![0; PART];
+    let mut part = vec![0; CHUNK_SIZE];
     loop {
         let count = rest.read(&mut part).map_err(read)?;
         match part.get(..count).filter(|bytes| !bytes.is_empty()) {

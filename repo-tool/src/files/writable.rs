@@ -9,7 +9,7 @@ use crate::files::sharing::Sharing;
 
 impl Layout {
     /// Opens [`Layout::publishing`] if it exists. Refuses a folder that does not belong to this user.
-    pub(crate) fn find_publishing(&self) -> Result<Option<Folder>, Error> {
+    pub(crate) fn open_publishing(&self) -> Result<Option<Folder>, Error> {
         let folder = self.open()?.enter(self.own(PUBLISHING))?;
         folder.as_ref().map_or(Ok(()), Folder::check_ours).map(|()| folder)
     }

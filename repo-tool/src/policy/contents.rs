@@ -13,7 +13,7 @@ use crate::files::layout::Layout;
 use crate::{Error, PolicyError};
 
 /// The maximum length of an evidence file or a trust root, in bytes. `lastmile-attest` has lower limits.
-pub(crate) const LONGEST: u64 = 16 << 20;
+pub(crate) const MAX_LENGTH: u64 = 16 << 20;
 
 /// A reader of target files: the new files of a draft, and the files in the repository's folder.
 pub(crate) struct TargetContents {
@@ -38,9 +38,9 @@ impl TargetContents {
     /// [`PolicyError::WrongFile`] if the file does not match the entry of the target, and [`Error::Path`] if the file
     /// is too long.
     pub(crate) fn read(&self, target: &TargetFile) -> Result<Option<Vec<u8>>, Error> {
-        for place in intake::places(target, self.names) {
+        for place in intake::published_paths(target, self.names) {
             let path = self.path(&place);
-            let Some(content) = read_small(&path, LONGEST)? else { continue };
+            let Some(content) = read_small(&path, MAX_LENGTH)? else { continue };
             let mut verifier = target.verifier();
             let verdict = verifier.update(&content).and_then(|()| verifier.finish());
             return match verdict {

@@ -10,7 +10,7 @@ use crate::{Error, NotFound, PolicyError};
 
 /// The maximum length of a policy file, in bytes. This limit is higher than the limit for the JSON text of a policy,
 /// because the same policy may be longer in TOML.
-const LONGEST: u64 = 1 << 20;
+const MAX_LENGTH: u64 = 1 << 20;
 
 /// Reads a policy from a file. Checks only that the policy can be written as canonical JSON.
 ///
@@ -18,7 +18,7 @@ const LONGEST: u64 = 1 << 20;
 /// [`PolicyError::Malformed`] if the file is not TOML or JSON, and [`Error::File`] if the file cannot be read.
 pub(crate) fn read(file: &Path) -> Result<Json, Error> {
     let malformed = |problem: String| PolicyError::Malformed { file: file.to_path_buf(), problem };
-    let bytes = read_through(file, Links::Follow, LONGEST)?;
+    let bytes = read_through(file, Links::Follow, MAX_LENGTH)?;
     let bytes = bytes.ok_or_else(|| NotFound::File { path: file.to_path_buf() })?;
     let json = to_json(&bytes).map_err(|error| malformed(error.to_string()))?;
     Json::parse(&json).map_err(|error| malformed(error.to_string()).into())

@@ -168,7 +168,7 @@ impl Repository {
         if !added.is_empty() {
             let gone = || NotFound::Request { name: request.name.clone() };
             let from = Queue::new(&self.layout, self.lock()?)?.request(&request.name)?.ok_or_else(gone)?;
-            let to = self.layout.open_publishing()?;
+            let to = self.layout.make_publishing()?;
             incoming = parallel::try_map(added, |taken_in| {
                 let name = names::of_file(&taken_in.file)?;
                 let new = format!("{}-{name}", request.name);

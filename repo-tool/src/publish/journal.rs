@@ -23,7 +23,7 @@ use crate::publish::{staged, superseded};
 use crate::{Error, JournalFault, PublicationError, names, parallel};
 
 /// The maximum length of a journal, in bytes. This is enough for about a million files.
-const LONGEST: u64 = 256 << 20;
+const MAX_LENGTH: u64 = 256 << 20;
 /// For at least this many files or folders, a single `syncfs` is faster than an `fsync` for each of them.
 pub(crate) const SYNC_TOGETHER: usize = 64;
 
@@ -133,7 +133,7 @@ impl Step {
             ["staged", "targets", path @ ..] => self.rank == FileKind::TargetFile && !path.is_empty(),
             _ => false,
         };
-        comes_from_here && self.is_goal(&from, &to)
+        comes_from_here && self.is_destination(&from, &to)
     }
 
     /// Returns whether a new file of this kind in the working folder can have the name `name`.
@@ -145,7 +145,7 @@ impl Step {
         }
     }
 
-    fn is_goal(&self, from: &[&str], to: &[&str]) -> bool {
+    fn is_destination(&self, from: &[&str], to: &[&str]) -> bool {
         match (self.rank, to) {
             (FileKind::Key, ["keys", name]) => !self.is_copy && from.last() == Some(name),
             (FileKind::TargetFile, ["targets", path @ ..]) => !self.is_copy && !path.is_empty(),
@@ -205,10 +205,10 @@ impl Step {
     }
 
     /// Refuses a destination that is not a regular file, or that must keep its content but does not contain `content`.
-    pub(crate) fn check_goal(&self, layout: &Layout, folder: &Folder, content: &FileDigest) -> Result<(), Error> {
+    pub(crate) fn check_destination(&self, layout: &Layout, to: &Folder, content: &FileDigest) -> Result<(), Error> {
         let name = self.name();
-        let path = folder.path_of(name);
-        match folder.look(name)? {
+        let path = to.path_of(name);
+        match to.look(name)? {
             None => return Ok(()),
             Some(found) if !found.is_file() => {
                 let in_the_way = if found.is_folder() {
@@ -221,7 +221,7 @@ impl Step {
             Some(_) if !self.keeps_existing() => return Ok(()),
             Some(_) => {}
         }
-        match folder.digest(name, |_| {})? {
+        match to.digest(name, |_| {})? {
             Some(there) if there == *content => Ok(()),
             Some(there) if self.may_replace_set_aside() && superseded::has(layout, name, &there)? => Ok(()),
             Some(_) => Err(PublicationError::OtherBytes { path }.into()),
@@ -232,7 +232,7 @@ impl Step {
     /// Checks the content of the file, at its source or destination, before an interrupted publication is finished.
     fn check_content(&self, folders: &Folders<'_>) -> Result<(), Error> {
         // Do not create the destination folder here, because nothing may change until all steps are checked.
-        let goal = folders.dir.find(self.parent())?;
+        let destination = folders.dir.find(self.parent())?;
         let source = if self.is_from_staged() {
             self.staged_folder(folders)?.map_or(Ok(None), |folder| self.read(&folder, self.source_name()))?
         } else {
@@ -240,11 +240,13 @@ impl Step {
         };
         let found = match &source {
             Some(found) => {
-                goal.iter().try_for_each(|goal| self.check_goal(folders.layout, goal, found))?;
+                if let Some(destination) = &destination {
+                    self.check_destination(folders.layout, destination, found)?;
+                }
                 found.clone()
             }
-            None => goal
-                .map_or(Ok(None), |goal| self.read(&goal, self.name()))?
+            None => destination
+                .map_or(Ok(None), |destination| self.read(&destination, self.name()))?
                 .ok_or_else(|| PublicationError::Lost { from: self.from.clone(), to: self.to.clone() })?,
         };
         match &self.content {
@@ -278,7 +280,7 @@ impl Journal {
         let path = folders.working.path();
         let bytes = serde_json::to_vec(self).map_err(|error| Error::file("write", path, error.into()))?;
         match bytes.len() as u64 {
-            0..=LONGEST => Ok(bytes),
+            0..=MAX_LENGTH => Ok(bytes),
             _ => Err(PublicationError::TooManyFiles.into()),
         }
     }
@@ -286,7 +288,7 @@ impl Journal {
     /// Finishes the publication whose journal is in the working folder, after checking every name and file.
     pub(crate) fn finish(folders: &Folders<'_>) -> Result<(), Error> {
         let path = folders.working.path_of(JOURNAL);
-        let Some(bytes) = folders.working.read(JOURNAL, LONGEST)? else { return Ok(()) };
+        let Some(bytes) = folders.working.read(JOURNAL, MAX_LENGTH)? else { return Ok(()) };
         let unusable = |fault| Error::from(PublicationError::Unfinishable { journal: path.clone(), fault });
         let journal: Self = serde_json::from_slice(&bytes).map_err(|error| unusable(JournalFault::Json(error)))?;
         journal.check_names(folders).map_err(unusable)?;
@@ -301,13 +303,13 @@ impl Journal {
 
     fn check_names(&self, folders: &Folders<'_>) -> Result<(), JournalFault> {
         let working = names::of_file(folders.working.path()).map_err(|error| JournalFault::File(error.into()))?;
-        let mut goals = BTreeSet::new();
+        let mut destinations = BTreeSet::new();
         for step in &self.steps {
             if !step.is_known(working) {
                 let kind = format!("{:?}", step.rank);
                 return Err(JournalFault::UnknownMove { from: step.from.clone(), to: step.to.clone(), kind });
             }
-            if !goals.insert(&step.to) {
+            if !destinations.insert(&step.to) {
                 return Err(JournalFault::TwoFiles { to: step.to.clone() });
             }
         }
@@ -332,12 +334,12 @@ impl Journal {
             for step in group {
                 observer.before(PublishEvent::Move(&step.to)).map_err(failed)?;
                 let parent = step.parent();
-                let goal = match last.take().filter(|(folder, _)| *folder == parent) {
-                    Some((_, goal)) => goal,
+                let destination = match last.take().filter(|(folder, _)| *folder == parent) {
+                    Some((_, destination)) => destination,
                     None => folders.make(parent)?,
                 };
-                step.apply(folders, &goal)?;
-                last = Some((parent, goal));
+                step.apply(folders, &destination)?;
+                last = Some((parent, destination));
                 moved_to.insert(parent);
             }
         }
@@ -356,44 +358,44 @@ impl Journal {
 }
 
 impl Step {
-    fn apply(&self, folders: &Folders<'_>, goal: &Folder) -> Result<(), Error> {
+    fn apply(&self, folders: &Folders<'_>, destination: &Folder) -> Result<(), Error> {
         if self.is_from_staged() {
             match self.staged_folder(folders)? {
-                Some(source) => self.apply_from(folders.layout, &source, goal),
-                None => self.check_moved(goal),
+                Some(source) => self.apply_from(folders.layout, &source, destination),
+                None => self.check_moved(destination),
             }
         } else {
-            self.apply_from(folders.layout, &folders.working, goal)
+            self.apply_from(folders.layout, &folders.working, destination)
         }
     }
 
-    fn apply_from(&self, layout: &Layout, source: &Folder, goal: &Folder) -> Result<(), Error> {
+    fn apply_from(&self, layout: &Layout, source: &Folder, destination: &Folder) -> Result<(), Error> {
         let from = self.source_name();
         let to = self.name();
         if !source.look(from)?.as_ref().is_some_and(EntryInfo::is_file) {
-            return self.check_moved(goal);
+            return self.check_moved(destination);
         }
         if self.existing == Existing::SetAside
             && let Some(content) = source.digest(from, |_| {})?
         {
             // Repeat the check just before the move: `superseded/` must contain a copy of the file that is replaced.
-            self.check_goal(layout, goal, &content)?;
+            self.check_destination(layout, destination, &content)?;
         }
         // The compressed copies belong to the old file. If the new file had been moved before a crash, this function
         // would have returned above.
         if self.has_copies() {
-            remove_copies(goal, Path::new(to))?;
+            remove_copies(destination, Path::new(to))?;
         }
-        let renamed = disk::replace(source.place(from), goal.place(to));
-        renamed.map_err(|error| Error::file("publish", &goal.path_of(to), error))
+        let renamed = disk::replace(source.place(from), destination.place(to));
+        renamed.map_err(|error| Error::file("publish", &destination.path_of(to), error))
     }
 
     /// Checks that a file that is missing at its source was moved to its destination before a crash.
-    fn check_moved(&self, goal: &Folder) -> Result<(), Error> {
-        if goal.look(self.name())?.as_ref().is_some_and(EntryInfo::is_file) {
+    fn check_moved(&self, destination: &Folder) -> Result<(), Error> {
+        if destination.look(self.name())?.as_ref().is_some_and(EntryInfo::is_file) {
             Ok(())
         } else {
-            Err(Error::file("publish", &goal.path_of(self.name()), io::ErrorKind::NotFound.into()))
+            Err(Error::file("publish", &destination.path_of(self.name()), io::ErrorKind::NotFound.into()))
         }
     }
 }

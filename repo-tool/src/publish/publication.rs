@@ -67,9 +67,9 @@ impl Publication<'_> {
     /// files are only in memory.
     pub(crate) fn preview(&self, now: DateTime<Utc>) -> Result<PublicationResult, Error> {
         let place = RootPlace::of(self.published, self.plan);
-        let (checked, goals) = self.check(now)?.run(|| self.check_goals());
+        let (checked, destinations) = self.check(now)?.run(|| self.check_destinations());
         let Checked { published, refused } = checked?;
-        goals?;
+        destinations?;
         Ok(PublicationResult { published, seamless: place != RootPlace::BeforeTimestamp, refused })
     }
 
@@ -86,7 +86,7 @@ impl Publication<'_> {
     }
 
     /// Checks that every file can be moved to its destination.
-    fn check_goals(&self) -> Result<(), Error> {
+    fn check_destinations(&self) -> Result<(), Error> {
         let Self { layout, published, plan, config, .. } = *self;
         let root_after = plan.draft.root_after(published)?;
         let mut steps = Vec::new();
@@ -227,7 +227,11 @@ impl RootPlace {
         if [RoleName::TIMESTAMP, RoleName::SNAPSHOT, RoleName::TARGETS].iter().all(holds) {
             return Self::First;
         }
-        if plan.completed.documents.iter().all(Document::holds_before) { Self::Last } else { Self::BeforeTimestamp }
+        if plan.completed.documents.iter().all(Document::is_trusted_by_previous_root) {
+            Self::Last
+        } else {
+            Self::BeforeTimestamp
+        }
     }
 }
 

@@ -29,7 +29,7 @@ use crate::files::folder::{EntryInfo, Folder};
 use crate::files::layout::{Layout, Lock};
 use crate::files::own_files::OwnFiles;
 pub use crate::publish::stored_request::Change;
-use crate::publish::stored_request::{LONGEST, REQUEST, TAKEN, read_request, write_request};
+use crate::publish::stored_request::{MAX_LENGTH, REQUEST, TAKEN, read_request, write_request};
 use crate::{EditError, Error, names};
 
 /// The time that a waiting process sleeps before it checks again whether it can continue.
@@ -183,7 +183,7 @@ impl PublishRequest {
     /// Returns an error if the answer cannot be read.
     pub fn answer(&self) -> Result<Option<Answer>, Error> {
         let Some(folder) = self.queue.enter(&self.name)? else { return Ok(None) };
-        let Some(bytes) = folder.read(ANSWER, LONGEST)? else { return Ok(None) };
+        let Some(bytes) = folder.read(ANSWER, MAX_LENGTH)? else { return Ok(None) };
         let answer = serde_json::from_slice(&bytes);
         answer.map(Some).map_err(|error| Error::file("read", &folder.path_of(ANSWER), error.into()))
     }

@@ -49,14 +49,14 @@ impl Repository {
         let working = match receipt {
             Receipt::Copy => {
                 self.forget_incoming()?;
-                Some(self.layout.open_publishing()?)
+                Some(self.layout.make_publishing()?)
             }
             Receipt::Check => None,
         };
         let listed = staged::listed_places(&received, self.target_names())?;
         received.files = Vec::new();
         for (number, (target, mut file)) in listed.into_iter().enumerate() {
-            let name = intake::name(number);
+            let name = intake::file_name(number);
             let mut copy = working.as_ref().map(|working| working.create(&name, 0o644)).transpose()?;
             let from = working.as_ref().map_or(file.from, |working| working.path_of(&name));
             let write = |bytes: &[u8]| match &mut copy {

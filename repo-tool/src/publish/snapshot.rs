@@ -27,7 +27,7 @@ use crate::published::Published;
 
 /// The largest `bit_length` of an existing set of bins for which hashes are added to the snapshot. The entries of 2^14
 /// bins with hashes take 2.16 MB, but python-tuf accepts at most 2,000,000 bytes by default.
-pub(crate) const MOST_BITS_WITH_HASHES: u32 = 13;
+pub(crate) const MAX_BITS_WITH_HASHES: u32 = 13;
 
 /// Returns a snapshot entry with version, length and SHA-256.
 pub(crate) fn list_with_hash(version: Version, bytes: &[u8]) -> MetaFile {
@@ -71,7 +71,7 @@ impl VersionOnlyBins {
             let listed = published?.snapshot.meta(&first).filter(|listed| !is_complete(listed));
             let bins = listed.and_then(|_| Bins::of(delegations))?;
             let is_old = before(role).and_then(Bins::of).is_some_and(|old| old.is_the_same_set_as(&bins));
-            (is_old && bins.bit_length > MOST_BITS_WITH_HASHES).then_some((bins, VersionOnly::TooMany))
+            (is_old && bins.bit_length > MAX_BITS_WITH_HASHES).then_some((bins, VersionOnly::TooMany))
         });
         Self(sets.collect())
     }
@@ -119,7 +119,7 @@ pub(crate) fn entries_to_complete(
     published: &mut Published,
     draft: &Draft,
 ) -> Result<BTreeMap<RoleName, MetaFile>, Error> {
-    if !must_look(published, draft) {
+    if !may_be_incomplete(published, draft) {
         return Ok(BTreeMap::new());
     }
     let roles: BTreeSet<RoleName> = published.read_all()?.into_iter().map(|(role, _)| role).collect();
@@ -137,7 +137,7 @@ pub(crate) fn entries_to_complete(
 
 /// Returns whether entries may lack a length or hash. This is possible after an upgrade of this tool, when the entry of
 /// the top-level targets role lacks a hash, and after a change of the keys of snapshot, timestamp or bins.
-fn must_look(published: &Published, draft: &Draft) -> bool {
+fn may_be_incomplete(published: &Published, draft: &Draft) -> bool {
     let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
     let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));
     let bins_keys_change = || {

@@ -25,7 +25,7 @@ const TARGETS: &str = "targets";
 /// The maximum depth of folders with target files. While the folders are read, one folder is open for each level.
 const DEEPEST: usize = 200;
 /// The maximum length of a document, in bytes.
-const LONGEST: u64 = 1 << 32;
+const MAX_LENGTH: u64 = 1 << 32;
 
 #[must_use]
 pub(crate) fn is_staged(layout: &Layout) -> bool {
@@ -52,7 +52,7 @@ pub(crate) fn read(layout: &Layout, published: &mut Published) -> Result<Draft, 
 pub(crate) fn read_from(folder: &Folder, published: &mut Published) -> Result<Draft, Error> {
     let mut draft = Draft::default();
     for (role, path) in documents_in(folder)? {
-        let bytes = folder.read(names::of_file(&path)?, LONGEST)?;
+        let bytes = folder.read(names::of_file(&path)?, MAX_LENGTH)?;
         let bytes = bytes.ok_or_else(|| Error::file("read", &path, io::ErrorKind::NotFound.into()))?;
         let (version, prior) = match role.as_str() {
             "root" => {
@@ -107,7 +107,7 @@ pub(crate) fn listed_places(draft: &Draft, names: TargetNames) -> Result<Vec<(Ta
             if !draft.touched.contains(&target.path) && !draft.bulk_filled.contains(role) {
                 continue;
             }
-            for place in intake::places(&target, names) {
+            for place in intake::published_paths(&target, names) {
                 let Some(file) = waiting.get(place.as_path()) else { continue };
                 listed.push((target.clone(), (*file).clone()));
             }
@@ -156,18 +156,19 @@ pub(crate) fn write<'d>(
     let folder = layout.make_staged()?;
     // Write target files first, so that there is no pending document whose target files are missing.
     let targets = layout.staged().join(TARGETS);
-    let working = layout.open_publishing()?;
+    let working = layout.make_publishing()?;
     for file in &draft.files {
         let to = targets.join(&file.to);
         if to == file.from {
             continue;
         }
         let all = folder.enter_or_make(TARGETS, 0o700, layout.sharing())?;
-        let goal = all.descend(file.to.parent().unwrap_or(Path::new("")), 0o700, layout.sharing())?;
+        let destination = all.descend(file.to.parent().unwrap_or(Path::new("")), 0o700, layout.sharing())?;
         let from = names::of_file(&file.from)?;
         let name = names::of_file(&file.to)?;
-        disk::rename(working.place(from), goal.place(name)).map_err(|error| Error::file("stage", &to, error))?;
-        goal.open_file(name)
+        disk::rename(working.place(from), destination.place(name)).map_err(|error| Error::file("stage", &to, error))?;
+        destination
+            .open_file(name)
             .and_then(|file| disk::sync(&file, &to))
             .map_err(|error| Error::file("sync", &to, error))?;
     }
@@ -218,10 +219,10 @@ pub(crate) fn clear_if_published(layout: &Layout, published: &Published) -> Resu
     };
     let documents = documents_in(&staged)?;
     for (role, path) in &documents {
-        let Some(bytes) = staged.read(names::of_file(path)?, LONGEST)? else { return Ok(()) };
+        let Some(bytes) = staged.read(names::of_file(path)?, MAX_LENGTH)? else { return Ok(()) };
         let Ok((version, pending)) = signed_text(role, bytes) else { return Ok(()) };
         let name = names::metadata_file(role, published.root.version_in_name(role, version));
-        let Some(bytes) = metadata.read(&name, LONGEST)? else { return Ok(()) };
+        let Some(bytes) = metadata.read(&name, MAX_LENGTH)? else { return Ok(()) };
         if !signed_text(role, bytes).is_ok_and(|(_, text)| text == pending) {
             return Ok(());
         }

@@ -12,7 +12,7 @@ use crate::files::folder::Folder;
 use crate::{EditError, Error, InvalidInput, names};
 
 /// The maximum length of a request or an answer, in bytes. This is enough for about a million files.
-pub(super) const LONGEST: u64 = 256 << 20;
+pub(super) const MAX_LENGTH: u64 = 256 << 20;
 
 pub(super) const REQUEST: &str = "request.json";
 pub(super) const TAKEN: &str = "taken.json";
@@ -85,7 +85,7 @@ pub(super) fn write_request(folder: &Folder, change: &Change) -> Result<(), Erro
     let evidence = change.options.evidence.as_ref().map(StoredEvidence::of);
     let stored = StoredRequest { role, added, removed, removes_custom, hides_delegated, replaces_published, evidence };
     let text = serde_json::to_vec(&stored).map_err(|error| Error::file("write", &path, error.into()))?;
-    if text.len() as u64 > LONGEST {
+    if text.len() as u64 > MAX_LENGTH {
         return Err(EditError::TooManyFiles.into());
     }
     folder.write_new(REQUEST, &text, 0o600)
@@ -95,12 +95,12 @@ pub(super) fn write_request(folder: &Folder, change: &Change) -> Result<(), Erro
 pub(super) fn read_request(folder: &Folder) -> Result<Change, Error> {
     let path = folder.path_of(TAKEN);
     let failed = |error: io::Error| Error::file("read", &path, error);
-    let bytes = folder.read(TAKEN, LONGEST)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let bytes = folder.read(TAKEN, MAX_LENGTH)?.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
     let stored: StoredRequest = serde_json::from_slice(&bytes).map_err(|error| failed(error.into()))?;
     let added = Envelope::<Targets>::parse(&RoleName::TARGETS, stored.added.into_bytes())?;
     let added = added.unverified(&RoleName::TARGETS)?;
     // The copied files are numbered in the order of their target paths.
-    let incoming = |(number, target)| Incoming { target, file: folder.path_of(intake::name(number)) };
+    let incoming = |(number, target)| Incoming { target, file: folder.path_of(intake::file_name(number)) };
     let removed = stored.removed.iter().map(|path| Ok(TargetPath::new(path.as_str()).map_err(InvalidInput::from)?));
     let mut options = AddOptions::default();
     if stored.removes_custom {

@@ -67,7 +67,7 @@ impl<'a> Transaction<'a> {
     /// The lock proves that no other process is publishing. The caller must have finished interrupted publications
     /// first.
     pub(crate) fn begin(layout: &'a Layout, _lock: &Lock, observer: &'a mut dyn Observer) -> Result<Self, Error> {
-        let folders = Folders { layout, dir: layout.open()?, working: layout.open_publishing()? };
+        let folders = Folders { layout, dir: layout.open()?, working: layout.make_publishing()? };
         Ok(Self { folders, observer, journal: Journal::default(), writes: Vec::new() })
     }
 
@@ -221,7 +221,7 @@ pub(crate) fn check_places(
         let folder = group.first().map_or(Ok(None), |first| open(first.parent()))?;
         let Some(folder) = folder else { continue };
         parallel::try_for_each(group, |step| {
-            step.content.iter().try_for_each(|content| step.check_goal(layout, &folder, content))
+            step.content.iter().try_for_each(|content| step.check_destination(layout, &folder, content))
         })?;
     }
     Ok(())
@@ -252,7 +252,7 @@ impl Prepared<'_> {
 /// [`Error::Path`] if this user's working folders belong to another user; [`Error::Publication`] if another user's
 /// publication was interrupted or the journal is not valid.
 pub fn recover(layout: &Layout, lock: &Lock) -> Result<bool, Error> {
-    let working = layout.open_publishing()?;
+    let working = layout.make_publishing()?;
     layout.open_queue()?;
     layout.open_staged()?;
     let interrupted = layout.interrupted()?;
@@ -275,7 +275,7 @@ pub fn recover(layout: &Layout, lock: &Lock) -> Result<bool, Error> {
 /// Performs the checks that [`recover`] performs before its first change. Changes nothing.
 pub(crate) fn check_recoverable(layout: &Layout) -> Result<(), Error> {
     layout.check_writable()?;
-    layout.find_publishing()?;
+    layout.open_publishing()?;
     layout.open_queue()?;
     layout.open_staged()?;
     match layout.interrupted()?.into_iter().find(|found| found.owner != user()) {

@@ -19,7 +19,7 @@ use crate::{Error, RecordFault, VersionError, names};
 /// The name of the record of issued versions, in the repository's folder.
 pub(crate) const RECORD: &str = ".issued.json";
 /// The maximum length of the record of issued versions, in bytes.
-const LONGEST: u64 = 64 << 20;
+const MAX_LENGTH: u64 = 64 << 20;
 /// The maximum difference between the highest issued version and the published version of a role. Ordinary publications
 /// never exceed it.
 pub(crate) const LARGEST_JUMP: u64 = 1000;
@@ -111,7 +111,7 @@ impl Issued {
 /// issued twice.
 fn read_record(layout: &Layout) -> Result<BTreeMap<RoleName, Version>, Error> {
     let path: PathBuf = layout.dir().join(RECORD);
-    let Some(bytes) = access::read_small(&path, LONGEST)? else { return Ok(BTreeMap::new()) };
+    let Some(bytes) = access::read_small(&path, MAX_LENGTH)? else { return Ok(BTreeMap::new()) };
     entries(&bytes).map_err(|fault| VersionError::Record { path, fault }.into())
 }
 

@@ -6,7 +6,7 @@
 
 use lastmile_metadata::{RoleName, Snapshot, Verified, Version};
 
-use crate::files::access::LONGEST_METADATA;
+use crate::files::access::MAX_METADATA_LENGTH;
 use crate::published::Published;
 use crate::push::destination::Destination;
 use crate::push::merge::{copies, verified};
@@ -79,7 +79,7 @@ fn read(
     }
     // Each push replaces or discards the snapshots that interrupted pushes left behind. Therefore a
     // snapshot that is older than the current one has been served.
-    let read = destination.read(&format!("metadata/{name}"), LONGEST_METADATA)?;
+    let read = destination.read(&format!("metadata/{name}"), MAX_METADATA_LENGTH)?;
     Ok(read.map(|found| found.bytes))
 }
 

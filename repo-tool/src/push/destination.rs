@@ -135,7 +135,7 @@ impl LocalTarget {
         use std::io::Read as _;
         let Self { mut file, path, target } = self;
         let mut verifier = target.verifier();
-        let mut part = vec![0; PART];
+        let mut part = vec![0; CHUNK_SIZE];
         loop {
             let count = file.read(&mut part).map_err(|error| Error::file("read", &path, error))?;
             let wrong =
@@ -150,4 +150,4 @@ impl LocalTarget {
 }
 
 /// The maximum number of bytes in one read.
-const PART: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;

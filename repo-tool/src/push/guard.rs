@@ -8,7 +8,7 @@ use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
 use lastmile_metadata::{RoleName, Version};
 
 use crate::config::Config;
-use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::access::{self, MAX_METADATA_LENGTH};
 use crate::published::Published;
 use crate::push::destination::{Destination, Object};
 use crate::push::settings::{DestinationSettings, ServedSnapshot};
@@ -21,7 +21,7 @@ use crate::{Error, NetworkError, PushError, Repository, ServedError, names};
 pub(crate) const TIMESTAMP: &str = "metadata/timestamp.json";
 
 /// The maximum length of a timestamp, in bytes.
-pub(super) const LONGEST_TIMESTAMP: u64 = 1 << 20;
+pub(super) const MAX_TIMESTAMP_LENGTH: u64 = 1 << 20;
 
 /// The state of a destination, compared with the folder.
 pub(crate) enum Standing {
@@ -51,7 +51,7 @@ pub(crate) fn standing(
     ours: &Published,
     settings: &DestinationSettings,
 ) -> Result<Standing, Error> {
-    let Some(timestamp) = destination.read(TIMESTAMP, LONGEST_TIMESTAMP)? else { return Ok(Standing::Empty) };
+    let Some(timestamp) = destination.read(TIMESTAMP, MAX_TIMESTAMP_LENGTH)? else { return Ok(Standing::Empty) };
     let served = read(destination, &repository.config, ours)?;
     if **served.trusted().timestamp().bytes() != *timestamp.bytes {
         return Err(PushError::Changed { url: destination.url().clone() }.into());
@@ -112,7 +112,7 @@ fn unknown_role(
     // the folder still has its snapshot of this version.
     if let Some(version) = ours.root.version_in_name(&RoleName::SNAPSHOT, theirs.version) {
         let file = repository.layout.metadata().join(names::metadata_file(&RoleName::SNAPSHOT, Some(version)));
-        match access::read_small(&file, LONGEST_METADATA)? {
+        match access::read_small(&file, MAX_METADATA_LENGTH)? {
             Some(bytes) if *bytes == **theirs.bytes() => return Ok(None),
             Some(_) => return Ok(Some((RoleName::SNAPSHOT, version))),
             None => {}
@@ -167,7 +167,7 @@ fn before(version: Version) -> Version {
 /// if the destination has no root with this version.
 fn is_there(destination: &dyn Destination, ours: &Published, version: Version) -> Result<Option<bool>, Error> {
     let name = names::metadata_file(&RoleName::ROOT, Some(version));
-    let Some(there) = destination.read(&format!("metadata/{name}"), LONGEST_METADATA)? else { return Ok(None) };
+    let Some(there) = destination.read(&format!("metadata/{name}"), MAX_METADATA_LENGTH)? else { return Ok(None) };
     let here = access::read_if_there(&ours.layout().metadata().join(name))?;
     Ok(Some(here.is_some_and(|here| here == there.bytes)))
 }

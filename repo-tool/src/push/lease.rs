@@ -24,11 +24,11 @@ use crate::{Error, PushError};
 
 pub(crate) const LOCK: &str = ".lastmile-lock";
 /// The maximum length of the lock object, in bytes.
-pub(crate) const LONGEST_LOCK: u64 = 4096;
+pub(crate) const MAX_LOCK_LENGTH: u64 = 4096;
 /// The duration that is assumed for a lock whose content cannot be parsed.
 const DURATION: Duration = Duration::from_secs(30);
 /// The maximum duration of a lock. A longer duration in a lock object counts as this one.
-const LONGEST: Duration = Duration::from_secs(600);
+const MAX_DURATION: Duration = Duration::from_secs(600);
 
 pub(crate) trait LockObject: Send + Sync {
     fn url(&self) -> &BaseUrl;
@@ -60,7 +60,7 @@ impl Content {
     }
 
     fn duration(&self) -> Duration {
-        Duration::from_millis(self.milliseconds).min(LONGEST)
+        Duration::from_millis(self.milliseconds).min(MAX_DURATION)
     }
 }
 

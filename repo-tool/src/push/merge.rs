@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::document::Prior;
 use crate::draft::Draft;
 use crate::edit::revert::{MissingFiles, has_same_content};
-use crate::files::access::LONGEST_METADATA;
+use crate::files::access::MAX_METADATA_LENGTH;
 use crate::files::layout::{Layout, Lock};
 use crate::files::roots;
 use crate::invocation::{Invocation, ServedState};
@@ -348,11 +348,11 @@ pub(super) fn verified<R: Role>(published: &Published, role: &RoleName, bytes: V
 pub(super) fn copies(layout: &Layout, name: &str) -> Result<Vec<Vec<u8>>, Error> {
     let mut copies = Vec::new();
     if let Some(metadata) = layout.open()?.enter("metadata")? {
-        copies.extend(metadata.read(name, LONGEST_METADATA)?);
+        copies.extend(metadata.read(name, MAX_METADATA_LENGTH)?);
     }
     if let Some(superseded) = layout.open_superseded()? {
         let mut name = name.to_string();
-        while let Some(bytes) = superseded.read(&name, LONGEST_METADATA)? {
+        while let Some(bytes) = superseded.read(&name, MAX_METADATA_LENGTH)? {
             copies.push(bytes);
             name.push('~');
         }

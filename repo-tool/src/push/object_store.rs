@@ -21,19 +21,19 @@ use object_store::{
 use percent_encoding::percent_decode_str;
 use tokio::runtime::Runtime;
 
-use crate::files::access::LONGEST_METADATA;
+use crate::files::access::MAX_METADATA_LENGTH;
 use crate::invocation::LockWait;
 use crate::push::clock::Clock;
 use crate::push::credentials::Secrets;
 use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
-use crate::push::lease::{self, LOCK, LONGEST_LOCK, StoreLease};
+use crate::push::lease::{self, LOCK, MAX_LOCK_LENGTH, StoreLease};
 use crate::push::settings::{StoreOptions, Writers};
 use crate::push::write_guard::WriteGuard;
 use crate::served::transport::Transport;
 use crate::{Error, NetworkError, PathError, PushError, names};
 
 /// The length of one part of a large object, in bytes. Shorter objects are uploaded with one request.
-const PART: usize = 8 << 20;
+const PART_SIZE: usize = 8 << 20;
 /// The object attribute that contains the SHA-256 of a target file in hexadecimal.
 const DIGEST: Attribute = Attribute::Metadata(Cow::Borrowed("sha256"));
 /// An entity tag that no object has. [`Store::probe`] uses it.
@@ -196,14 +196,14 @@ impl Inner {
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
         let started = self.runtime.block_on(self.store.put_multipart_opts(&key, options));
         let mut upload = started.map_err(|error| self.not_written(&error))?;
-        let mut part = Vec::with_capacity(PART);
+        let mut part = Vec::with_capacity(PART_SIZE);
         let mut send = |part: &mut Vec<u8>| {
             let payload = PutPayload::from_bytes(Bytes::from(std::mem::take(part)));
             self.runtime.block_on(upload.put_part(payload)).map_err(|error| self.not_written(&error))
         };
         let sent = target.read(|bytes| {
             part.extend_from_slice(bytes);
-            if part.len() < PART { Ok(()) } else { send(&mut part) }
+            if part.len() < PART_SIZE { Ok(()) } else { send(&mut part) }
         });
         let sent = sent.and_then(|()| if part.is_empty() { Ok(()) } else { send(&mut part) });
         if let Err(error) = sent {
@@ -319,7 +319,7 @@ impl Destination for Store {
     }
 
     fn put_target(&self, name: &str, file: LocalTarget) -> Result<(), Error> {
-        if file.target.length > PART as u64 {
+        if file.target.length > PART_SIZE as u64 {
             return self.inner.put_in_parts(name, file);
         }
         let attributes = target_attributes(name, &file.target);
@@ -333,7 +333,7 @@ impl Destination for Store {
 
     fn discard(&self, name: &str) -> Result<Written, Error> {
         // A store can make a replacement conditional, but not a removal.
-        let Some(found) = self.read(name, LONGEST_METADATA)? else { return Ok(Written::Done) };
+        let Some(found) = self.read(name, MAX_METADATA_LENGTH)? else { return Ok(Written::Done) };
         self.replace(name, b"", &found)
     }
 
@@ -361,7 +361,7 @@ impl lease::LockObject for StoreLock {
     }
 
     fn read(&self) -> Result<Option<Object>, Error> {
-        self.0.read(LOCK, LONGEST_LOCK)
+        self.0.read(LOCK, MAX_LOCK_LENGTH)
     }
 
     fn create(&self, bytes: &[u8]) -> Result<Written, Error> {

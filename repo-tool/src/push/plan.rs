@@ -117,7 +117,7 @@ impl Plan {
             if before.as_ref().is_some_and(is_served) {
                 continue;
             }
-            for place in intake::places(&target, names) {
+            for place in intake::published_paths(&target, names) {
                 let name = format!("targets/{}", place.to_string_lossy());
                 if seen.insert(name.clone()) {
                     self.targets.push(TargetItem { name, target: target.clone() });

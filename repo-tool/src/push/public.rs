@@ -12,7 +12,7 @@ use crate::{Error, NetworkError};
 /// The pause after the first attempt. It doubles after each attempt.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// The longest pause between two attempts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
 /// The state at the URL that clients use.
 #[derive(Debug)]
@@ -50,6 +50,6 @@ pub(crate) fn wait_until_public(url: &BaseUrl, root: &[u8], expected: Version, l
             return state;
         }
         std::thread::sleep(pause.min(left));
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 2).min(MAX_PAUSE);
     }
 }

@@ -20,7 +20,7 @@ use crate::check::overlay::Overlay;
 use crate::check::simulated_client::{self, from_client};
 use crate::config::{Config, RoleConfig};
 use crate::edit::intake;
-use crate::files::access::LONGEST_METADATA;
+use crate::files::access::MAX_METADATA_LENGTH;
 use crate::files::folder::Folder;
 use crate::files::layout::{Layout, Lock};
 use crate::invocation::Invocation;
@@ -153,7 +153,7 @@ impl Pull<'_> {
         let url = self.metadata_url.file(&RoleName::ROOT.file_name(Some(Version::ONE)));
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(NetworkError::Runtime)?;
-        let most = LONGEST_METADATA.min(1 << 24);
+        let most = MAX_METADATA_LENGTH.min(1 << 24);
         let fetched = runtime.block_on(async {
             let response = self.transport.fetch_metadata(url.as_str(), most).await?;
             response.read_all(most).await
@@ -184,7 +184,7 @@ impl Pull<'_> {
         names: TargetNames,
     ) -> Result<(), Error> {
         let mut first: Option<PathBuf> = None;
-        for place in intake::places(target, names) {
+        for place in intake::published_paths(target, names) {
             let place = Path::new("targets").join(place);
             let parent = folder.descend(place.parent().unwrap_or(Path::new("")), 0o777, layout.sharing())?;
             let path = parent.path_of(names::of_file(&place)?);

@@ -6,12 +6,12 @@ use std::path::Path;
 use lastmile_metadata::TargetNames;
 
 use crate::edit::revert::MissingFiles;
-use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::access::{self, MAX_METADATA_LENGTH};
 use crate::files::layout::Layout;
 use crate::publish::compress::Coding;
 use crate::publish::journal::FileKind;
 use crate::push::destination::{Destination, Lease, LocalTarget, Object, Written};
-use crate::push::guard::{Earlier, LONGEST_TIMESTAMP, TIMESTAMP};
+use crate::push::guard::{Earlier, MAX_TIMESTAMP_LENGTH, TIMESTAMP};
 use crate::push::plan::{MetadataItem, Plan, RootPlace, TargetItem};
 use crate::push::{Mode, Options};
 use crate::{Error, PushError, names, workers};
@@ -209,7 +209,7 @@ impl Upload<'_> {
         let there = match self.destination.length(&item.name)? {
             None => None,
             Some(found) => {
-                let limit = found.max(length).saturating_add(1).min(LONGEST_METADATA);
+                let limit = found.max(length).saturating_add(1).min(MAX_METADATA_LENGTH);
                 self.destination.read(&item.name, limit)?
             }
         };
@@ -269,7 +269,7 @@ impl Upload<'_> {
     /// was suspended, a file that seems abandoned may belong to the state that was pushed.
     fn check_timestamp(&self) -> Result<(), Error> {
         let expected = self.earlier.map(|earlier| &earlier.timestamp.bytes);
-        let found = self.destination.read(TIMESTAMP, LONGEST_TIMESTAMP)?.map(|found| found.bytes);
+        let found = self.destination.read(TIMESTAMP, MAX_TIMESTAMP_LENGTH)?.map(|found| found.bytes);
         if found.as_ref() == expected {
             return Ok(());
         }
@@ -293,7 +293,7 @@ impl Upload<'_> {
     fn copies(&self, item: &MetadataItem) -> Result<(), Error> {
         for coding in Coding::ALL {
             let local = coding.beside(&self.layout.dir().join(&item.name));
-            let Some(copy) = access::read_small(&local, LONGEST_METADATA)? else { continue };
+            let Some(copy) = access::read_small(&local, MAX_METADATA_LENGTH)? else { continue };
             let name = format!("{}.{}", item.name, coding.ending());
             if !coding.is_copy(&copy, &item.bytes) {
                 continue;

@@ -11,7 +11,7 @@ use crate::report::roles::RoleStatus;
 use crate::shell;
 
 /// The maximum length of a line in octets, not counting the line break (RFC 5545, section 3.1).
-const LONGEST_LINE: usize = 75;
+const MAX_LINE_LENGTH: usize = 75;
 
 /// Returns a calendar with one event for each role that people renew. The calendar does not contain timestamp and
 /// snapshot, because a scheduled job renews them.
@@ -87,7 +87,7 @@ impl Lines {
     fn line(&mut self, text: &str) {
         let mut length = 0;
         for character in text.chars() {
-            if length + character.len_utf8() > LONGEST_LINE {
+            if length + character.len_utf8() > MAX_LINE_LENGTH {
                 self.0 += "\r\n ";
                 length = 1;
             }
@@ -108,7 +108,7 @@ mod tests {
         let mut lines = Lines(String::new());
         let long = "ö".repeat(100);
         lines.line(&long);
-        assert!(lines.0.split("\r\n").all(|line| line.len() <= LONGEST_LINE), "{}", lines.0);
+        assert!(lines.0.split("\r\n").all(|line| line.len() <= MAX_LINE_LENGTH), "{}", lines.0);
         assert_eq!(lines.0.replace("\r\n ", ""), format!("{long}\r\n"));
         let mut lines = Lines(String::new());
         lines.line(&"a".repeat(75));

@@ -18,7 +18,7 @@ const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C.UTF-8")];
 
 /// The maximum number of bytes of the program's standard error that an error message contains.
-const MOST_SAID: usize = 512;
+const MAX_SAID: usize = 512;
 
 /// The process ID of the program that is running, or zero. This process runs at most one such program at a time.
 static RUNNING: AtomicU32 = AtomicU32::new(0);
@@ -68,7 +68,7 @@ fn run_with(
     running.store(0, Ordering::SeqCst);
     match has_ended.then(|| child.wait()) {
         Some(Ok(status)) if status.success() => Ok(()),
-        Some(Ok(status)) => Err(format!("it ended with {status}{}", said(&receiver))),
+        Some(Ok(status)) => Err(format!("it ended with {status}{}", printed(&receiver))),
         Some(Err(error)) => Err(format!("waiting for it failed: {error}")),
         None => {
             // The program may have left its process group, so kill it by its process ID, too.
@@ -102,9 +102,9 @@ fn end_group(id: u32) {
     }
 }
 
-/// Reads a stream to its end, but sends only its first [`MOST_SAID`] bytes to `sender`.
+/// Reads a stream to its end, but sends only its first [`MAX_SAID`] bytes to `sender`.
 fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
-    let mut room = MOST_SAID;
+    let mut room = MAX_SAID;
     let mut part = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut part) {
         let kept: Vec<u8> = part.iter().take(length.min(room)).copied().collect();
@@ -116,7 +116,7 @@ fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
 
 /// Returns a colon and the first bytes of the program's standard error, for the end of a message. Returns an empty
 /// string if the program wrote nothing.
-fn said(receiver: &Receiver<Vec<u8>>) -> String {
+fn printed(receiver: &Receiver<Vec<u8>>) -> String {
     let end = Instant::now() + REST;
     let mut kept = Vec::new();
     while let Ok(part) = receiver.recv_timeout(end.saturating_duration_since(Instant::now())) {

@@ -3,14 +3,14 @@
 use std::fmt::Display;
 
 /// The maximum number of names that a message lists. The message says only how many other names there are.
-pub(crate) const NAMED: usize = 8;
+pub(crate) const MAX_NAMED: usize = 8;
 
-/// Joins names with commas. If there are more than [`NAMED`] names, lists the first ones and says how many are missing,
+/// Joins names with commas. If there are more than [`MAX_NAMED`] names, lists the first ones and says how many are missing,
 /// such as `and 2 more`.
 pub(crate) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<String> = names.into_iter().collect();
-    let more = names.len().saturating_sub(NAMED);
-    names.truncate(NAMED);
+    let more = names.len().saturating_sub(MAX_NAMED);
+    names.truncate(MAX_NAMED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("{}{more}", names.join(", "))
 }

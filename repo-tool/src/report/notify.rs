@@ -62,12 +62,12 @@ fn identity(problem: &Problem) -> String {
 
 /// The state that was last reported to each receiver. There is one file for each repository. A receiver is identified
 /// by the hash of its URL or command, because a URL may contain a secret.
-struct Memory {
+struct ReportedStates {
     file: Option<PathBuf>,
     known: BTreeMap<String, Known>,
 }
 
-impl Memory {
+impl ReportedStates {
     fn read(state_dir: Option<&Path>, repository: &str) -> Result<Self, Error> {
         let name = own::name_of(repository);
         let file = state_dir.map(|state| state.join("notified").join(format!("{name}.json")));
@@ -91,7 +91,7 @@ pub(crate) fn notify(
     receivers: &Receivers,
     state_dir: Option<&Path>,
 ) -> Result<Vec<String>, Error> {
-    let mut memory = Memory::read(state_dir, &overview.repository)?;
+    let mut memory = ReportedStates::read(state_dir, &overview.repository)?;
     let now = Known::of(overview);
     let mut failures = Vec::new();
     let mut deliver = |receiver: String, send: &dyn Fn(String) -> Result<(), String>| {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::config::Config;
 use crate::key_store::KeyStore;
 use crate::published::Published;
-use crate::trusting::{Odd, odd_ids, odd_in_root};
+use crate::trusting::{OddKeyId, odd_ids, odd_in_root};
 use crate::{Error, NotFound, Renewal};
 
 /// The status of a role.
@@ -28,7 +28,7 @@ pub struct RoleStatus {
     /// The number of distinct keys with which lastmile can verify signatures of the role.
     pub usable_keys: usize,
     /// Key IDs in the role's key list that have no usable key, or that are listed more than once.
-    pub odd: Vec<Odd>,
+    pub odd: Vec<OddKeyId>,
     /// How urgently the role must be renewed. For bins, this is the urgency of the most urgent bin.
     pub renewal: Renewal,
     /// The time from which the role should be renewed.
@@ -75,7 +75,7 @@ impl RoleStatus {
             "threshold": self.threshold, "keys": self.keys.iter().map(key).collect::<Vec<_>>(),
             "due": self.renewal >= Renewal::Due, "expired": self.renewal == Renewal::Expired, "renewal": self.renewal.name(),
             "renew_from": format_time(&self.renew_from),
-            "unusable": self.odd.iter().map(Odd::to_string).collect::<Vec<_>>(),
+            "unusable": self.odd.iter().map(OddKeyId::to_string).collect::<Vec<_>>(),
         })
     }
 }

@@ -81,7 +81,7 @@ impl Versions {
 
 /// The content of the file that stores the versions at one URL.
 #[derive(Serialize, Deserialize)]
-struct Look {
+struct SeenFile {
     /// The URL, without credentials, for people who read the file.
     url: String,
     versions: Versions,
@@ -106,7 +106,7 @@ impl SeenVersions {
     pub(crate) fn read(&self, url: &BaseUrl) -> Result<Option<Versions>, Error> {
         let Some(path) = self.file(url) else { return Ok(None) };
         let text = own::read(&path)?;
-        Ok(text.and_then(|text| serde_json::from_str::<Look>(&text).ok()).map(|look| look.versions))
+        Ok(text.and_then(|text| serde_json::from_str::<SeenFile>(&text).ok()).map(|look| look.versions))
     }
 
     /// Stores the versions `now` that a check found. `before` contains the versions that are already stored. A higher
@@ -117,6 +117,6 @@ impl SeenVersions {
         if before == Some(&versions) {
             return Ok(());
         }
-        own::write_json(&path, &Look { url: url.to_string(), versions })
+        own::write_json(&path, &SeenFile { url: url.to_string(), versions })
     }
 }

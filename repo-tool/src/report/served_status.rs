@@ -109,14 +109,14 @@ impl MirrorStatus {
 }
 
 /// The result of a successful check of one URL.
-struct Look {
+struct MirrorCheck {
     url: BaseUrl,
     session: blocking::Session,
     memory: MemoryStore,
     versions: Versions,
 }
 
-impl Look {
+impl MirrorCheck {
     fn files(&self) -> [File<'_>; 3] {
         let trusted = self.session.trusted();
         files(trusted.root(), trusted.timestamp(), trusted.snapshot())
@@ -159,7 +159,7 @@ impl ServedCheck<'_> {
         let newest = looks.iter().max_by_key(|look| (look.versions.root, look.versions.timestamp));
         if let Some(newest) = newest {
             let newest = (newest.url.to_string(), newest.versions.clone());
-            problems.extend(mirrors.iter().filter_map(|mirror| mirror.behind(&newest.0, &newest.1)));
+            problems.extend(mirrors.iter().filter_map(|mirror| mirror.stale_mirror(&newest.0, &newest.1)));
             // If one mirror cannot be reached, clients use the other mirrors.
             for problem in problems.iter_mut().filter(|problem| problem.kind == ProblemKind::Unreachable) {
                 problem.state = MonitorState::Warning;
@@ -197,7 +197,7 @@ impl ServedCheck<'_> {
         url: &BaseUrl,
         problems: &mut Vec<Problem>,
         root_seen: &mut Option<Verified<Root>>,
-    ) -> Result<(MirrorStatus, Option<Look>), Error> {
+    ) -> Result<(MirrorStatus, Option<MirrorCheck>), Error> {
         let memory = MemoryStore::default();
         let reports = CacheReports::default();
         let before = self.seen.read(url)?;
@@ -237,7 +237,7 @@ impl ServedCheck<'_> {
                 }
             }
         }
-        Ok((mirror, Some(Look { url: url.clone(), session, memory, versions })))
+        Ok((mirror, Some(MirrorCheck { url: url.clone(), session, memory, versions })))
     }
 
     fn refresh(
@@ -258,7 +258,7 @@ impl ServedCheck<'_> {
         RoleContext { keys: folder.map(|folder| &folder.keys), schedule, now: self.now }
     }
 
-    fn roles(&self, mut look: Look, problems: &mut Vec<Problem>) -> Result<Vec<RoleStatus>, Error> {
+    fn roles(&self, mut look: MirrorCheck, problems: &mut Vec<Problem>) -> Result<Vec<RoleStatus>, Error> {
         let files = match self.delegated {
             Delegated::Skip => Ok(Vec::new()),
             Delegated::Read => look.session.list().map(drop).and_then(|()| delegated_files(&look)),
@@ -322,7 +322,7 @@ impl MirrorStatus {
         Some(Problem::new(MonitorState::Warning, ProblemKind::StaleCache, text).at(url))
     }
 
-    fn behind(&self, newest_url: &str, newest: &Versions) -> Option<Problem> {
+    fn stale_mirror(&self, newest_url: &str, newest: &Versions) -> Option<Problem> {
         let url = &self.url;
         let changes = changes(&self.versions.as_ref()?.behind(newest))?;
         let text = format!("{url} serves an older state than {newest_url}: {changes}{}", self.headers());
@@ -366,7 +366,7 @@ fn conflicts(ours: &[File<'_>], theirs: &[File<'_>]) -> Vec<RoleName> {
     conflicts.map(|(ours, _)| ours.0.clone()).collect()
 }
 
-fn forks(looks: &[Look]) -> Vec<Problem> {
+fn forks(looks: &[MirrorCheck]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (index, look) in looks.iter().enumerate() {
         for other in looks.iter().take(index) {
@@ -431,7 +431,7 @@ fn newest_root(shipped: &[u8], memory: &MemoryStore, error: &ClientError) -> Opt
     (!is_unknown).then_some(newest)
 }
 
-fn delegated_files(look: &Look) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
+fn delegated_files(look: &MirrorCheck) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
     let trusted = look.session.trusted();
     let mut files = Vec::new();
     for (role, listed) in trusted.snapshot().roles().filter(|(role, _)| !role.is_top_level()) {
@@ -442,7 +442,7 @@ fn delegated_files(look: &Look) -> Result<Vec<(String, Vec<u8>)>, ClientError> {
     Ok(files)
 }
 
-fn compare(folder: &Repository, look: &Look) -> Vec<Problem> {
+fn compare(folder: &Repository, look: &MirrorCheck) -> Vec<Problem> {
     let published = &folder.published;
     let Ok(ours) = Versions::of_published(published) else { return Vec::new() };
     let url = &look.url;

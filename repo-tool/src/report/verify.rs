@@ -22,7 +22,7 @@ use crate::check::simulated_client::{client, from_client, refresh};
 use crate::check::{MANY_ROOTS, hidden_by, is_alike, lint};
 use crate::edit::intake;
 use crate::error::chain;
-use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::access::{self, MAX_METADATA_LENGTH};
 use crate::files::layout::Layout;
 use crate::files::roots;
 use crate::pin::{self, Start};
@@ -106,7 +106,7 @@ impl Verification {
     }
 
     /// Returns whether the check ended early because the network failed.
-    fn is_cut_short(&self) -> bool {
+    fn ended_early(&self) -> bool {
         self.findings.iter().any(|finding| finding.rule == Rule::UnreachableFile)
     }
 
@@ -278,7 +278,7 @@ pub fn url(
             Err(error) => {
                 let (rule, text) = fault(error, Rule::MissingTargetFile, Rule::WrongTargetFile)?;
                 found.add(rule, format!("target {}: {text}", target.path));
-                if found.is_cut_short() {
+                if found.ended_early() {
                     break;
                 }
             }
@@ -332,16 +332,16 @@ fn clients(
             None => Some((Rule::ClientFails, "the root file does not exist".to_string())),
             Some(shipped) => {
                 let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
-                let is_played = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
+                let has_succeeded = found.roots.last().is_some_and(|(_, failure)| failure.is_none());
                 // The client with the previous root succeeded, and a client with this root would perform the same
                 // update, so do not run it.
-                let stands_for = many && is_played && is_alike(&before, &root);
+                let is_covered = many && has_succeeded && is_alike(&before, &root);
                 before = root;
-                if stands_for { None } else { failure_of(&make(shipped)?, now, (last, timestamp))? }
+                if is_covered { None } else { failure_of(&make(shipped)?, now, (last, timestamp))? }
             }
         };
         found.add_client(version, failure);
-        if found.is_cut_short() {
+        if found.ended_early() {
             return Ok(None);
         }
         next = version.next();
@@ -406,7 +406,7 @@ pub(crate) struct CheckedTarget {
 /// copy.
 pub(crate) fn check_target(layout: &Layout, target: &TargetFile, names: TargetNames) -> Result<CheckedTarget, Error> {
     let mut found = CheckedTarget::default();
-    for place in intake::places(target, names) {
+    for place in intake::published_paths(target, names) {
         let mut verifier = target.verifier();
         let path = layout.targets().join(&place);
         let read = intake::read_parts(&path, |part| {
@@ -441,7 +441,7 @@ fn check_copies(found: &mut Verification, layout: &Layout) -> Result<(), Error> 
         .collect();
     copies.sort();
     let wrong = parallel::try_map(&copies, |(name, plain, coding)| {
-        let read = |name: &str| access::read_small(&folder.join(name), LONGEST_METADATA);
+        let read = |name: &str| access::read_small(&folder.join(name), MAX_METADATA_LENGTH);
         let is_good = match (read(name)?, read(plain)?) {
             (Some(copy), Some(plain)) => coding.is_copy(&copy, &plain),
             _ => false,
@@ -461,7 +461,7 @@ fn add_damaged(found: &mut Verification, layout: &Layout) {
 
 /// Counts the target files that no role lists, such as the files of older releases.
 fn count_unlisted(found: &mut Verification, layout: &Layout, targets: &[TargetFile], names: TargetNames) {
-    let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| intake::places(target, names)).collect();
+    let listed: BTreeSet<PathBuf> = targets.iter().flat_map(|target| intake::published_paths(target, names)).collect();
     let folder = layout.targets();
     let files =
         walkdir::WalkDir::new(&folder).into_iter().filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir());

@@ -116,14 +116,14 @@ pub fn revoke(
         // stored files of both roles. This includes clients that check only the signatures of stored files.
         for role in RoleName::ONLINE {
             let (all, threshold) = edit.trust(&role)?;
-            let wanted = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
+            let needed = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
             // The role may also list the revoked key in an encoding that lastmile cannot use.
             let revoked = losses.remove(&role).map(|loss| loss.removed).unwrap_or_default();
-            let loss = Loss {
+            let loss = KeyLoss {
                 left: BTreeSet::new(),
                 removed: all.iter().map(KeyMaterial::from).chain(revoked).collect(),
                 threshold,
-                wanted,
+                needed,
                 added: Vec::new(),
             };
             losses.insert(role, loss);
@@ -204,22 +204,22 @@ fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
     }
 }
 
-struct Loss<'r> {
+struct KeyLoss<'r> {
     left: BTreeSet<PublicKey>,
     removed: BTreeSet<KeyMaterial>,
     threshold: u32,
     /// The number of keys that the role should have, or 0 if it needs no replacement.
-    wanted: u32,
+    needed: u32,
     added: Vec<&'r Replacement>,
 }
 
-impl Loss<'_> {
-    fn have(&self) -> usize {
+impl KeyLoss<'_> {
+    fn key_count(&self) -> usize {
         self.left.len() + self.added.len()
     }
 
-    fn lacks(&self) -> bool {
-        self.have() < self.threshold as usize
+    fn needs_more_keys(&self) -> bool {
+        self.key_count() < self.threshold as usize
     }
 }
 
@@ -228,7 +228,7 @@ fn losses<'r>(
     edit: &mut Edit<'_>,
     key: &KeyMaterial,
     roles: &[(RoleName, Option<RoleName>)],
-) -> Result<BTreeMap<RoleName, Loss<'r>>, Error> {
+) -> Result<BTreeMap<RoleName, KeyLoss<'r>>, Error> {
     let mut losses = BTreeMap::new();
     let mut succinct = BTreeSet::new();
     let rings: BTreeMap<(RoleName, RoleName), KeyRing> =
@@ -251,26 +251,26 @@ fn losses<'r>(
         let all = left.len();
         left.retain(|other| KeyMaterial::from(other) != *key);
         // Root should keep a spare key, in case another root key is lost.
-        let wanted = threshold + u32::from(*role == RoleName::ROOT);
+        let needed = threshold + u32::from(*role == RoleName::ROOT);
         // A role that lists the revoked key only in an unusable encoding does not lose a usable key, so it needs no
         // replacement.
-        let wanted = if left.len() < all { wanted } else { 0 };
-        let loss = Loss { left, removed: [key.clone()].into(), threshold, wanted, added: Vec::new() };
+        let needed = if left.len() < all { needed } else { 0 };
+        let loss = KeyLoss { left, removed: [key.clone()].into(), threshold, needed, added: Vec::new() };
         losses.entry(role.clone()).or_insert(loss);
     }
     Ok(losses)
 }
 
 fn give<'r>(
-    losses: &mut BTreeMap<RoleName, Loss<'r>>,
+    losses: &mut BTreeMap<RoleName, KeyLoss<'r>>,
     revoked: &KeyMaterial,
     replacements: &'r Replacements,
 ) -> Result<(), Error> {
     // If the user gave a replacement key without a role, assign the key to each role that needs a replacement. If no
     // role needs one, assign the key to each role that loses a key. Never assign the key to both offline and online
     // roles.
-    let loses = |role: &RoleName, loss: &Loss<'_>| loss.removed.contains(revoked) && !role.is_online();
-    let is_needed = |role: &RoleName, loss: &Loss<'_>| loses(role, loss) && loss.left.len() < loss.wanted as usize;
+    let loses = |role: &RoleName, loss: &KeyLoss<'_>| loss.removed.contains(revoked) && !role.is_online();
+    let is_needed = |role: &RoleName, loss: &KeyLoss<'_>| loses(role, loss) && loss.left.len() < loss.needed as usize;
     let offline = losses.iter().any(|(role, loss)| loses(role, loss));
     let needed = losses.iter().any(|(role, loss)| is_needed(role, loss));
     let takers: BTreeSet<RoleName> = losses
@@ -315,7 +315,7 @@ fn give<'r>(
 
 /// Fails with [`Error::Revoke`] if a role has too few keys, and no keys may be generated for the role.
 fn count_to_make<'p>(
-    losses: &BTreeMap<RoleName, Loss<'_>>,
+    losses: &BTreeMap<RoleName, KeyLoss<'_>>,
     replacements: &'p Replacements,
 ) -> Result<BTreeMap<RoleName, (usize, &'p Protection)>, Error> {
     let mut to_make = BTreeMap::new();
@@ -323,14 +323,14 @@ fn count_to_make<'p>(
     for (role, loss) in losses {
         let protection = if role.is_online() { &replacements.online } else { &replacements.offline };
         // If the user gave keys for an online role, generate only the additional keys that the threshold requires.
-        let wanted = if role.is_online() && !loss.added.is_empty() { loss.threshold } else { loss.wanted };
+        let needed = if role.is_online() && !loss.added.is_empty() { loss.threshold } else { loss.needed };
         match protection {
             Some(protection) => {
-                let count = (wanted as usize).saturating_sub(loss.have());
+                let count = (needed as usize).saturating_sub(loss.key_count());
                 to_make.extend((count > 0).then(|| (role.clone(), (count, protection))));
             }
-            None if loss.lacks() => {
-                lacking.push(LackingKeys { role: role.clone(), keys: loss.have(), threshold: loss.threshold });
+            None if loss.needs_more_keys() => {
+                lacking.push(LackingKeys { role: role.clone(), keys: loss.key_count(), threshold: loss.threshold });
             }
             None => {}
         }
@@ -343,7 +343,7 @@ fn count_to_make<'p>(
 
 fn counts(
     repository: &Repository,
-    losses: &BTreeMap<RoleName, Loss<'_>>,
+    losses: &BTreeMap<RoleName, KeyLoss<'_>>,
     rotations: &[(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)],
 ) -> Vec<KeyCount> {
     let count = |(role, added, removed): &(RoleName, Vec<PublicKey>, Vec<KeyMaterial>)| {

@@ -53,7 +53,7 @@ pub struct ProofRow {
     /// Otherwise, `until` equals `root`.
     pub until: Version,
     /// The scenarios, each with its name and its result.
-    pub scenes: Vec<(String, Verdict)>,
+    pub cases: Vec<(String, Verdict)>,
 }
 
 /// A role and the role that delegates to it. A top-level role has no delegator.
@@ -103,23 +103,23 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
     let mut rows = Vec::new();
     for (root, until, shipped) in shipped_roots(repository)? {
         let client_of_root = ProofClient { repository, shipped, before, now: repository.now() };
-        let mut scenes = vec![("new state".to_string(), client_of_root.reaches_published(&MemoryStore::default())?)];
+        let mut cases = vec![("new state".to_string(), client_of_root.reaches_published(&MemoryStore::default())?)];
         match &signer {
             Some(signer) => {
-                scenes.extend(
+                cases.extend(
                     client_of_root.recovers(signer)?.map(|verdict| ("after a fast-forward attack".into(), verdict)),
                 );
                 for forgery in &forgeries {
-                    scenes.push((format!("forged {}", forgery.role), client_of_root.refuses(forgery)?));
+                    cases.push((format!("forged {}", forgery.role), client_of_root.refuses(forgery)?));
                 }
                 // A role to which no role delegates anymore needs no test, because no client reads it.
-                scenes.extend(removed.iter().map(|role| {
+                cases.extend(removed.iter().map(|role| {
                     (format!("forged {role}"), Verdict::Good("no role delegates to it anymore".to_string()))
                 }));
             }
-            None => scenes.push(("forged files".into(), Verdict::NotTried(not_tried.clone()))),
+            None => cases.push(("forged files".into(), Verdict::NotTried(not_tried.clone()))),
         }
-        rows.push(ProofRow { root, until, scenes });
+        rows.push(ProofRow { root, until, cases });
     }
     Ok(rows)
 }
@@ -135,7 +135,7 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
     for version in versions {
         let path = repository.layout.metadata().join(format!("{version}.root.json"));
         let shipped =
-            repository.published.files().metadata(&RoleName::ROOT, Some(version), access::LONGEST_METADATA)?;
+            repository.published.files().metadata(&RoleName::ROOT, Some(version), access::MAX_METADATA_LENGTH)?;
         let shipped = shipped.ok_or(NotFound::RemovedFile { path })?;
         let root = Envelope::<Root>::parse(&RoleName::ROOT, shipped.clone())?.unverified(&RoleName::ROOT)?;
         let alike = before.as_ref().is_some_and(|before| is_alike(before, &root));
@@ -151,15 +151,15 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
 /// Returns whether any client did not behave as required.
 #[must_use]
 pub fn is_refuted(rows: &[ProofRow]) -> bool {
-    rows.iter().flat_map(|row| &row.scenes).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
+    rows.iter().flat_map(|row| &row.cases).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
 }
 
 /// Returns a line for each scenario that failed.
 #[must_use]
 pub fn refutations(rows: &[ProofRow]) -> Vec<String> {
-    let failed = rows.iter().flat_map(|row| row.scenes.iter().map(move |(scene, verdict)| (row.root, scene, verdict)));
-    let line = |(root, scene, verdict): (Version, &String, &Verdict)| match verdict {
-        Verdict::Bad(said) => Some(format!("  client with root {root}, {scene}: {said}")),
+    let failed = rows.iter().flat_map(|row| row.cases.iter().map(move |(case, verdict)| (row.root, case, verdict)));
+    let line = |(root, case, verdict): (Version, &String, &Verdict)| match verdict {
+        Verdict::Bad(outcome) => Some(format!("  client with root {root}, {case}: {outcome}")),
         Verdict::Good(_) | Verdict::NotTried(_) => None,
     };
     failed.filter_map(line).collect()
@@ -170,18 +170,18 @@ pub fn refutations(rows: &[ProofRow]) -> Vec<String> {
 pub fn table(rows: &[ProofRow]) -> String {
     let mut text = String::from("Proof: one client for each published root\n");
     for row in rows {
-        for (number, (scene, verdict)) in row.scenes.iter().enumerate() {
+        for (number, (case, verdict)) in row.cases.iter().enumerate() {
             let client = match (number, row.until > row.root) {
                 (0, false) => format!("root {}", row.root),
                 (0, true) => format!("root {}-{}", row.root, row.until),
                 _ => String::new(),
             };
-            let (mark, said) = match verdict {
-                Verdict::Good(said) => ("ok", said.as_str()),
-                Verdict::Bad(said) => ("NO", said.as_str()),
+            let (mark, outcome) = match verdict {
+                Verdict::Good(outcome) => ("ok", outcome.as_str()),
+                Verdict::Bad(outcome) => ("NO", outcome.as_str()),
                 Verdict::NotTried(why) => ("--", why.as_str()),
             };
-            text += &format!("  {client:<8} {mark}  {scene:<28} {said}\n");
+            text += &format!("  {client:<8} {mark}  {case:<28} {outcome}\n");
         }
     }
     text
@@ -425,7 +425,7 @@ fn sign_forged<R: Role>(
     content: &R,
     signer: &Arc<dyn Signer>,
     ring: &KeyRing,
-    accomplices: Option<&Repository>,
+    other_keys: Option<&Repository>,
 ) -> Result<Vec<u8>, Error> {
     let mut document = Document::new(role, content, Rings::default());
     let revoked = signer.public_key();
@@ -442,7 +442,7 @@ fn sign_forged<R: Role>(
         if left == 0 {
             break;
         }
-        if let Some(other) = accomplices.map(|repository| repository.keys.file_signer(key)).transpose()?.flatten() {
+        if let Some(other) = other_keys.map(|repository| repository.keys.file_signer(key)).transpose()?.flatten() {
             add(id.clone(), other.as_ref())?;
             left -= 1;
         }

@@ -173,7 +173,7 @@ impl Adoption<'_> {
         };
         let mut wanted = Vec::new();
         for target in &listed {
-            let places = intake::places(target, target_names);
+            let places = intake::published_paths(target, target_names);
             let places_here =
                 places.iter().map(|place| is_here(target, place)).collect::<Result<Vec<bool>, Error>>()?;
             // If an unchanged target has no file in this folder, the folder was pulled without targets, or the target
@@ -195,7 +195,7 @@ impl Adoption<'_> {
         targets: &[&TargetFile],
         target_names: TargetNames,
     ) -> Result<(Vec<NewTargetFile>, Vec<String>), Error> {
-        let folder = self.lock.map(|_| self.layout.open_publishing()).transpose()?;
+        let folder = self.lock.map(|_| self.layout.make_publishing()).transpose()?;
         let missing = Mutex::new(Vec::new());
         let note_missing = |path: &TargetPath, error| match error {
             // Stop after a local failure, such as a full disk, for which the server is not responsible.
@@ -214,7 +214,7 @@ impl Adoption<'_> {
         let fetched = download_each(&mut self.served.session, targets, looked_up, |session, target| {
             let downloaded = match &folder {
                 Some(folder) => {
-                    let name = intake::name(next.fetch_add(1, Ordering::Relaxed));
+                    let name = intake::file_name(next.fetch_add(1, Ordering::Relaxed));
                     session.download(target, folder.path_of(name)).map(Some)
                 }
                 None => session.read(target).map(|_| None),

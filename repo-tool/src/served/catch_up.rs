@@ -15,7 +15,7 @@ use crate::check::simulated_client::from_client;
 use crate::config::Config;
 use crate::document::{Document, Prior, Rings};
 use crate::draft::Draft;
-use crate::files::access::{self, LONGEST_METADATA};
+use crate::files::access::{self, MAX_METADATA_LENGTH};
 use crate::files::layout::{Layout, Lock};
 use crate::files::roots;
 use crate::invocation::ServedState;
@@ -256,7 +256,7 @@ pub(crate) fn foreign_roles(layout: &Layout, ours: &Published, served: &Served) 
         // If the server's version of the role was published from this folder, the folder still contains the file.
         let version = ours.root.version_in_name(&role, theirs.version);
         let file = layout.metadata().join(names::metadata_file(&role, version));
-        match access::read_small(&file, LONGEST_METADATA)? {
+        match access::read_small(&file, MAX_METADATA_LENGTH)? {
             Some(bytes) if is_complete(&theirs) && theirs.check(&bytes).is_ok() => {}
             Some(bytes) if !is_complete(&theirs) => {
                 unlisted.push((role, crate::publish::snapshot::list_with_hash(theirs.version, &bytes)));

@@ -31,7 +31,7 @@ use crate::served::transport::Transport;
 use crate::{Error, NetworkError, Repository, ServedError};
 
 /// The maximum number of simultaneous requests.
-const AT_ONCE: usize = 16;
+const MAX_SIMULTANEOUS: usize = 16;
 
 /// The state that a client trusts after it has updated from the server.
 pub(crate) struct Served {
@@ -129,7 +129,7 @@ impl Served {
             }
         });
         let compared: Vec<Result<Option<RoleName>, Error>> =
-            runtime.block_on(compared.buffer_unordered(AT_ONCE).collect());
+            runtime.block_on(compared.buffer_unordered(MAX_SIMULTANEOUS).collect());
         compared.into_iter().filter_map(Result::transpose).collect()
     }
 }
@@ -212,7 +212,7 @@ impl Repository {
                 continue;
             }
             if is_driven_up {
-                return Err(ServedError::DrivenUp { role, served: theirs, published: ours }.into());
+                return Err(ServedError::InflatedVersion { role, served: theirs, published: ours }.into());
             }
             let difference = if theirs == ours {
                 ServedError::OtherFile { role, version: ours }

@@ -35,7 +35,7 @@ use crate::publish::compress::Coding;
 use crate::served::connections::{self, Limits};
 
 /// The number of bytes that are read at once.
-const PART: usize = 256 * 1024;
+const CHUNK_SIZE: usize = 256 * 1024;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Body = StreamBody<BoxStream<'static, io::Result<Frame<Bytes>>>>;
@@ -164,19 +164,21 @@ fn open_best(path: &Path, codings: &[Coding]) -> io::Result<(std::fs::File, u64,
 /// Returns the codings that a client accepts, in the client's order of preference (RFC 9110, 12.5.3).
 fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
-    let said: Vec<(String, u16)> = values.flat_map(|value| value.split(',')).map(said_of).collect();
-    let quality = |name: &str| said.iter().find(|(said, _)| said == name).map(|(_, quality)| *quality);
+    let listed: Vec<(String, u16)> = values.flat_map(|value| value.split(',')).map(parse_coding).collect();
+    let quality = |name: &str| listed.iter().find(|(other, _)| other == name).map(|(_, quality)| *quality);
     // The header calls the plain file `identity`. Skip each coding that the client ranks below it.
-    let as_it_is = quality("identity").unwrap_or(0);
-    let wished = |coding: &Coding| quality(coding.name()).or_else(|| quality("*")).unwrap_or(0);
-    let mut codings: Vec<Coding> =
-        Coding::ALL.into_iter().filter(|coding| wished(coding) > 0 && wished(coding) >= as_it_is).collect();
-    codings.sort_by_key(|coding| std::cmp::Reverse(wished(coding)));
+    let identity_quality = quality("identity").unwrap_or(0);
+    let quality_of = |coding: &Coding| quality(coding.name()).or_else(|| quality("*")).unwrap_or(0);
+    let mut codings: Vec<Coding> = Coding::ALL
+        .into_iter()
+        .filter(|coding| quality_of(coding) > 0 && quality_of(coding) >= identity_quality)
+        .collect();
+    codings.sort_by_key(|coding| std::cmp::Reverse(quality_of(coding)));
     codings
 }
 
 /// Parses one coding of the header and its weight in thousandths. An invalid weight counts as 0.
-fn said_of(part: &str) -> (String, u16) {
+fn parse_coding(part: &str) -> (String, u16) {
     let mut parameters = part.split(';').map(str::trim);
     let name = parameters.next().unwrap_or_default().to_ascii_lowercase();
     let weight = parameters.find_map(|parameter| parameter.strip_prefix(['q', 'Q'])?.trim_start().strip_prefix('='));
@@ -225,7 +227,7 @@ async fn send(mut file: File, length: u64, range: Option<&str>, method: &Method)
 
 fn parts(file: File, count: u64) -> BoxStream<'static, io::Result<Frame<Bytes>>> {
     stream::try_unfold((file, count), |(mut file, left)| async move {
-        let mut part = BytesMut::with_capacity(usize::try_from(left).map_or(PART, |left| left.min(PART)));
+        let mut part = BytesMut::with_capacity(usize::try_from(left).map_or(CHUNK_SIZE, |left| left.min(CHUNK_SIZE)));
         if left == 0 || (&mut file).take(left).read_buf(&mut part).await? == 0 {
             return Ok(None);
         }

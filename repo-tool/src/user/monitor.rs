@@ -18,7 +18,7 @@ use crate::{ConfigError, Error};
 /// The default time limit for each receiver, in seconds.
 const LIMIT: i64 = 10;
 /// The highest time limit, in seconds.
-const LONGEST_LIMIT: i64 = 600;
+const MAX_LIMIT: i64 = 600;
 
 impl UserConfig {
     /// Returns the receivers of notifications, or `None` if there is no section `[monitor]`.
@@ -55,7 +55,7 @@ impl UserConfig {
             return Err(invalid("needs url or command"));
         }
         let seconds = section.get("timeout-seconds").map_or(Some(LIMIT), Item::as_integer);
-        let seconds = seconds.filter(|seconds| (1..=LONGEST_LIMIT).contains(seconds));
+        let seconds = seconds.filter(|seconds| (1..=MAX_LIMIT).contains(seconds));
         let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok());
         let limit = seconds.ok_or_else(|| invalid("timeout-seconds must be a number from 1 to 600"))?;
         Ok(Some(Receivers { url, command, limit: Duration::from_secs(limit) }))

@@ -22,11 +22,11 @@ use crate::watch::schedule::Jitter;
 use crate::{Error, Invocation, Renewal, Repository, Signing};
 
 /// The maximum time between two calls of [`Watch::step`]. Each call also notices changes by other processes.
-const LONGEST_PAUSE: TimeDelta = TimeDelta::hours(6);
+const MAX_PAUSE: TimeDelta = TimeDelta::hours(6);
 
-/// The delay before the first retry of a failed attempt. The delay doubles with each failure, up to [`LONGEST_RETRY`].
+/// The delay before the first retry of a failed attempt. The delay doubles with each failure, up to [`MAX_RETRY`].
 const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
-const LONGEST_RETRY: TimeDelta = TimeDelta::hours(1);
+const MAX_RETRY: TimeDelta = TimeDelta::hours(1);
 
 /// Renews the roles of one repository. The caller calls [`Watch::step`] again at the time that the previous call
 /// returned.
@@ -178,7 +178,7 @@ impl<'a> Watch<'a> {
                 again
             }
         };
-        Step { events, next: next.clamp(now, now + LONGEST_PAUSE) }
+        Step { events, next: next.clamp(now, now + MAX_PAUSE) }
     }
 
     fn try_step(&mut self, now: DateTime<Utc>, events: &mut Vec<Event>) -> Result<DateTime<Utc>, Error> {
@@ -205,7 +205,7 @@ impl<'a> Watch<'a> {
         let schedules = self.schedules(&mut repository, events);
         self.report(&repository, &schedules, now, events);
         self.push(repository, events)?;
-        Ok(schedules.iter().map(|schedule| schedule.at).min().unwrap_or(now + LONGEST_PAUSE))
+        Ok(schedules.iter().map(|schedule| schedule.at).min().unwrap_or(now + MAX_PAUSE))
     }
 
     fn open(&self) -> Result<Repository, Error> {
@@ -233,7 +233,7 @@ impl<'a> Watch<'a> {
             let config = repository.config.role(&role);
             let planned = self.jitter.renewal_time(&role, (version, expires), &config);
             // If the clock was set back, ignore a retry time that is now too far in the future.
-            let retry = self.failed.get(&Some(role.clone())).filter(|retry| retry.at - now <= LONGEST_RETRY);
+            let retry = self.failed.get(&Some(role.clone())).filter(|retry| retry.at - now <= MAX_RETRY);
             let at = retry.map_or(planned, |retry| planned.max(retry.at));
             Some(Schedule { role, version, expires, at })
         });
@@ -261,7 +261,7 @@ impl<'a> Watch<'a> {
 
     fn fail(&mut self, roles: &[RoleName], error: Error, events: &mut Vec<Event>) {
         let again = roles.iter().map(|role| self.retry(Some(role.clone()))).min();
-        let again = again.unwrap_or_else(|| (self.clock)() + LONGEST_RETRY);
+        let again = again.unwrap_or_else(|| (self.clock)() + MAX_RETRY);
         events.push(Event::Failed { roles: roles.to_vec(), error, again });
     }
 
@@ -272,7 +272,7 @@ impl<'a> Watch<'a> {
         let retry = self.failed.entry(role).or_insert(Retry { failures: 0, at: now });
         let pause = FIRST_RETRY * 2_i32.saturating_pow(retry.failures.min(10));
         retry.failures += 1;
-        retry.at = now + pause.min(LONGEST_RETRY);
+        retry.at = now + pause.min(MAX_RETRY);
         retry.at
     }
 

@@ -33,12 +33,15 @@ fn move_away(world: &World, key: &str) {
 #[test]
 fn root_keys_that_reach_the_threshold_on_one_machine_are_a_warning() {
     let world = World::new();
-    let said = advice(&world);
-    assert!(said.contains("3 of 3 root keys are on this machine, and 2 can sign a new root: move all but 1"), "{said}");
-    assert!(said.contains("keys/root-1.pem"), "{said}");
+    let printed = advice(&world);
+    assert!(
+        printed.contains("3 of 3 root keys are on this machine, and 2 can sign a new root: move all but 1"),
+        "{printed}"
+    );
+    assert!(printed.contains("keys/root-1.pem"), "{printed}");
     move_away(&world, "root-1");
-    let said = advice(&world);
-    assert!(said.contains("2 of 3 root keys are on this machine, and 2 can sign a new root"), "{said}");
+    let printed = advice(&world);
+    assert!(printed.contains("2 of 3 root keys are on this machine, and 2 can sign a new root"), "{printed}");
     move_away(&world, "root-2");
     assert!(
         !advice(&world).contains("can sign a new root"),

@@ -209,7 +209,7 @@ fn a_proof_never_signs_forgeries_with_a_token() {
     let rows = prove(&mut repository, public, &before).unwrap();
     assert_eq!(token.signed(), signed);
     assert!(
-        rows.iter().any(|row| row.scenes.iter().any(|(_, verdict)| matches!(verdict, Verdict::NotTried(_)))),
+        rows.iter().any(|row| row.cases.iter().any(|(_, verdict)| matches!(verdict, Verdict::NotTried(_)))),
         "{rows:?}"
     );
 }

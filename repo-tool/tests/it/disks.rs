@@ -49,7 +49,7 @@ pub(crate) fn faults(call: Syscall, number: usize, all: bool) -> Vec<Fault> {
 
 /// Executes `run` once for every system call and every fault, each time on a new copy of `base`, and injects that fault
 /// at that call. Prints the number of runs.
-fn play(name: &str, base: &World, all: bool, run: Run<'_>) {
+fn inject_every_fault(name: &str, base: &World, all: bool, run: Run<'_>) {
     let clean = base.copy();
     let watched = arm(&clean.dir(), usize::MAX, Fault::Die);
     run(&clean).unwrap();
@@ -59,14 +59,14 @@ fn play(name: &str, base: &World, all: bool, run: Run<'_>) {
     for (number, (call, path)) in calls.iter().enumerate() {
         for fault in faults(*call, number, all) {
             let place = path.strip_prefix(clean.dir()).unwrap_or(path).display();
-            play_fault(base, run, number, fault, &format!("{name}: {fault:?} at call {number}, {call:?} {place}"));
+            inject_fault_at(base, run, number, fault, &format!("{name}: {fault:?} at call {number}, {call:?} {place}"));
             runs += 1;
         }
     }
     print_count(name, calls.len(), runs);
 }
 
-fn play_fault(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &str) {
+fn inject_fault_at(base: &World, run: Run<'_>, number: usize, fault: Fault, case: &str) {
     let world = base.copy();
     let warm = MemoryStore::default();
     world.fetch_with(&warm, "old").unwrap();
@@ -169,7 +169,7 @@ fn add(world: &World) -> Result<(), Error> {
 
 #[test]
 fn add_survives_every_fault_of_the_disk() {
-    play("repository: add", &with_old(), true, &add);
+    inject_every_fault("repository: add", &with_old(), true, &add);
 }
 
 #[test]
@@ -177,12 +177,12 @@ fn add_with_compressed_copies_survives_every_fault_of_the_disk() {
     let base = World::new();
     set_codings(&base, r#"["zstd", "gzip"]"#);
     base.add("old", "1");
-    play("repository: add, with compressed copies", &base, false, &add);
+    inject_every_fault("repository: add, with compressed copies", &base, false, &add);
 }
 
 #[test]
 fn renew_survives_every_fault_of_the_disk() {
-    play("repository: renew", &with_old(), false, &|world| world.renew().map(drop));
+    inject_every_fault("repository: renew", &with_old(), false, &|world| world.renew().map(drop));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn rotate_survives_every_fault_of_the_disk() {
     let base = with_old();
     let (key, uri) = base.key("timestamp-2");
     let old = base.public("timestamp-1");
-    play("repository: rotate", &base, false, &|world| {
+    inject_every_fault("repository: rotate", &base, false, &|world| {
         let rotated = world.change_with(std::slice::from_ref(&uri), &mut Unobserved, |edit| {
             edit.rotate(&RoleName::TIMESTAMP, std::slice::from_ref(&key), std::slice::from_ref(&old)).unwrap();
         });
@@ -202,7 +202,7 @@ fn rotate_survives_every_fault_of_the_disk() {
 fn revoke_survives_every_fault_of_the_disk() {
     let base = with_old();
     let key = base.public("timestamp-1");
-    play("repository: revoke", &base, false, &|world| {
+    inject_every_fault("repository: revoke", &base, false, &|world| {
         let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
         let revocation = revoke(&mut repository, &key, &generated(&Protection::None))?;
         let plan = repository.plan(revocation.draft, Signing::Now)?;
@@ -215,7 +215,7 @@ fn bins_survive_every_fault_of_the_disk() {
     let base = with_old();
     let trust = Trust { keys: vec![base.public("targets-1")], threshold: 1 };
     let new = NewBins { bit_length: 2, name_prefix: "bin".into(), trust, succinct: true };
-    play("repository: bins", &base, false, &|world| {
+    inject_every_fault("repository: bins", &base, false, &|world| {
         world
             .change_with(&[], &mut Unobserved, |edit| edit.make_bins(&RoleName::TARGETS, &new, &|_| {}).unwrap())
             .map(drop)
@@ -229,7 +229,7 @@ fn a_list_survives_every_fault_of_the_disk() {
     let list = format!(
         "{{\"path\": \"old\", \"length\": 1, \"hashes\": {{\"sha256\": \"{digest}\"}}, \"custom\": {{\"is\": \"new\"}}}}\n"
     );
-    play("repository: add --from-list", &base, false, &|world| {
+    inject_every_fault("repository: add --from-list", &base, false, &|world| {
         let list = List::read_from(list.as_bytes(), Path::new("list"), &world.dir(), &|_| {})?;
         let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
         let mut edit = repository.edit(Draft::default());
@@ -244,10 +244,10 @@ fn a_list_survives_every_fault_of_the_disk() {
 fn staging_signing_and_publishing_survive_every_fault_of_the_disk() {
     let base = with_old();
     base.without_key("targets-1", || {
-        play("repository: add, staged", &base, false, &add);
+        inject_every_fault("repository: add, staged", &base, false, &add);
         base.add("new", "2");
     });
-    play("repository: sign and publish the staged change", &base, false, &|world| {
+    inject_every_fault("repository: sign and publish the staged change", &base, false, &|world| {
         let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
         let draft = repository.staged()?;
         repository.sign_staged(&draft, &repository.keys.clone(), &std::collections::BTreeSet::new())?;
@@ -266,7 +266,7 @@ fn publishing_a_change_from_another_machine_survives_every_fault_of_the_disk() {
     let draft = repository.staged().unwrap();
     repository.sign_staged(&draft, &repository.keys.clone(), &std::collections::BTreeSet::new()).unwrap();
     let change = other.layout().staged();
-    play("repository: publish a change received from another machine", &base, false, &|world| {
+    inject_every_fault("repository: publish a change received from another machine", &base, false, &|world| {
         let mut repository = lastmile_repo_tool::Repository::open_for_change(&world.dir(), &world.invocation())?;
         let draft = repository.receive(&change, Receipt::Copy)?;
         let plan = repository.plan(draft, Signing::Now)?;

@@ -146,10 +146,10 @@ fn private_files() -> Vec<(&'static str, Vec<u8>, &'static str)> {
 #[test]
 fn private_keys_in_every_common_format_are_refused() {
     let world = World::new();
-    for (name, content, said) in private_files() {
+    for (name, content, expected) in private_files() {
         let path = outside(&world, name, &content);
         let reason = refused(&world, &path).unwrap_or_else(|| panic!("{name} was published"));
-        assert!(reason.contains(said), "{name}: {reason}");
+        assert!(reason.contains(expected), "{name}: {reason}");
         let allowed = Source::new(path, target_path("name").unwrap()).allow_private_keys();
         assert!(publish(&world, &allowed).is_ok(), "{name}: the file must be published if private keys are allowed");
     }
@@ -245,10 +245,10 @@ fn folders_that_contain_the_repository_are_refused_as_a_whole() {
     let dir = world.dir();
     std::os::unix::fs::symlink(world.folder.path(), dir.join("up")).unwrap();
     for path in [".", "..", "../repository", "keys", "keys/..", "metadata", "targets", "up/.", "up/repository/keys"] {
-        assert!(own.refuse_folder(&dir.join(path)).unwrap().is_some(), "{path}");
+        assert!(own.unpublishable_folder(&dir.join(path)).unwrap().is_some(), "{path}");
     }
     fs::create_dir(dir.join("dist")).unwrap();
-    assert_eq!(own.refuse_folder(&dir.join("dist")).unwrap(), None);
+    assert_eq!(own.unpublishable_folder(&dir.join("dist")).unwrap(), None);
 }
 
 #[test]
@@ -322,11 +322,11 @@ fn copies_of_own_private_keys_are_refused() {
         ("a-key", fs::read(keys.join("timestamp-1.pem")).unwrap(), "is a copy of keys/timestamp-1.pem"),
         ("a-key-of-the-user", fs::read(&outside_key).unwrap(), "is a copy of the private key /"),
     ];
-    for (name, content, said) in copies {
+    for (name, content, expected) in copies {
         let copy = Source::new(outside(&world, name, &content), target_path("name").unwrap()).allow_private_keys();
         let error = publish(&world, &copy).unwrap_err();
         assert!(
-            matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains(said))),
+            matches!(&error, Error::Private { files } if files.iter().all(|file| file.reason.contains(expected))),
             "{name}: {error}"
         );
         assert_eq!(world.files(".publishing"), [""; 0], "a refused file must leave no temporary files");

@@ -46,8 +46,8 @@ fn revoke_with(world: &World, key: &PublicKey, replacements: &Replacements) -> (
     (revocation, prove(&mut repository, key, &before).unwrap())
 }
 
-fn scenes(row: &ProofRow) -> Vec<&str> {
-    row.scenes.iter().map(|(scene, _)| scene.as_str()).collect()
+fn cases(row: &ProofRow) -> Vec<&str> {
+    row.cases.iter().map(|(case, _)| case.as_str()).collect()
 }
 
 #[test]
@@ -58,9 +58,9 @@ fn r_6_1_6_clients_recover_from_a_fast_forward_attack() {
     let rows = revoke_and_prove(&world, &world.public("timestamp-1"));
     assert_eq!(rows.len(), 3);
     assert!(!is_refuted(&rows), "{rows:?}");
-    assert_eq!(scenes(&rows[0]), ["new state", "after a fast-forward attack", "forged timestamp"]);
-    let Verdict::Good(said) = &rows[0].scenes[1].1 else { panic!() };
-    assert!(said.starts_with("recovers from timestamp 1000002"), "{said}");
+    assert_eq!(cases(&rows[0]), ["new state", "after a fast-forward attack", "forged timestamp"]);
+    let Verdict::Good(printed) = &rows[0].cases[1].1 else { panic!() };
+    assert!(printed.starts_with("recovers from timestamp 1000002"), "{printed}");
     for role in ["timestamp", "snapshot"] {
         let keyids = |file: &str| world.metadata(file)["signed"]["roles"][role]["keyids"].clone();
         assert_ne!(keyids("2.root.json"), keyids("3.root.json"), "{role}");
@@ -114,7 +114,7 @@ fn a_key_is_revoked_at_every_depth() {
     drop(repository);
     let rows = revoke_and_prove(&world, &shared);
     assert!(!is_refuted(&rows), "{rows:?}");
-    assert_eq!(scenes(&rows[0]), ["new state", "forged b", "forged c"]);
+    assert_eq!(cases(&rows[0]), ["new state", "forged b", "forged c"]);
     assert!(!world.files("metadata").contains(&"2.root.json".to_string()), "the revocation must not create a new root");
     assert_eq!(world.fetch("x/b").unwrap().unwrap(), b"b");
     assert_eq!(world.fetch("x/c").unwrap().unwrap(), b"c");
@@ -132,7 +132,7 @@ fn the_proof_tests_each_role_even_if_the_names_are_similar() {
         .unwrap();
     let rows = revoke_and_prove(&world, &shared);
     assert!(!is_refuted(&rows), "{rows:?}");
-    assert_eq!(scenes(&rows[0]), ["new state", "forged cafe", "forged face", "forged team-1", "forged team-2"]);
+    assert_eq!(cases(&rows[0]), ["new state", "forged cafe", "forged face", "forged team-1", "forged team-2"]);
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn the_proof_tests_one_bin_of_a_set() {
         world.change_with(&[uri], &mut Unobserved, make).unwrap();
         let rows = revoke_and_prove(&world, &shared);
         assert!(!is_refuted(&rows), "{rows:?}");
-        assert_eq!(scenes(&rows[0]), ["new state", "forged bin-0"]);
+        assert_eq!(cases(&rows[0]), ["new state", "forged bin-0"]);
     }
 }
 
@@ -189,7 +189,7 @@ fn the_proof_reports_a_missing_private_key() {
     std::fs::remove_file(world.layout().keys().join("targets-1.pem")).unwrap();
     let rows = revoke_and_prove(&world, &key);
     assert!(!rows.is_empty());
-    assert!(rows.iter().all(|row| matches!(row.scenes[1].1, Verdict::NotTried(_))), "{rows:?}");
+    assert!(rows.iter().all(|row| matches!(row.cases[1].1, Verdict::NotTried(_))), "{rows:?}");
 }
 
 #[test]
@@ -365,6 +365,6 @@ fn a_revoked_key_that_cannot_be_opened_is_not_reported_as_missing() {
     std::fs::write(&path, "not a private key").unwrap();
     drop(repository);
     let rows = prove(&mut world.open(), &key, &before).unwrap();
-    let Verdict::NotTried(why) = &rows[0].scenes[1].1 else { panic!("{rows:?}") };
+    let Verdict::NotTried(why) = &rows[0].cases[1].1 else { panic!("{rows:?}") };
     assert!(why.contains("cannot be opened") && why.contains("targets-1.pem"), "{why}");
 }

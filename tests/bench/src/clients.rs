@@ -114,9 +114,9 @@ impl<'a> Clients<'a> {
     /// The second refresh uses the connections that the first refresh opened.
     pub(crate) fn refresh_again(&self, program: &str) -> Result<f64, String> {
         self.forget(program)?;
-        let said = self.start(program).output().map_err(|error| format!("{program}: {error}"))?;
-        let out = String::from_utf8_lossy(&said.stdout);
-        let err = String::from_utf8_lossy(&said.stderr);
+        let output = self.start(program).output().map_err(|error| format!("{program}: {error}"))?;
+        let out = String::from_utf8_lossy(&output.stdout);
+        let err = String::from_utf8_lossy(&output.stderr);
         out.trim().parse().map_err(|_| format!("{program} failed: {}", err.lines().last().unwrap_or_default()))
     }
 

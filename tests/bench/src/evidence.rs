@@ -184,16 +184,16 @@ impl Verifiers<'_> {
             commands.push(self.sigstore_go(&wrong));
         }
         for mut command in commands {
-            let said = command.output().map_err(|error| error.to_string())?;
-            if said.status.success() {
+            let output = command.output().map_err(|error| error.to_string())?;
+            if output.status.success() {
                 return Err(format!("{command:?} accepts another subject"));
             }
         }
         if sample.statement.is_some() && self.setup.peers {
             // This script prints `ok` or an error, and always exits with status 0.
-            let said = self.sigstore_js(sample).output().map_err(|error| error.to_string())?;
-            if said.stdout != b"ok\n" {
-                return Err(format!("{SIGSTORE_JS} refuses the bundle: {}", String::from_utf8_lossy(&said.stdout)));
+            let output = self.sigstore_js(sample).output().map_err(|error| error.to_string())?;
+            if output.stdout != b"ok\n" {
+                return Err(format!("{SIGSTORE_JS} refuses the bundle: {}", String::from_utf8_lossy(&output.stdout)));
             }
         }
         Ok(())
@@ -221,9 +221,9 @@ impl Verifiers<'_> {
     fn loops(&self, sample: &Sample) -> Vec<Contestant<'_>> {
         let each = |program, rounds, mut command: Command| {
             let turn = Box::new(move || {
-                let said = command.output().map_err(|error| error.to_string())?;
-                let text = String::from_utf8_lossy(&said.stdout).into_owned();
-                let seconds = text.trim().parse().map_err(|_| String::from_utf8_lossy(&said.stderr).into_owned())?;
+                let output = command.output().map_err(|error| error.to_string())?;
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let seconds = text.trim().parse().map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?;
                 Ok(Used { seconds, memory: 0.0 })
             });
             Contestant { program, rounds, turn }

@@ -23,7 +23,7 @@ pub(crate) struct Generated {
 }
 
 /// The time limit for generating a repository. Generating ten million targets takes some minutes.
-const LONGEST: Duration = Duration::from_secs(900);
+const MAX_DURATION: Duration = Duration::from_secs(900);
 
 /// The length of each target, in bytes.
 const LENGTH: usize = 10_240;
@@ -60,7 +60,7 @@ impl Generated {
         let [targets, real, length, bits] = [*targets, *real, LENGTH, *bits as usize].map(|number| number.to_string());
         let arguments =
             [&script.to_string_lossy(), &folder.to_string_lossy(), &*targets, &real, &length, key, &bits, form];
-        process::measure(&setup.python, process::command(&setup.python, &kept).args(arguments), LONGEST)?;
+        process::measure(&setup.python, process::command(&setup.python, &kept).args(arguments), MAX_DURATION)?;
         fs::write(&stamp, wanted).map_err(|error| error.to_string())?;
         say::line(format!("made in {:.0} s", started.elapsed().as_secs_f64()));
         Ok(folder)

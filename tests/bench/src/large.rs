@@ -112,8 +112,8 @@ fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
 /// for the largest size, in thousands of bytes per second.
 fn hash_speed(setup: &Setup, hash: &str) -> Result<f64, String> {
     let arguments = ["speed", "-seconds", "2", "-bytes", "1048576", "-evp", hash];
-    let said = process::run(Path::new("openssl"), &arguments, &setup.scratch)?;
-    let last = said.lines().last().and_then(|line| line.split_whitespace().last());
+    let printed = process::run(Path::new("openssl"), &arguments, &setup.scratch)?;
+    let last = printed.lines().last().and_then(|line| line.split_whitespace().last());
     let thousands = last.and_then(|number| number.trim_end_matches('k').parse::<f64>().ok());
     thousands.map(|thousands| thousands * 1e3).ok_or_else(|| "unexpected output of openssl speed".to_owned())
 }

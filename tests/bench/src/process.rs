@@ -52,12 +52,12 @@ pub(crate) fn command(program: &Path, folder: &Path) -> Command {
 
 /// Runs `program` and returns its standard output. If it fails, the error contains its standard error.
 pub(crate) fn run(program: &Path, arguments: &[&str], folder: &Path) -> Result<String, String> {
-    let said =
+    let output =
         command(program, folder).args(arguments).output().map_err(|error| format!("{}: {error}", program.display()))?;
-    if !said.status.success() {
-        return Err(format!("{} failed: {}", program.display(), String::from_utf8_lossy(&said.stderr)));
+    if !output.status.success() {
+        return Err(format!("{} failed: {}", program.display(), String::from_utf8_lossy(&output.stderr)));
     }
-    Ok(String::from_utf8_lossy(&said.stdout).into_owned())
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Like [`run`], but measures the time and memory of the program with `python`. Kills the program if it exceeds the
@@ -70,10 +70,10 @@ pub(crate) fn measure(python: &Path, measured: &Command, limit: Duration) -> Res
     if let Some(folder) = measured.get_current_dir() {
         command.current_dir(folder);
     }
-    let said = command.output().map_err(|error| format!("{}: {error}", python.display()))?;
-    let text = String::from_utf8_lossy(&said.stderr);
+    let output = command.output().map_err(|error| format!("{}: {error}", python.display()))?;
+    let text = String::from_utf8_lossy(&output.stderr);
     let last = text.lines().last().unwrap_or_default();
-    if !said.status.success() {
+    if !output.status.success() {
         // Python writes the last line, so the program's own last line is the line before it.
         let before = text.lines().rev().nth(1).filter(|_| last.starts_with("it ended with"));
         return Err(before.unwrap_or(last).to_owned());
@@ -105,13 +105,14 @@ mod tests {
 
     #[test]
     fn a_failure_contains_the_last_line_of_the_program() {
-        let said = measure(Path::new("python3"), &shell("echo one >&2; echo two >&2; exit 3"), Duration::from_secs(10));
-        assert_eq!(said.unwrap_err(), "two");
+        let output =
+            measure(Path::new("python3"), &shell("echo one >&2; echo two >&2; exit 3"), Duration::from_secs(10));
+        assert_eq!(output.unwrap_err(), "two");
     }
 
     #[test]
     fn a_program_that_takes_too_long_is_killed() {
-        let said = measure(Path::new("python3"), &shell("exec sleep 30"), Duration::from_secs(1));
-        assert_eq!(said.unwrap_err(), "timed out after 1 s");
+        let output = measure(Path::new("python3"), &shell("exec sleep 30"), Duration::from_secs(1));
+        assert_eq!(output.unwrap_err(), "timed out after 1 s");
     }
 }

@@ -124,9 +124,9 @@ impl Answer {
     }
 
     fn gzip(path: &Path) -> Option<Self> {
-        let said = Command::new("gzip").args(["--best", "--stdout"]).arg(path).stderr(Stdio::null()).output().ok()?;
-        let length = said.stdout.len() as u64;
-        said.status.success().then(|| Self { head: head(length, "gzip"), length, body: Body::Bytes(said.stdout) })
+        let output = Command::new("gzip").args(["--best", "--stdout"]).arg(path).stderr(Stdio::null()).output().ok()?;
+        let length = output.stdout.len() as u64;
+        output.status.success().then(|| Self { head: head(length, "gzip"), length, body: Body::Bytes(output.stdout) })
     }
 
     fn send(self, mut stream: &TcpStream) -> io::Result<()> {

@@ -134,14 +134,14 @@ impl Client {
         if output.exists() {
             fs::remove_dir_all(&output).unwrap();
         }
-        let said = (self.command)()
+        let printed = (self.command)()
             .args([format!("{base}metadata/"), format!("{base}targets/")])
             .args([&self.root, &state, &output])
             .args(names)
             .output()
             .unwrap();
-        let answer: Value = serde_json::from_slice(&said.stdout)
-            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&said.stderr)));
+        let answer: Value = serde_json::from_slice(&printed.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&printed.stderr)));
         if let Some(error) = answer["error"].as_str() {
             return Answer::Refused(error.to_owned(), answer["message"].to_string());
         }

@@ -179,9 +179,9 @@ fn key(folder: &Path, algorithm: &str, options: &[&str], form: &str) -> PathBuf 
 }
 
 fn openssl(arguments: &[&str]) {
-    let said = Command::new("openssl").args(arguments).output();
-    let said = said.expect("`openssl` is missing; run `cargo xtask setup`");
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let output = Command::new("openssl").args(arguments).output();
+    let output = output.expect("`openssl` is missing; run `cargo xtask setup`");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Returns the time 30 days from now, in the type that tough requires.

@@ -27,7 +27,7 @@ fn run(site: &Rc<Site>, args: &[&str], steps: Vec<AfterCheck<'static>>) -> Ran {
     let (stdout, stderr) = (Written::default(), Written::default());
     let now = Rc::new(Cell::new(site.now));
     let steps = RefCell::new(steps.into_iter());
-    let (clock, said, dir) = (Rc::clone(&now), stderr.clone(), site.dir());
+    let (clock, printed, dir) = (Rc::clone(&now), stderr.clone(), site.dir());
     let world = World {
         now: Box::new(move || clock.get()),
         wait: Box::new(move |duration| {
@@ -35,7 +35,7 @@ fn run(site: &Rc<Site>, args: &[&str], steps: Vec<AfterCheck<'static>>) -> Ran {
             if duration == Duration::ZERO {
                 return ControlFlow::Continue(());
             }
-            let text = said.text();
+            let text = printed.text();
             let at = text.split_once("Serving http://").and_then(|(_, rest)| rest.split_once("/metrics")).unwrap().0;
             let step = steps.borrow_mut().next().expect("the last step must stop the command");
             match step(at) {

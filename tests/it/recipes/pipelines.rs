@@ -104,8 +104,8 @@ fn the_steps_for_github_actions_renew_and_push_and_only_one_step_sees_the_keys()
         with_secrets += usize::from(step.to_string().contains("secrets."));
         let mut command = pushed.script(script);
         command.envs(variables(&job["env"])).envs(variables(&step["env"])).env("RUNNER_TEMP", pushed.path("temp"));
-        let said = run(&mut command);
-        assert!(!said.contains("PRIVATE KEY"), "{said}");
+        let printed = run(&mut command);
+        assert!(!printed.contains("PRIVATE KEY"), "{printed}");
     }
     assert_eq!(with_secrets, 1);
     pushed.check();

@@ -10,7 +10,7 @@ use super::tls::certified;
 use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
 struct Caddy {
-    said: PathBuf,
+    printed: PathBuf,
     _running: Running,
 }
 
@@ -18,8 +18,8 @@ impl Caddy {
     /// Waits until a line of the JSON log contains all strings in `wanted`.
     fn logged(&self, wanted: &[&str]) {
         let is_there = |line: &&str| wanted.iter().all(|part| line.contains(part));
-        let found = eventually(|| text(&self.said).lines().find(is_there).map(drop));
-        assert!(found.is_some(), "{wanted:?} is not in the log: {}", text(&self.said));
+        let found = eventually(|| text(&self.printed).lines().find(is_there).map(drop));
+        assert!(found.is_some(), "{wanted:?} is not in the log: {}", text(&self.printed));
     }
 }
 
@@ -41,9 +41,9 @@ fn serve(site: &Site, address: &str, first: &str) -> (Caddy, u16) {
         }
         command
     };
-    let said = home.join("said");
-    let (running, [port]) = start(&said, command, || text(&said).contains("serving initial configuration"));
-    (Caddy { said, _running: running }, port)
+    let printed = home.join("printed");
+    let (running, [port]) = start(&printed, command, || text(&printed).contains("serving initial configuration"));
+    (Caddy { printed, _running: running }, port)
 }
 
 fn plain(site: &Site) -> (Caddy, u16) {

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// The time limit for the start of a server and for a line in its log.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// The number of attempts to start a server. Each attempt uses new ports, because another process may take a free port
 /// first.
 const PORTS: usize = 5;
@@ -38,23 +38,23 @@ fn free_port() -> u16 {
 /// Starts a server, and waits until `is_ready` returns `true`. `command` gets `N` free ports and returns the command of
 /// the server. The output goes to the file `said`.
 pub(super) fn start<const N: usize>(
-    said: &Path,
+    printed: &Path,
     command: impl Fn([u16; N]) -> Command,
     is_ready: impl Fn() -> bool,
 ) -> (Running, [u16; N]) {
     for _ in 0..PORTS {
         let ports = std::array::from_fn(|_| free_port());
-        if let Some(running) = started(said, command(ports), &is_ready) {
+        if let Some(running) = started(printed, command(ports), &is_ready) {
             return (running, ports);
         }
     }
-    panic!("the server did not start: {}", text(said));
+    panic!("the server did not start: {}", text(printed));
 }
 
 /// Returns `None` if the server exits before it is ready.
-fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> Option<Running> {
+fn started(printed: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> Option<Running> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = File::create(said).unwrap();
+    let output = File::create(printed).unwrap();
     command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
     let child =
         command.spawn().unwrap_or_else(|error| panic!("{name}: {error}; run `cargo xtask setup` to install it"));
@@ -65,13 +65,13 @@ fn started(said: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> O
     });
     match is_over {
         Some(is_over) => (!is_over).then_some(running),
-        None => panic!("{name} was not ready in time: {}", text(said)),
+        None => panic!("{name} was not ready in time: {}", text(printed)),
     }
 }
 
-/// Calls `look` repeatedly until it returns `Some`. Returns `None` after [`PATIENCE`].
+/// Calls `look` repeatedly until it returns `Some`. Returns `None` after [`TIMEOUT`].
 pub(super) fn eventually<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let found = look();
         if found.is_some() || Instant::now() > deadline {
@@ -87,8 +87,8 @@ pub(super) fn text(path: &Path) -> String {
 }
 
 /// Returns the port in the URL that a server prints after the text `before`.
-pub(super) fn announced(said: &Path, before: &str) -> Option<u16> {
-    let text = text(said);
+pub(super) fn announced(printed: &Path, before: &str) -> Option<u16> {
+    let text = text(printed);
     let (_, rest) = text.split_once(&format!("{before}http://127.0.0.1:"))?;
     rest.split_once('\n')?.0.trim().parse().ok()
 }

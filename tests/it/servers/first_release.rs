@@ -62,9 +62,9 @@ fn five_commands_lead_from_an_empty_folder_to_a_release_that_is_served_renewed_a
 
     // A monitoring system runs the fifth command.
     let monitor = format!("lastmile-repo status {public}/metadata/ --monitor --root packages/metadata/1.root.json");
-    let (status, said) = output(&mut command(&site, &monitor));
-    assert_eq!(status, 0, "{said}");
-    assert!(said.starts_with("OK: "), "{said}");
+    let (status, printed) = output(&mut command(&site, &monitor));
+    assert_eq!(status, 0, "{printed}");
+    assert!(printed.starts_with("OK: "), "{printed}");
 
     // A client that was shipped with the root gets the release.
     let trust = format!("lastmile trust add it --root packages/metadata/1.root.json --metadata-url {public}/metadata/");

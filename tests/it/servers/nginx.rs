@@ -9,12 +9,12 @@ use super::site::{Site, replaced};
 use super::{is_served_as_the_page_says, no_target_is_taken_for_a_copy_of_another, the_checks_of_the_page_pass, wire};
 
 /// The path of nginx on systems where nginx is not in `PATH`.
-const PLACE: &str = "/usr/sbin/nginx";
+const DEBIAN_NGINX: &str = "/usr/sbin/nginx";
 
 /// Settings for the whole server, in addition to the settings in docs/serving.md. Some are common settings that would
 /// break the repository, but the settings in docs/serving.md override them. The other settings make nginx use only one
 /// folder and one process.
-const AROUND: &str = r#"
+const SETTINGS: &str = r#"
 daemon off;
 master_process off;
 pid nginx.pid;
@@ -47,14 +47,14 @@ impl Nginx {
     pub(super) fn start<const N: usize>(folder: &Path, servers: impl Fn([u16; N]) -> String) -> (Nginx, [u16; N]) {
         fs::create_dir(folder).unwrap();
         let command = |ports| {
-            fs::write(folder.join("nginx.conf"), AROUND.replace("SERVERS", &servers(ports))).unwrap();
-            let mut command = Command::new(if Path::new(PLACE).exists() { PLACE } else { "nginx" });
+            fs::write(folder.join("nginx.conf"), SETTINGS.replace("SERVERS", &servers(ports))).unwrap();
+            let mut command = Command::new(if Path::new(DEBIAN_NGINX).exists() { DEBIAN_NGINX } else { "nginx" });
             command.arg("-p").arg(folder).args(["-e", "stderr", "-c", "nginx.conf"]);
             command
         };
         // nginx writes `nginx.pid` after it has bound its ports.
         let is_ready = || !text(&folder.join("nginx.pid")).is_empty();
-        let (running, ports) = start(&folder.join("said"), command, is_ready);
+        let (running, ports) = start(&folder.join("printed"), command, is_ready);
         (Nginx { folder: folder.to_owned(), _running: running }, ports)
     }
 

@@ -35,7 +35,7 @@ impl Container {
         if !emulator.exists() {
             return None;
         }
-        let said = site.path("azure-said");
+        let printed = site.path("azure-printed");
         let command = |[]: [u16; 0]| {
             let mut command = Command::new("node");
             // The emulator chooses a free port and prints it.
@@ -44,8 +44,8 @@ impl Container {
             command.current_dir(site.path(""));
             command
         };
-        let (running, []) = start(&said, command, || announced(&said, STARTED).is_some());
-        let container = Self { _running: running, port: announced(&said, STARTED).unwrap() };
+        let (running, []) = start(&printed, command, || announced(&printed, STARTED).is_some());
+        let container = Self { _running: running, port: announced(&printed, STARTED).unwrap() };
         container.put(&["packages"]);
         Some(container)
     }

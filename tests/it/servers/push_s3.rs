@@ -36,9 +36,9 @@ fn push(site: &Site, bucket: &Bucket, more: &[&str]) -> Ran {
 
 /// Returns the number of requests with `method` for objects below the prefix, except for the lock.
 fn requests(site: &Site, method: &str) -> usize {
-    let said = text(&site.path("s3-said"));
+    let printed = text(&site.path("s3-printed"));
     let start = format!("\"{method} /packages/it/");
-    said.lines().filter(|line| line.contains(&start) && !line.contains(".lastmile-lock")).count()
+    printed.lines().filter(|line| line.contains(&start) && !line.contains(".lastmile-lock")).count()
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_repository_is_pushed_to_s3_and_pulled_from_there() {
     let before = requests(&site, "PUT");
     let ran = run(command(&site, &["push"])).done();
     assert_eq!(ran.json["sent"].as_array().unwrap().len(), 4, "{ran:?}");
-    assert_eq!(requests(&site, "PUT") - before, 1 + 3 * 3, "{}", text(&site.path("s3-said")));
+    assert_eq!(requests(&site, "PUT") - before, 1 + 3 * 3, "{}", text(&site.path("s3-printed")));
     site.fetch_all("first");
     let before = requests(&site, "PUT");
     assert_eq!(run(command(&site, &["push"])).done().json["outcome"], "nothing");

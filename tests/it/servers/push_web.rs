@@ -39,8 +39,8 @@ fn run(site: &Site, machine: &str, line: &str) -> (i32, Value, String) {
 }
 
 fn done(site: &Site, machine: &str, line: &str) -> Value {
-    let (status, result, said) = run(site, machine, line);
-    assert_eq!(status, 0, "{line}: {said}");
+    let (status, result, printed) = run(site, machine, line);
+    assert_eq!(status, 0, "{line}: {printed}");
     result
 }
 
@@ -64,10 +64,10 @@ fn a_push_is_done_when_clients_get_the_new_state_and_a_cache_that_serves_the_old
     fs::rename(site.path("packages.toml"), site.path("config.toml")).unwrap();
     site.release(&[("docs/news.txt", b"There is news.".as_slice())]);
     fs::rename(site.path("config.toml"), site.path("packages.toml")).unwrap();
-    let (status, pushed, said) = run(&site, "packages", "push --public-wait 0");
-    assert_eq!((status, &pushed["public"]["state"]), (6, &Value::from("stale")), "{said}");
+    let (status, pushed, printed) = run(&site, "packages", "push --public-wait 0");
+    assert_eq!((status, &pushed["public"]["state"]), (6, &Value::from("stale")), "{printed}");
     assert_eq!(pushed["public"]["timestamp"], pushed["served_before"]["timestamp"]);
-    assert!(said.contains(&format!("{public}metadata/ still serves timestamp version")), "{said}");
+    assert!(printed.contains(&format!("{public}metadata/ still serves timestamp version")), "{printed}");
 
     fs::remove_dir_all(site.path("nginx/cache")).unwrap();
     fs::create_dir(site.path("nginx/cache")).unwrap();
@@ -101,9 +101,9 @@ fn shell(site: &Site, machine: &str, line: &str) -> (bool, String) {
 }
 
 fn shell_done(site: &Site, machine: &str, line: &str) -> String {
-    let (is_done, said) = shell(site, machine, line);
-    assert!(is_done, "{machine}: {line}: {said}");
-    said
+    let (is_done, printed) = shell(site, machine, line);
+    assert!(is_done, "{machine}: {line}: {printed}");
+    printed
 }
 
 #[test]
@@ -133,8 +133,8 @@ fn two_machines_publish_through_a_checkout_of_github_pages() {
         shell_done(&site, "second", line);
     }
     shell_done(&site, "first", &deploy);
-    let (is_done, said) = shell(&site, "second", &deploy);
-    assert!(!is_done && said.contains("rejected"), "{said}");
+    let (is_done, printed) = shell(&site, "second", &deploy);
+    assert!(!is_done && printed.contains("rejected"), "{printed}");
     for line in [&fetch, &push, &deploy] {
         shell_done(&site, "second", line);
     }

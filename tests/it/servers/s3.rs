@@ -33,7 +33,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn new(site: &Site) -> Bucket {
-        let said = site.path("s3-said");
+        let printed = site.path("s3-printed");
         let command = |[]: [u16; 0]| {
             let mut command = Command::new(installed("python"));
             // The server chooses a free port and prints it.
@@ -41,8 +41,8 @@ impl Bucket {
             command.current_dir(site.path("")).env("MOTO_ACCOUNT_ID", "123456789012");
             command
         };
-        let (running, []) = start(&said, command, || announced(&said, STARTED).is_some());
-        let bucket = Bucket { _running: running, port: announced(&said, STARTED).unwrap() };
+        let (running, []) = start(&printed, command, || announced(&printed, STARTED).is_some());
+        let bucket = Bucket { _running: running, port: announced(&printed, STARTED).unwrap() };
         std::fs::write(site.path("policy.json"), POLICY).unwrap();
         // curl is used here because the AWS command line takes almost a second to start.
         bucket.run(site, "curl -fsS -X PUT $AWS_ENDPOINT_URL/packages");

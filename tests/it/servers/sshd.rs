@@ -30,7 +30,7 @@ impl Server {
             succeed(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(folder.join(key)));
         }
         fs::copy(folder.join("user.pub"), folder.join("authorized")).unwrap();
-        let said = folder.join("said");
+        let printed = folder.join("printed");
         let command = |[port]: [u16; 1]| {
             let place = folder.display();
             let config = format!(
@@ -43,7 +43,7 @@ impl Server {
             command.args(["-D", "-e", "-f"]).arg(folder.join("sshd_config"));
             command
         };
-        let (running, [port]) = start(&said, command, || text(&said).contains("Server listening on"));
+        let (running, [port]) = start(&printed, command, || text(&printed).contains("Server listening on"));
         let key = fs::read_to_string(folder.join("host.pub")).unwrap();
         fs::write(folder.join("known_hosts"), format!("[127.0.0.1]:{port} {key}")).unwrap();
         let server = Server { running, folder: folder.to_path_buf() };

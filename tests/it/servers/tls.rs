@@ -63,9 +63,9 @@ fn with_authorities(site: &Site, bundle: &str) -> Command {
 /// Runs a command that must fail with a network error, and returns its standard error.
 fn refusal(mut command: Command) -> String {
     let output = command.args(["--retries", "0"]).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(4), "{said}");
-    said
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{printed}");
+    printed
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn a_certificate_of_an_unknown_authority_is_refused() {
     let mut named = with_authorities(&site, "stranger.pem");
     named.arg("--ca-file").arg(site.path("stranger.pem"));
     for command in [with_authorities(&site, "stranger.pem"), named] {
-        let said = refusal(command);
-        assert!(said.contains(NOT_SECURE), "{said}");
+        let printed = refusal(command);
+        assert!(printed.contains(NOT_SECURE), "{printed}");
     }
     assert_eq!(nginx.requests(), "");
 }
@@ -117,8 +117,8 @@ fn a_certificate_for_another_name_is_refused() {
     let site = certified();
     let (nginx, port) = secure(&site);
     site.trust("it", &format!("https://127.0.0.1:{port}/"));
-    let said = refusal(with_authorities(&site, "authority.pem"));
-    assert!(said.contains(NOT_SECURE), "{said}");
+    let printed = refusal(with_authorities(&site, "authority.pem"));
+    assert!(printed.contains(NOT_SECURE), "{printed}");
     assert_eq!(nginx.requests(), "");
 }
 
@@ -163,8 +163,11 @@ fn without_any_authority_https_is_refused_and_the_hint_names_the_next_step() {
     trust(&site, "https", port);
     let mut command = with_authorities(&site, "authority.pem");
     command.env("SSL_CERT_FILE", "/dev/null");
-    let said = refusal(command);
-    assert!(said.contains("No CA certificates were loaded from the system") && said.contains("--ca-file"), "{said}");
+    let printed = refusal(command);
+    assert!(
+        printed.contains("No CA certificates were loaded from the system") && printed.contains("--ca-file"),
+        "{printed}"
+    );
     assert_eq!(nginx.requests(), "");
 }
 
@@ -180,7 +183,7 @@ fn without_any_authority_http_still_works() {
 
 /// Starts two servers. The first one redirects each request to the second one, with `scheme` in the URL. `first` and
 /// `second` are the parameters of the servers' `listen` directives.
-fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
+fn proxied(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
     let servers = |[from, to]: [u16; 2]| {
         let away = format!("return 301 {scheme}://localhost:{to}$request_uri;\n");
         format!("{}\n{}", over_tls(site, from, first, &away), over_tls(site, to, second, ""))
@@ -192,7 +195,7 @@ fn sent_on(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16)
 #[test]
 fn a_redirect_from_http_to_https_is_followed() {
     let site = certified();
-    let (nginx, port) = sent_on(&site, "", "ssl http2", "https");
+    let (nginx, port) = proxied(&site, "", "ssl http2", "https");
     trust(&site, "http", port);
     succeed(&mut with_authorities(&site, "authority.pem"));
     site.check_all("it");
@@ -203,10 +206,10 @@ fn a_redirect_from_http_to_https_is_followed() {
 #[test]
 fn a_redirect_from_https_to_http_is_refused() {
     let site = certified();
-    let (nginx, port) = sent_on(&site, "ssl http2", "", "http");
+    let (nginx, port) = proxied(&site, "ssl http2", "", "http");
     trust(&site, "https", port);
-    let said = refusal(with_authorities(&site, "authority.pem"));
-    assert!(said.contains("from https to http"), "{said}");
+    let printed = refusal(with_authorities(&site, "authority.pem"));
+    assert!(printed.contains("from https to http"), "{printed}");
     assert!(nginx.logged(" 301 ").starts_with("HTTP/2.0 301 /metadata/"));
     assert!(!nginx.requests().contains(" 200 "), "{}", nginx.requests());
 }

@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// The time limit for a response.
-const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
+const TIMEOUT: Option<Duration> = Some(Duration::from_secs(30));
 
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -38,7 +38,7 @@ pub(super) fn encoded(file: &str) -> String {
 /// Requests `path` exactly as given, with the header lines `headers`.
 pub(crate) fn get(port: u16, path: &str, headers: &[&str]) -> Reply {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(PATIENCE).unwrap();
+    stream.set_read_timeout(TIMEOUT).unwrap();
     let lines = headers.iter().map(|line| format!("{line}\r\n")).collect::<String>();
     let host = format!("Host: 127.0.0.1:{port}");
     let request = format!("GET {path} HTTP/1.1\r\n{host}\r\nConnection: close\r\n{lines}\r\n");

@@ -26,14 +26,14 @@ fn main() -> ExitCode {
     }
     let mut code = ExitCode::SUCCESS;
     for (scenario, case, result) in results {
-        let said = match result {
-            Ok(said) => said.unwrap_or_else(|| "accepted, as expected".to_owned()),
+        let printed = match result {
+            Ok(printed) => printed.unwrap_or_else(|| "accepted, as expected".to_owned()),
             Err(wrong) => {
                 code = ExitCode::FAILURE;
                 format!("WRONG: {wrong}")
             }
         };
-        println!("{} [{}]: {said}", scenario.id, case.sample);
+        println!("{} [{}]: {printed}", scenario.id, case.sample);
     }
     code
 }

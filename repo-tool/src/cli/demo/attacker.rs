@@ -16,7 +16,7 @@ use super::runner::Runner;
 use crate::Error;
 
 /// The number that the attacker adds to version numbers.
-const FAR: u64 = 1_000_000;
+const VERSION_JUMP: u64 = 1_000_000;
 
 pub(super) struct Attacker {
     folder: PathBuf,
@@ -89,13 +89,13 @@ impl Attacker {
         }
         targets.version = next(listed);
         self.write_metadata(&RoleName::TARGETS, &targets, &keys.snapshot)?;
-        self.write_online(timestamp, snapshot, targets.version, 2 * FAR)
+        self.write_online(timestamp, snapshot, targets.version, 2 * VERSION_JUMP)
     }
 
     pub(super) fn inflate_versions(&self) -> Result<(), Error> {
         let (timestamp, snapshot) = self.read_online()?;
         let listed = snapshot.meta(&RoleName::TARGETS).map_or(Version::ONE, |file| file.version);
-        self.write_online(timestamp, snapshot, listed, FAR)
+        self.write_online(timestamp, snapshot, listed, VERSION_JUMP)
     }
 
     fn read_online(&self) -> Result<(Timestamp, Snapshot), Error> {

@@ -31,7 +31,7 @@ pub(super) fn evidence(runner: &mut Runner) -> Result<(), Error> {
 }
 
 fn publish(runner: &mut Runner) -> Result<(), Error> {
-    runner.scene("Evidence: the maintainer requires that a known builder has built each tool from a known source");
+    runner.start_part("Evidence: the maintainer requires that a known builder has built each tool from a known source");
     for key in ["builder", "stranger"] {
         runner.maintainer(&["-C", "packages", "key", "generate", key, "--folder", "builders"])?;
     }
@@ -64,7 +64,7 @@ fn attest(runner: &mut Runner, tool: &str, key: &str) -> Result<(), Error> {
 }
 
 fn refuse(runner: &mut Runner) -> Result<(), Error> {
-    runner.scene("The client installs the tool with provenance, and none of the other tools");
+    runner.start_part("The client installs the tool with provenance, and none of the other tools");
     runner.serve(&runner.path("packages"))?;
     let get = ["get", "--output", "downloads"];
     runner.client(&[&get[..], &["tools/good"]].concat(), ExitStatus::Done, "")?;

@@ -64,7 +64,7 @@ pub(super) fn demo(context: &Context<'_>, args: &Demo, output: &Output) -> Resul
 }
 
 fn publish(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
-    runner.scene("A maintainer creates a repository and publishes packages");
+    runner.start_part("A maintainer creates a repository and publishes packages");
     runner.maintainer(&["init", "packages"])?;
     packages::link(packages, &runner.path("release-1"))?;
     runner.maintainer(&["-C", "packages", "add", "release-1"])?;
@@ -72,7 +72,7 @@ fn publish(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
 }
 
 fn fetch(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
-    runner.scene("A client that was shipped with root version 1 downloads all packages");
+    runner.start_part("A client that was shipped with root version 1 downloads all packages");
     let (metadata, targets) = runner.addresses();
     let root = "packages/metadata/1.root.json";
     let trust = ["trust", "add", "demo", "--root", root, "--metadata-url", &metadata, "--targets-url", &targets];
@@ -91,7 +91,7 @@ fn get(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
 }
 
 fn update(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
-    runner.scene("The maintainer publishes an update, and the client downloads it");
+    runner.start_part("The maintainer publishes an update, and the client downloads it");
     packages::link(packages, &runner.path("release-2"))?;
     runner.maintainer(&["-C", "packages", "add", "release-2"])?;
     get(runner, packages)?;
@@ -104,13 +104,13 @@ fn update(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
 }
 
 fn rollback(runner: &mut Runner, before: &Attacker) -> Result<(), Error> {
-    runner.scene("Rollback: an attacker serves an old copy of the repository");
+    runner.start_part("Rollback: an attacker serves an old copy of the repository");
     runner.serve(before.folder())?;
     runner.client(&["refresh"], ExitStatus::Refused, "rollback")
 }
 
 fn freeze(runner: &mut Runner) -> Result<(), Error> {
-    runner.scene("Freeze: an attacker keeps serving today's files, so that the client never sees an update");
+    runner.start_part("Freeze: an attacker keeps serving today's files, so that the client never sees an update");
     runner.serve(&runner.path("packages"))?;
     runner.use_client_after(30)?;
     runner.client(&["refresh"], ExitStatus::Refused, "expired")?;
@@ -119,7 +119,7 @@ fn freeze(runner: &mut Runner) -> Result<(), Error> {
 }
 
 fn mix_and_match(runner: &mut Runner, before: &Attacker) -> Result<(), Error> {
-    runner.scene("Mix and match: an attacker serves the new timestamp with the old snapshot and packages");
+    runner.start_part("Mix and match: an attacker serves the new timestamp with the old snapshot and packages");
     let mixed = Attacker::copy(runner, "mixed")?;
     mixed.put_snapshot_of(before)?;
     runner.serve(mixed.folder())?;
@@ -130,7 +130,7 @@ fn mix_and_match(runner: &mut Runner, before: &Attacker) -> Result<(), Error> {
 }
 
 fn tampered(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
-    runner.scene("Tampering: an attacker changes one bit of a package");
+    runner.start_part("Tampering: an attacker changes one bit of a package");
     let tampered = Attacker::copy(runner, "tampered")?;
     let Some(package) = packages.first() else { return Ok(()) };
     tampered.flip_a_bit(&package.file)?;
@@ -142,7 +142,7 @@ fn tampered(runner: &mut Runner, packages: &[Package]) -> Result<(), Error> {
 }
 
 fn stolen_key(runner: &mut Runner) -> Result<(), Error> {
-    runner.scene("Theft: an attacker has stolen the snapshot and timestamp keys");
+    runner.start_part("Theft: an attacker has stolen the snapshot and timestamp keys");
     runner.say(
         "The attacker signs inflated version numbers. The client then refuses honest updates, because it takes them for \
          rollbacks.",
@@ -159,7 +159,7 @@ fn stolen_key(runner: &mut Runner) -> Result<(), Error> {
     runner.serve(thief.folder())?;
     runner.client(&["refresh"], ExitStatus::Refused, "targets: signed by 0 of the 1 keys")?;
 
-    runner.scene("Recovery: the maintainer revokes the key");
+    runner.start_part("Recovery: the maintainer revokes the key");
     runner.maintainer(&["-C", "packages", "revoke", "file:keys/timestamp-1.pem"])?;
     runner.say("The deceived client recovers, and refuses files that are signed with the stolen keys:");
     runner.serve(&runner.path("packages"))?;

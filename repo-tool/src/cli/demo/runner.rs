@@ -37,7 +37,7 @@ pub(super) struct Runner {
     today: DateTime<Utc>,
     now: DateTime<Utc>,
     client: &'static str,
-    scenes: u32,
+    parts: u32,
     failed: u32,
 }
 
@@ -61,7 +61,7 @@ impl Runner {
             today,
             now: today,
             client: "client",
-            scenes: 0,
+            parts: 0,
             failed: 0,
         })
     }
@@ -89,9 +89,9 @@ impl Runner {
         let _ = self.output.raw(format!("{text}\n").as_bytes());
     }
 
-    pub(super) fn scene(&mut self, title: &str) {
-        self.scenes += 1;
-        self.say(&format!("\n{}. {title}", self.scenes));
+    pub(super) fn start_part(&mut self, title: &str) {
+        self.parts += 1;
+        self.say(&format!("\n{}. {title}", self.parts));
     }
 
     pub(super) fn check(&mut self, holds: bool, claim: &str) {
@@ -144,14 +144,14 @@ impl Runner {
     pub(super) fn client(&mut self, arguments: &[&str], expected: ExitStatus, word: &str) -> Result<(), Error> {
         self.show("lastmile", arguments);
         // Standard output and standard error are captured together, in the order in which they are written.
-        let said = Captured::default();
+        let printed = Captured::default();
         let world =
-            World { stdout: Box::new(said.clone()), stderr: Box::new(said.clone()), ..World::isolated(self.now) };
+            World { stdout: Box::new(printed.clone()), stderr: Box::new(printed.clone()), ..World::isolated(self.now) };
         let state = self.path(self.client).into_os_string();
         let arguments = arguments.iter().map(|argument| self.in_folder(argument));
         let program = ["lastmile".into(), "--state-dir".into(), state].into_iter();
         let status = run(program.chain(arguments), world);
-        let text = said.take();
+        let text = printed.take();
         self.quote(&text);
         let text = String::from_utf8_lossy(&text);
         let holds = status == expected && text.contains(word);
@@ -234,9 +234,9 @@ impl Runner {
     }
 
     /// Shows the output of a command, with paths relative to the demo's folder.
-    fn quote(&self, said: &[u8]) {
-        let said = String::from_utf8_lossy(said).replace(&format!("{}/", self.path.to_string_lossy()), "");
-        let lines: Vec<&str> = said.lines().collect();
+    fn quote(&self, printed: &[u8]) {
+        let printed = String::from_utf8_lossy(printed).replace(&format!("{}/", self.path.to_string_lossy()), "");
+        let lines: Vec<&str> = printed.lines().collect();
         let omitted = if lines.len() > LINES { FIRST..lines.len() - LAST } else { 0..0 };
         for (number, line) in lines.iter().enumerate() {
             if number == omitted.start && !omitted.is_empty() {

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::Error;
 use crate::error::chain;
-use crate::report::counts::NAMED;
+use crate::report::counts::MAX_NAMED;
 use crate::report::overview::{Overview, state_name};
 
 /// Prints one line for a monitoring system, and returns the exit code that the system expects.
@@ -20,8 +20,8 @@ pub(super) fn monitor(overview: &Overview, output: &Output) -> Result<ExitStatus
 /// Returns the state and the reasons for it in one line.
 pub(super) fn summary(overview: &Overview) -> String {
     let mut reasons = overview.reasons();
-    let more = reasons.len().saturating_sub(NAMED);
-    reasons.truncate(NAMED);
+    let more = reasons.len().saturating_sub(MAX_NAMED);
+    reasons.truncate(MAX_NAMED);
     if more > 0 {
         reasons.push(format!("and {more} more"));
     }

@@ -22,7 +22,7 @@ use crate::root_digest::RootDigest;
 use crate::{Error, PinError, Repository};
 
 /// The maximum number of root versions to request when searching for the root with the digest that the user gave.
-const MOST_ROOTS: u64 = 1024;
+const MAX_ROOTS: u64 = 1024;
 
 /// The root from which a check starts, and the repository's folder if it is on this machine.
 struct Found {
@@ -176,7 +176,7 @@ fn has_version(root: &[u8], version: u64) -> bool {
 /// search.
 fn served_root(url: &BaseUrl, digest: RootDigest) -> Result<Vec<u8>, Error> {
     let start = Instant::now();
-    for version in 1..=MOST_ROOTS {
+    for version in 1..=MAX_ROOTS {
         match fetch_root(url, version)? {
             Some(root) if RootDigest::of(&root) == digest => return Ok(root),
             Some(root) if !has_version(&root, version) || start.elapsed() > SEARCH => break,

@@ -15,11 +15,11 @@ use crate::push::ssh::session::{Session, invalid};
 use crate::{Error, PathError};
 
 /// The maximum number of bytes of a file in one request.
-pub(super) const PART: usize = 128 * 1024;
+pub(super) const CHUNK_SIZE: usize = 128 * 1024;
 /// The maximum number of requests for one file that wait for a reply at the same time.
 pub(super) const AHEAD: usize = 16;
 /// The maximum number of names that the server may list for one folder.
-const MOST_NAMES: usize = 10_000;
+const MAX_NAMES: usize = 10_000;
 
 /// Returns whether the error means that the file, or a folder in its path, does not exist.
 pub(super) fn is_missing(error: &SftpError) -> bool {
@@ -49,7 +49,7 @@ impl Session {
             let mut file = self.sftp().open(path).await?;
             let mut content = Vec::new();
             while content.len() as u64 <= most
-                && let Some(part) = read_part(&mut file, content.len() as u64, PART).await?
+                && let Some(part) = read_part(&mut file, content.len() as u64, CHUNK_SIZE).await?
             {
                 content.extend_from_slice(&part);
             }
@@ -67,7 +67,7 @@ impl Session {
             let mut names = Vec::new();
             let mut entries = Box::pin(self.sftp().fs().open_dir(path).await?.read_dir());
             while let Some(entry) = entries.next().await {
-                if names.len() == MOST_NAMES {
+                if names.len() == MAX_NAMES {
                     return Err(invalid("the server lists more than 10000 names"));
                 }
                 names.push(entry?.filename().to_string_lossy().into_owned());
@@ -128,7 +128,7 @@ impl Session {
 
 /// Sends several requests before the first reply arrives.
 pub(super) async fn write_at(file: &File, offset: u64, bytes: &[u8]) -> Result<(), SftpError> {
-    let parts = bytes.chunks(PART).zip((offset..).step_by(PART));
+    let parts = bytes.chunks(CHUNK_SIZE).zip((offset..).step_by(CHUNK_SIZE));
     let written = parts.map(|(part, offset)| {
         let mut file = file.clone();
         async move {

@@ -9,7 +9,7 @@
 use lastmile_client::BaseUrl;
 
 use crate::push::destination::{Object, Written};
-use crate::push::lease::{LONGEST_LOCK, LockObject};
+use crate::push::lease::{LockObject, MAX_LOCK_LENGTH};
 use crate::push::ssh::files::write_at;
 use crate::push::ssh::session::Session;
 use crate::{Error, PushError};
@@ -77,7 +77,7 @@ impl LockObject for SshLock {
     fn read(&self) -> Result<Option<Object>, Error> {
         for _ in 0..READS {
             let Some(number) = self.numbers()?.into_iter().max() else { return Ok(None) };
-            if let Some(bytes) = self.session.read(&self.path(number), LONGEST_LOCK)? {
+            if let Some(bytes) = self.session.read(&self.path(number), MAX_LOCK_LENGTH)? {
                 return Ok(Some(Object { bytes, e_tag: Some(number.to_string()), version: None }));
             }
         }

@@ -133,7 +133,7 @@ impl Ssh {
         };
         let written = write(&mut |bytes| {
             buffer.extend_from_slice(bytes);
-            if buffer.len() < files::PART * files::AHEAD { Ok(()) } else { send(&mut buffer) }
+            if buffer.len() < files::CHUNK_SIZE * files::AHEAD { Ok(()) } else { send(&mut buffer) }
         });
         let written = written.and_then(|()| send(&mut buffer));
         let written = written.and_then(|()| session.finish_file(&path, file));
@@ -280,10 +280,10 @@ impl Fetch for SshFetch {
                 Err(error) if files::is_missing(&error) => return Err(FetchError::NotFound),
                 opened => opened.map_err(|error| FetchError::Io(session.error("read", &path, &error).to_string()))?,
             };
-            let parts = futures_util::stream::iter((offset..length).step_by(files::PART));
+            let parts = futures_util::stream::iter((offset..length).step_by(files::CHUNK_SIZE));
             let reading = Arc::clone(&session);
             let parts = parts.map(move |at| {
-                let count = usize::try_from(length - at).unwrap_or(usize::MAX).min(files::PART);
+                let count = usize::try_from(length - at).unwrap_or(usize::MAX).min(files::CHUNK_SIZE);
                 let (session, file) = (Arc::clone(&reading), file.clone());
                 async move { session.limit(files::read_at(file, at, count)).await }
             });

@@ -13,7 +13,7 @@ use std::time::Instant;
 use tokio::io::{AsyncRead, ReadBuf};
 
 /// The maximum length of a packet. It is the limit of OpenSSH plus 1 KiB for the header.
-const LONGEST: u32 = (256 + 1) * 1024;
+const MAX_LENGTH: u32 = (256 + 1) * 1024;
 /// The type of the packets that contain a part of a file.
 const DATA: u8 = 103;
 /// The length of a packet's header in bytes. The header contains the length and the type of the packet.
@@ -85,7 +85,7 @@ impl<R> Packets<R> {
         // Every packet contains its type (1 byte) and an ID or a version (4 bytes). A packet with a
         // part of a file also contains the length of the part (4 bytes).
         let shortest = if kind == DATA { 9 } else { 5 };
-        if !(shortest..=LONGEST).contains(&length) {
+        if !(shortest..=MAX_LENGTH).contains(&length) {
             let text = format!("the server sent a packet with the invalid length {length}");
             return Err(io::Error::new(io::ErrorKind::InvalidData, self.replies.refused.get_or_init(|| text).clone()));
         }
@@ -122,10 +122,11 @@ mod tests {
 
     #[test]
     fn only_packets_with_acceptable_lengths_pass() {
-        let good = [packet(2, &[0; 4]), packet(DATA, &[0; 8]), packet(DATA, &vec![7; LONGEST as usize - 1])].concat();
+        let good =
+            [packet(2, &[0; 4]), packet(DATA, &[0; 8]), packet(DATA, &vec![7; MAX_LENGTH as usize - 1])].concat();
         for size in [1, 2, 5, 7, 1000, good.len()] {
             check(&good, size).unwrap();
-            for length in [0, 1, 4, LONGEST + 1, u32::MAX] {
+            for length in [0, 1, 4, MAX_LENGTH + 1, u32::MAX] {
                 let bad = [&good[..], &length.to_be_bytes(), &[2]].concat();
                 assert!(check(&bad, size).is_err(), "{length}");
                 // The filter refuses a length only once it knows the type of the packet. This is early enough, because

@@ -39,7 +39,7 @@ pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// exits.
 const END: Duration = Duration::from_secs(2);
 /// The maximum number of bytes of the messages of `ssh` that are kept.
-const LONGEST_MESSAGES: usize = 4096;
+const MAX_MESSAGES_LENGTH: usize = 4096;
 /// The maximum number of lines of these messages that an error contains.
 const REPORTED_LINES: usize = 4;
 
@@ -226,7 +226,7 @@ impl Messages {
         while let Ok(count @ 1..) = from.read(&mut part) {
             let bytes = &mut self.state().bytes;
             bytes.extend(part.iter().take(count));
-            let surplus = bytes.len().saturating_sub(LONGEST_MESSAGES);
+            let surplus = bytes.len().saturating_sub(MAX_MESSAGES_LENGTH);
             bytes.drain(..surplus);
         }
         self.state().is_complete = true;
@@ -251,11 +251,11 @@ mod tests {
     #[test]
     fn only_the_last_messages_are_kept() {
         let messages = Messages::default();
-        let said = "x".repeat(100_000) + "\na banner\r\n\none\ntwo\nHost key verification failed.\n";
-        messages.collect(said.as_bytes());
+        let printed = "x".repeat(100_000) + "\na banner\r\n\none\ntwo\nHost key verification failed.\n";
+        messages.collect(printed.as_bytes());
         assert_eq!(messages.text().unwrap(), "a banner; one; two; Host key verification failed.");
         let endless = Messages::default();
         endless.collect("y".repeat(100_000).as_bytes());
-        assert_eq!(endless.text().unwrap().len(), LONGEST_MESSAGES);
+        assert_eq!(endless.text().unwrap().len(), MAX_MESSAGES_LENGTH);
     }
 }

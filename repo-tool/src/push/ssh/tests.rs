@@ -152,7 +152,11 @@ fn replies_that_would_exhaust_the_memory_or_never_end_are_refused() {
     let data = |length: usize| reply(DATA, &string(&vec![7; length]));
     let cases = [
         (vec![u32::MAX.to_be_bytes().to_vec(), vec![DATA; 16]], read, "invalid length 4294967295"),
-        (vec![handle.clone(), data(files::PART), data(files::PART + 1)], read, "more of the file than requested"),
+        (
+            vec![handle.clone(), data(files::CHUNK_SIZE), data(files::CHUNK_SIZE + 1)],
+            read,
+            "more of the file than requested",
+        ),
         (vec![handle.clone(), data(1), data(0)], read, "an empty part"),
         (vec![handle.clone(), packet(DATA, &[0; 4])], read, "invalid length 5"),
         ([vec![handle], vec![reply(NAME, &names); 3]].concat(), list, "more than 10000 names"),

@@ -179,8 +179,8 @@ fn verdict(command: &mut Command) -> Verdict {
     for variable in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"] {
         command.env(variable, "http://127.0.0.1:1");
     }
-    let said = command.output().unwrap();
-    if said.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&said.stderr).trim().to_owned()) }
+    let output = command.output().unwrap();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()) }
 }
 
 #[test]

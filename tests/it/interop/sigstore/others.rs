@@ -41,8 +41,8 @@ fn python() -> Command {
 
 /// Runs a script that prints "ok" or an error.
 fn answer(command: &mut Command) -> Verdict {
-    let said = command.output().unwrap();
-    let answer = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-    assert!(said.status.success() && !answer.is_empty(), "{}", String::from_utf8_lossy(&said.stderr));
+    let output = command.output().unwrap();
+    let answer = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(output.status.success() && !answer.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
     if answer == "ok" { Ok(()) } else { Err(answer) }
 }

@@ -140,11 +140,11 @@ impl Workshop {
         for variable in ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {
             command.env(variable, "http://127.0.0.1:1");
         }
-        let said = command.current_dir(self.folder.path()).env("HOME", self.folder.path()).output().unwrap();
-        if said.status.success() {
+        let output = command.current_dir(self.folder.path()).env("HOME", self.folder.path()).output().unwrap();
+        if output.status.success() {
             return Ok(());
         }
-        let errors = String::from_utf8_lossy(&said.stderr).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
         Err(errors.trim().lines().last().unwrap_or("no message").to_owned())
     }
 

@@ -9,7 +9,7 @@ use super::simulation::{Verdicts, simulate};
 
 /// The action of a step. The number in the step determines the details of the action, such as the role or the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
+pub(crate) enum Action {
     Publish,
     Renew,
     Rotate,
@@ -31,30 +31,30 @@ pub(crate) enum Act {
 }
 
 /// All actions with their names and relative frequencies.
-const ACTS: [(Act, &str, u64); 18] = [
-    (Act::Publish, "publish", 10),
-    (Act::Renew, "renew", 4),
-    (Act::Rotate, "rotate", 6),
-    (Act::Revoke, "revoke", 4),
-    (Act::Threshold, "threshold", 3),
-    (Act::Redelegate, "redelegate", 3),
-    (Act::Steal, "steal", 9),
-    (Act::Attack, "attack", 9),
-    (Act::Forge, "forge", 6),
-    (Act::Replay, "replay", 5),
-    (Act::Withhold, "withhold", 4),
-    (Act::Garble, "garble", 2),
-    (Act::Heal, "heal", 4),
-    (Act::Wait, "wait", 5),
-    (Act::Skew, "skew", 3),
-    (Act::Die, "die", 4),
-    (Act::Policy, "policy", 5),
-    (Act::Run, "run", 28),
+const ACTS: [(Action, &str, u64); 18] = [
+    (Action::Publish, "publish", 10),
+    (Action::Renew, "renew", 4),
+    (Action::Rotate, "rotate", 6),
+    (Action::Revoke, "revoke", 4),
+    (Action::Threshold, "threshold", 3),
+    (Action::Redelegate, "redelegate", 3),
+    (Action::Steal, "steal", 9),
+    (Action::Attack, "attack", 9),
+    (Action::Forge, "forge", 6),
+    (Action::Replay, "replay", 5),
+    (Action::Withhold, "withhold", 4),
+    (Action::Garble, "garble", 2),
+    (Action::Heal, "heal", 4),
+    (Action::Wait, "wait", 5),
+    (Action::Skew, "skew", 3),
+    (Action::Die, "die", 4),
+    (Action::Policy, "policy", 5),
+    (Action::Run, "run", 28),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Step {
-    pub(crate) act: Act,
+    pub(crate) act: Action,
     pub(crate) by: u32,
 }
 
@@ -134,7 +134,7 @@ impl History {
     }
 }
 
-fn act(number: u64) -> Act {
+fn act(number: u64) -> Action {
     let all: u64 = ACTS.iter().map(|(_, _, often)| often).sum();
     let mut left = number % all;
     for (act, _, often) in ACTS {
@@ -143,7 +143,7 @@ fn act(number: u64) -> Act {
         }
         left -= often;
     }
-    Act::Run
+    Action::Run
 }
 
 impl fmt::Display for Step {

@@ -146,13 +146,13 @@ impl<'s> Update<'s> {
     /// answer, and also asks all other mirrors that have not failed.
     fn next_root(&mut self, name: &str, is_next: impl Fn(&&Arc<Document>) -> bool) -> Option<Option<Arc<Document>>> {
         let served = self.served;
-        let said = |document: Option<&Arc<Document>>| match document {
+        let printed = |document: Option<&Arc<Document>>| match document {
             None => Some(None),
             Some(document) => Some(document).filter(&is_next).map(|document| Some(Arc::clone(document))),
         };
         let mut first = None;
         for mirror in self.in_order() {
-            match said(served[mirror].get(name)) {
+            match printed(served[mirror].get(name)) {
                 Some(None) => {
                     first = Some(mirror);
                     break;
@@ -165,7 +165,7 @@ impl<'s> Update<'s> {
         let others: Vec<_> =
             self.in_order().filter(|mirror| *mirror != first && !self.failed.contains(mirror)).collect();
         for mirror in others {
-            match said(served[mirror].get(name)) {
+            match printed(served[mirror].get(name)) {
                 Some(Some(found)) => {
                     self.failed.insert(first);
                     return Some(Some(found));

@@ -10,7 +10,7 @@ use lastmile_client::{Error, Session};
 use tokio::runtime::{Builder, Runtime};
 
 use super::attacks::{Attacker, Overlay};
-use super::history::{Act, History, Step};
+use super::history::{Action, History, Step};
 use super::honest::Honest;
 use super::ledger::{Body, Document, Key, ROLES, Ring, Role, day};
 use super::model::{ClientState, Served, Trusted, Update};
@@ -103,15 +103,15 @@ impl Simulation {
         self.honest.at(self.day);
         let pick = |roles: &[Role]| roles[by as usize % roles.len()];
         match act {
-            Act::Publish => self.honest.publish(&[pick(&ROLES)], &BTreeSet::new()),
-            Act::Renew => self.honest.renew(),
-            Act::Rotate => self.honest.rotate(&[pick(&ROLES)], &BTreeSet::new(), None),
-            Act::Revoke => self.honest.rotate(&[pick(&ROLES)], self.attacker.keys(), None),
-            Act::Threshold => {
+            Action::Publish => self.honest.publish(&[pick(&ROLES)], &BTreeSet::new()),
+            Action::Renew => self.honest.renew(),
+            Action::Rotate => self.honest.rotate(&[pick(&ROLES)], &BTreeSet::new(), None),
+            Action::Revoke => self.honest.rotate(&[pick(&ROLES)], self.attacker.keys(), None),
+            Action::Threshold => {
                 self.honest.rotate(&[pick(&ROLES)], &BTreeSet::new(), Some(by as usize / 8 % 3 + 1));
             }
-            Act::Redelegate => self.honest.redelegate(by),
-            Act::Steal => {
+            Action::Redelegate => self.honest.redelegate(by),
+            Action::Steal => {
                 let ring = &self.honest.rings[pick(&ROLES) as usize];
                 let most = if by >> 8 & 3 == 0 { 1 } else { ring.keys.len() };
                 self.attacker.steal(ring.keys.iter().take(most).copied());
@@ -119,20 +119,20 @@ impl Simulation {
                     self.attacker.steal([SIGNERS[by as usize >> 12 & 1]].into_iter());
                 }
             }
-            Act::Attack => self.attacker.attack(&self.honest, &mut self.overlays, self.day, by),
-            Act::Forge => self.attacker.forge_one(&self.honest, &mut self.overlays, self.day, by),
-            Act::Replay => {
+            Action::Attack => self.attacker.attack(&self.honest, &mut self.overlays, self.day, by),
+            Action::Forge => self.attacker.forge_one(&self.honest, &mut self.overlays, self.day, by),
+            Action::Replay => {
                 let old: Vec<_> = self.known.values().collect();
                 Attacker::replay(&self.honest, &mut self.overlays, &old, by);
             }
-            Act::Withhold => Attacker::withhold(&self.honest, &mut self.overlays, by),
-            Act::Garble => Attacker::garble(&self.honest, &mut self.overlays, by),
-            Act::Heal => self.overlays.iter_mut().for_each(Overlay::clear),
-            Act::Wait => self.day += by as i32 % 12,
-            Act::Skew => self.skew = by as i32 % 120 - 60,
-            Act::Policy => self.honest.change_policies(by),
-            Act::Die => self.crash_after = Some(by % 10),
-            Act::Run => {
+            Action::Withhold => Attacker::withhold(&self.honest, &mut self.overlays, by),
+            Action::Garble => Attacker::garble(&self.honest, &mut self.overlays, by),
+            Action::Heal => self.overlays.iter_mut().for_each(Overlay::clear),
+            Action::Wait => self.day += by as i32 % 12,
+            Action::Skew => self.skew = by as i32 % 120 - 60,
+            Action::Policy => self.honest.change_policies(by),
+            Action::Die => self.crash_after = Some(by % 10),
+            Action::Run => {
                 self.run(&[PATHS[by as usize % PATHS.len()]])?;
             }
         }
