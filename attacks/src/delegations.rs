@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2024-47534",
         &["CVE-2024-47534"],
-        "not an attack: many roles list the same package, and the first delegation wins",
+        "harmless: many roles list the same package, and the first delegation wins",
         "CVE-2024-47534, GHSA-4f8r-qqr9-fq8j",
         the_first_role_decides,
     ),
@@ -52,7 +52,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.4-custom",
         &["2.4-custom"],
-        "not an attack: two roles list the same package with different custom data, and the first entry wins",
+        "harmless: two roles list the same package with different custom data, and the first entry wins",
         "a bug in another implementation",
         first_entry_counts,
     ),

@@ -17,7 +17,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.3-F5",
         &["3.3-F5"],
-        "not an attack: a root in the middle of the chain has expired",
+        "harmless: a root in the middle of the chain has expired",
         "specification 5.3.6",
         expired_in_between,
     ),

@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "CVE-2026-23991-stored",
         &["CVE-2026-23991"],
-        "not an attack: one of the client's stored files contains valid JSON that is not metadata",
+        "harmless: one of the client's stored files contains valid JSON that is not metadata",
         "CVE-2026-23991, GHSA-846p-jg2w-w324",
         stored_json_that_is_no_metadata,
     ),
@@ -87,7 +87,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.1-unknown-members",
         &["4.1-unknown-members"],
-        "not an attack: files have unknown members and a `spec_version` with a later minor version",
+        "harmless: files have unknown members and a `spec_version` with a later minor version",
         "specification 4.1",
         unknown_members,
     ),

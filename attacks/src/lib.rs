@@ -106,7 +106,7 @@ pub struct Scenario {
     pub id: &'static str,
     /// The IDs of the rows in `tests/attack-rows.txt` that the scenario covers.
     pub rows: &'static [&'static str],
-    /// A description of the attack in one line. It starts with `not an attack` if clients must accept the input.
+    /// A description of the attack in one line. It starts with `harmless` if clients must accept the input.
     pub attack: &'static str,
     /// The source of the attack, such as an advisory, an issue, or a section of the TUF specification.
     pub source: &'static str,

@@ -10,7 +10,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.2-odd-role-names",
         &["2.2-odd-role-names"],
-        "not an attack: role names contain spaces, plus signs or percent signs",
+        "harmless: role names contain spaces, plus signs or percent signs",
         "a bug in another implementation",
         legal_role_names,
     ),
@@ -31,14 +31,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.4-3",
         &["S-2.4-3", "4.10-joined-urls"],
-        "not an attack: the name of a package looks like a URL, a query or a fragment",
+        "harmless: the name of a package looks like a URL, a query or a fragment",
         "review of the source code of other implementations",
         names_that_look_like_urls,
     ),
     Scenario::new(
         "4.3-role-names",
         &["4.3-role-names", "CVE-2021-41131", "CVE-2021-41150", "2.4-359", "4.3-case"],
-        "not an attack: names of delegated roles are unsafe in paths and URLs, so clients must encode them",
+        "harmless: names of delegated roles are unsafe in paths and URLs, so clients must encode them",
         "CVE-2021-41131, GHSA-wjw6-2cqr-j4qr, CVE-2021-41150",
         odd_role_names,
     ),
@@ -59,7 +59,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.3-long-names",
         &["4.3-long-names"],
-        "not an attack: the name of a role has 255 to 4,096 bytes",
+        "harmless: the name of a role has 255 to 4,096 bytes",
         "bad input: names",
         long_names,
     ),
@@ -73,7 +73,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.7-matching",
         &["4.7-matching"],
-        "not an attack: path patterns match as the specification says",
+        "harmless: path patterns match as the specification says",
         "specification 4.5",
         patterns_that_match,
     ),

@@ -21,7 +21,7 @@ that:
 * the client then updates to the newest release of an honest repository;
 * the amount of data that the client reads is bounded.
 
-If a description starts with `not an attack`, the input is unusual but legal, and the client must accept it.
+If a description starts with `harmless`, the input is unusual but legal, and the client must accept it.
 
 `lastmile-repo attack-lab -- CLIENT` runs the same attacks against any client that implements the client-under-test protocol
 ([security-teams.md](security-teams.md)).

@@ -21,13 +21,13 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         ),
         scenario(
             "4.10-places",
-            "not an attack: a redirect leads to another host, has a fragment, or is relative to the file",
+            "harmless: a redirect leads to another host, has a fragment, or is relative to the file",
             locations,
         ),
         scenario("4.10-file", "a redirect leads to the file of another role or of another version", other_files),
         scenario(
             "4.10-names",
-            "not an attack: target names contain spaces and other characters that have a meaning in URLs",
+            "harmless: target names contain spaces and other characters that have a meaning in URLs",
             names,
         ),
     ]

@@ -41,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-11",
         &["S-2.3-11", "3.11-FF6"],
-        "not an attack: a changed threshold counts as a key rotation, so inflated versions are reset",
+        "harmless: a changed threshold counts as a key rotation, so inflated versions are reset",
         "review of the source code of other implementations; specification 5.3.11",
         threshold_as_rotation,
     ),

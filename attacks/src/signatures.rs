@@ -59,7 +59,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.4-envelope-member",
         &["2.4-envelope-member"],
-        "not an attack: a network attacker adds a member outside the signed part of a file",
+        "harmless: a network attacker adds a member outside the signed part of a file",
         "audit finding TUF-01-001 from 2018",
         member_in_the_envelope,
     ),
@@ -87,7 +87,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.4-harmless",
         &["4.4-harmless"],
-        "not an attack: a file has enough valid signatures, and also unknown key IDs, unknown keys or upper-case hexadecimal",
+        "harmless: a file has enough valid signatures, and also unknown key IDs, unknown keys or upper-case hexadecimal",
         "bad input: signatures",
         harmless_signatures,
     ),
@@ -101,7 +101,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.4-opaque-keyids",
         &["4.4-opaque-keyids"],
-        "not an attack: key IDs are not the digests of their keys",
+        "harmless: key IDs are not the digests of their keys",
         "found in deployed repositories, 2025",
         opaque_keyids,
     ),

@@ -53,7 +53,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.11-FF1",
         &["3.11-FF1", "3.11-FF3"],
-        "not an attack: versions were inflated to the maximum, and new online keys make lower versions valid again",
+        "harmless: versions were inflated to the maximum, and new online keys make lower versions valid again",
         "specification 5.3.11, fast-forward",
         fast_forward_recovered,
     ),
@@ -67,7 +67,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.11-FF5",
         &["3.11-FF5"],
-        "not an attack: after versions were inflated, the keys are replaced over several roots, or replaced and restored",
+        "harmless: after versions were inflated, the keys are replaced over several roots, or replaced and restored",
         "specification 5.3.11, fast-forward",
         rotation_over_several_roots,
     ),

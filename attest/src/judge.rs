@@ -1,8 +1,8 @@
 //! Checks whether the evidence for a package satisfies the rules that apply to the package.
 //!
 //! Evidence can satisfy a rule, but never weaken one. Evidence that cannot be read or verified, or that is about
-//! another file, does not count. If the evidence does not satisfy a rule, the verdict says why such evidence did not
-//! count. A package without evidence satisfies no rule.
+//! another file, does not count. If a rule is not satisfied, the verdict says why evidence did not count. A package
+//! without evidence satisfies no rule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

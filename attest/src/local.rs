@@ -62,7 +62,7 @@ fn check(policy: &Policy) -> Result<(), PolicyError> {
     }
     match policy.trust_sources().find(|(_, source)| source.sha256().is_none()) {
         Some((name, _)) => Err(PolicyError(format!(
-            "trust.{name} needs `sha256`, because no role lists the trust roots of a local policy"
+            "trust.{name} needs `sha256`: unlike those of a role, the trust roots of a local policy have no other hash"
         ))),
         None => Ok(()),
     }

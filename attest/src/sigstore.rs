@@ -274,8 +274,8 @@ pub(crate) fn verify_key(
     now: DateTime<Utc>,
 ) -> Result<Signed, Rejection> {
     trust.demands.check_entries(bundle.has_log_entries())?;
-    // First verify the signature with the scheme in the policy, because the library itself chooses the padding of an
-    // RSA signature.
+    // Verify the signature with the scheme in the policy first. The library would also accept an RSA signature with a
+    // different padding.
     key_signature::verify_bundle(bundle, artifact, key)?;
     if key.scheme().starts_with("rsassa-pss") {
         let text = "log entries for rsa keys can be verified only with the scheme rsa-pkcs1v15-sha256";

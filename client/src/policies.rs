@@ -22,8 +22,8 @@ pub(crate) struct Policies {
 
 /// Decides for the application whether a target may be downloaded. Called only for targets that all policies allow.
 ///
-/// The session calls [`approve`](Approve::approve) before each download, with the verdict on the target. The verdict
-/// has no rules if no policy applies to the target.
+/// The session calls [`approve`](Approve::approve) before each download, with the verdict on the target. If no policy
+/// applies to the target, the verdict is about no rules.
 #[cfg(feature = "attest")]
 pub trait Approve: Send + Sync + 'static {
     /// Approves or refuses the download of a target.

@@ -37,7 +37,7 @@ pub enum Syscall {
     Share,
 }
 
-/// The location of a file: a name in an open folder, or a path.
+/// The location of a file: a path, or a name in a folder whose handle is open.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     folder: BorrowedFd<'a>,

@@ -46,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-identity",
         &["7-identity"],
-        "not an attack: the workflow that the policy names signed the package, in a run for another tag",
+        "harmless: the workflow that the policy names signed the package, in a run for another tag",
         "docs/policy.md",
         identity,
     ),

@@ -46,7 +46,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-evidence",
         &["7-evidence"],
-        "not an attack: a package has the required evidence, and also evidence that does not count",
+        "harmless: a package has the required evidence, and also evidence that does not count",
         "docs/policy.md",
         evidence_that_counts,
     ),

@@ -61,7 +61,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-provenance",
         &["7-provenance"],
-        "not an attack: a builder that the policy names built the package from the required source, and signed the provenance",
+        "harmless: a builder that the policy names built the package from the required source, and signed the provenance",
         "docs/policy.md",
         built_as_demanded,
     ),

@@ -215,8 +215,8 @@ impl Check<'_> {
     }
 
     /// Verifies the changed roles that no search has visited. These roles list no targets, or only targets that roles
-    /// with a higher priority also list. Also verifies each changed role whose signatures must satisfy more than one
-    /// key ring, for example because several roles delegate to it. A search verifies a role with only one key ring.
+    /// with a higher priority also list. Also verifies each changed role that must be signed with the keys of
+    /// several key rings, for example because several roles delegate to it. A search verifies a role with only one.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {

@@ -154,7 +154,7 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
-    /// Files cannot become targets, because their names are not allowed or they are not regular files.
+    /// Some of the given files have names that are not allowed, or are not regular files.
     #[error("{}", unpublishable(.files))]
     Unpublishable {
         /// The refused files, each with the reason.

@@ -46,8 +46,8 @@ impl Known {
         Self { state: state_name(overview.state()).to_string(), problems }
     }
 
-    /// The state that counts as known to a receiver before its first notification. A new receiver is therefore not
-    /// notified while the repository has no problems.
+    /// A receiver that was never notified is assumed to know this state, so it is not notified while the repository has
+    /// no problems.
     fn good() -> Self {
         Self { state: "OK".to_string(), problems: Vec::new() }
     }

@@ -51,7 +51,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Returns whether the repository has no problem.
+    /// Returns whether the check found no problems.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.most_severe() != Some(Severity::Problem)

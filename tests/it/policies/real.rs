@@ -16,7 +16,7 @@ struct Sample {
     root: &'static str,
     issuer: &'static str,
     subject: &'static str,
-    /// The members of the policy's rule in TOML, except `name` and `paths`. A rule about provenance is followed by the
+    /// The keys of the policy's rule in TOML, except `name` and `paths`. A rule about provenance is followed by the
     /// section `[builder]`.
     rule: &'static str,
     /// The required evidence, as errors describe it.
