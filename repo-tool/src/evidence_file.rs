@@ -1,4 +1,5 @@
-//! Evidence files on disk. Each line is one bundle, and all bundles in a file are for the same package.
+//! Adds bundles to evidence files. These files have one bundle per line, and all bundles in a file are for the same
+//! package.
 
 use std::path::Path;
 

@@ -26,7 +26,7 @@ use crate::{EditError, Error, LineFault, parallel};
 const CHUNK_SIZE: u64 = 1 << 20;
 /// The size of the buffer for copying a list from a pipe, in bytes.
 const COPIED: usize = 1 << 16;
-/// The number of bytes in the first read of a search for the end of a line. Each further read is twice as long.
+/// To find the end of a line, first read this many bytes. Then double the number of bytes with each further read.
 const READ: usize = 256;
 
 /// A checked list of targets. Each target takes 16 bytes of memory.
@@ -40,7 +40,7 @@ pub struct List {
 
 #[derive(Debug)]
 struct Part {
-    /// The number of targets in the earlier parts of the list.
+    /// The number of targets in the list before this part.
     before: usize,
     entries: Box<[LineEntry]>,
 }
@@ -110,8 +110,8 @@ impl List {
             let length = lines.text.len();
             let entries = lines.check();
             progress(done.fetch_add(length, Ordering::Relaxed) + length);
-            // Return a fault as a value, not as an error. An error would stop the other threads, and one of them may be
-            // about to find an earlier invalid line.
+            // Return a fault as a value, not as an error: an error would stop the other threads. One of them might be
+            // about to find an earlier invalid line, and the message must name the first one.
             Ok(entries)
         })?;
         let mut parts = Vec::with_capacity(checked.len());
@@ -190,7 +190,7 @@ impl ListFile {
         }
     }
 
-    /// Reads the lines that begin in the range of `part` bytes from `start`.
+    /// Reads the lines that begin at or after `start`, but before `start + part`.
     fn lines_from(&self, start: u64, part: u64) -> Result<Lines, Error> {
         // The byte before `start` shows whether a line starts at `start`.
         let from = start.saturating_sub(1);
@@ -236,7 +236,7 @@ struct Lines {
 }
 
 impl Lines {
-    /// The error contains the position of the first invalid line, and its fault.
+    /// The error contains the position of the first invalid line, and the fault in that line.
     fn check(&self) -> Result<Box<[LineEntry]>, (u64, LineFault)> {
         let mut entries = Vec::new();
         let mut start = self.start;

@@ -43,8 +43,8 @@ fn json_entry(line: &str) -> Result<Entry, LineFault> {
     let custom = custom.map(|object| Json::parse(&serde_json::Value::Object(object).to_string()));
     let custom = custom.transpose().map_err(LineFault::Custom)?;
     if custom.is_some() {
-        // The map contains only the last of two members with the same name. Therefore check the whole line for
-        // duplicate members.
+        // If the custom data has two members with the same name, `custom` contains only the last one. Therefore search
+        // the whole line for duplicate members.
         Json::parse(line).map_err(LineFault::Entry)?;
     }
     Ok((path, length, hashes, custom))
@@ -57,7 +57,7 @@ fn plain_entry(line: &str) -> Result<Entry, LineFault> {
     Ok((path.to_string(), length, vec![digest_of("sha256", digest)?], None))
 }
 
-/// Returns the first word, and the text that follows the word and its trailing blanks.
+/// Returns the first word and the rest of the text, without the spaces and tabs between them.
 fn word(text: &str) -> Option<(&str, &str)> {
     let (word, rest) = text.split_once([' ', '\t'])?;
     let rest = rest.trim_start_matches([' ', '\t']);
@@ -80,8 +80,8 @@ struct JsonLine {
     custom: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
-/// The members of `hashes`. This is not a map, because a map would silently keep only the last of two members with the
-/// same name.
+/// The members of `hashes`. The type is not a map, because a map would accept two members with the same name and keep
+/// only the last one.
 struct HashMembers(Vec<(String, String)>);
 
 impl<'de> Deserialize<'de> for HashMembers {

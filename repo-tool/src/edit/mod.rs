@@ -241,7 +241,7 @@ impl<'a> Edit<'a> {
 
 /// Returns the delegated roles that are new or whose keys or threshold changed.
 fn changed_children(before: Option<&Delegations>, after: &Delegations, delegator: &RoleName) -> Vec<RoleName> {
-    // Build the map of key rings once. Searching for each role would be slow if there are many roles.
+    // Build a map of key rings. Searching the earlier delegations for each role would be slow if there are many roles.
     let listed: BTreeMap<RoleName, KeyRing> = match before.map(|before| &before.roles) {
         Some(DelegatedRoles::Listed(_)) => before.into_iter().flat_map(Delegations::rings).collect(),
         _ => BTreeMap::new(),

@@ -36,8 +36,8 @@ impl Edit<'_> {
         Ok(found)
     }
 
-    /// Removes the [odd](OddKeyId) key IDs `ids` from the key lists of `roles`. If lastmile can use the key of a key ID,
-    /// keeps the first entry of that key ID.
+    /// Removes the [odd](OddKeyId) key IDs `ids` from the key lists of `roles`. If a key ID is odd only because a role
+    /// lists it more than once, keeps the first of these entries.
     ///
     /// # Errors
     /// [`Error::Edit`] if a role would have fewer usable keys than its threshold.

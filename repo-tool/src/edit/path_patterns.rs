@@ -84,8 +84,8 @@ fn warning(pattern: &PathPattern) -> Option<String> {
 /// Returns an example of a usable target path that the pattern matches, or `None` if there is no such path.
 fn example(pattern: &PathPattern) -> Option<String> {
     let segments = pattern.as_str().split('/').map(|segment| {
-        // First replace each star with `x`, because the segment without its stars may be a reserved name. Then remove
-        // the stars, because `x` may make the segment too long.
+        // Replace each star with `x`. If the result is not allowed, for example because it is too long, remove the
+        // stars instead. Removing them in all cases could leave a reserved name.
         let texts = ["", "x"].map(|star| segment.replace("**", "*").replace('*', star).replace('?', "x"));
         texts.into_iter().rev().find(|text| target_path(text).is_ok())
     });

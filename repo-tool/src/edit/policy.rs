@@ -23,8 +23,8 @@ impl Edit<'_> {
     ///
     /// # Errors
     /// [`PolicyError`] if the role cannot have a policy, or if the policy is malformed or uses features that this
-    /// version does not support. [`PolicyError::TrustRootNotListed`] if the role does not list a trust root for which
-    /// the policy gives no SHA-256.
+    /// version does not support. [`PolicyError::TrustRootNotListed`] if the policy names a trust root without its
+    /// SHA-256, and the role does not list that trust root.
     pub fn set_policy(&mut self, role: &RoleName, policy: &Json) -> Result<(), Error> {
         check_has_targets(role)?;
         self.refuse_bin(role)?;
@@ -52,7 +52,7 @@ impl Edit<'_> {
         Ok(())
     }
 
-    /// Refuses a bin, because clients refuse every package that they find through a bin with a policy.
+    /// Refuses a bin. If a bin had a policy, clients would refuse every package that they find through the bin.
     fn refuse_bin(&mut self, role: &RoleName) -> Result<(), Error> {
         if role.is_top_level() {
             return Ok(());

@@ -36,7 +36,7 @@ pub enum RemovedKeys {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MissingFiles {
     Refuse,
-    /// For repositories whose target files are on another server.
+    /// Ignore missing target files, because they may be on another server.
     Allow,
 }
 
@@ -173,8 +173,8 @@ pub(crate) fn read_role(
     let verify = || {
         listed.check(&bytes).map_err(|kind| MetadataError { role: role.clone(), kind })?;
         let earlier = Verified::<Targets>::of_file(role, bytes, ring, &simulated_client::reading_limits())?;
-        // Also verify with the current keys. Otherwise, if the snapshot lists no hash for the role, an attacker with a
-        // revoked key could have replaced the earlier file.
+        // Also verify with the current keys. Without this check, an attacker with a revoked key could replace the
+        // earlier file with a forged file, unless the snapshot lists a hash for the role.
         if let Ok(ring) = published.key_ring(role) {
             earlier.verify(role, &ring)?;
         }

@@ -6,8 +6,7 @@ use super::add::DelegatedPaths;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, NotFound};
 
-/// The maximum number of targets added to a role that are kept in memory while the role is written. If there are more,
-/// only their paths are kept.
+/// If a command adds more targets than this to a role, only their paths are kept in memory while the role is written.
 const MAX_IN_MEMORY: usize = 1 << 14;
 
 /// A source of many targets, each of which is identified by a number. Targets are parsed on demand, to save memory.
@@ -55,8 +54,8 @@ pub trait TargetSource: Sync {
         None
     }
 
-    /// Decides what happens if two different targets, `one` and `other`, have the same path. `Ok` selects the target
-    /// `one`.
+    /// Called if two different targets, `one` and `other`, have the same path. If this function returns `Ok`, the
+    /// target `one` is added, and the target `other` is ignored.
     ///
     /// # Errors
     /// [`Error::Edit`] if the source must not contain different targets with the same path.

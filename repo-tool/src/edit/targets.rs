@@ -41,8 +41,8 @@ impl Edit<'_> {
         Ok(holder)
     }
 
-    /// Returns the role in which clients will find `path` after the draft is published. If they will not find it,
-    /// returns the role in which they find it in the published state.
+    /// Returns the role in which clients will find `path` after the draft is published. If clients will not find `path`
+    /// in any role, returns the role in which they find it now.
     pub(super) fn holder(&mut self, path: &TargetPath) -> Result<Option<RoleName>, Error> {
         if let Some(holder) = self.find(path)? {
             return Ok(Some(holder));

@@ -45,7 +45,7 @@ pub enum InvalidInput {
         /// The role.
         role: RoleName,
     },
-    /// A pattern for immutable names cannot match any valid target path.
+    /// One of the patterns for immutable names does not match any valid target path.
     #[error("the pattern `{}` for immutable names matches no valid target path", printable(pattern))]
     ImmutablePattern {
         /// The pattern.
@@ -127,7 +127,7 @@ pub enum EditError {
         /// The existing role.
         role: RoleName,
     },
-    /// A role with succinct bins cannot have other delegations.
+    /// A delegation cannot be added to a role, because the role delegates to succinct bins.
     #[error("{role} delegates to succinct bins, so it cannot have other delegations")]
     SuccinctOnly {
         /// The role that delegates.
@@ -213,8 +213,8 @@ pub enum EditError {
     /// The role has delegations that it cannot keep. Succinct bins allow no other delegation. Hash-prefix bins allow no
     /// other delegation with hash prefixes.
     #[error(
-        "{role} already has delegations that cannot coexist with these bins: use --prefixes unless it delegates by hash \
-         prefixes, or use --role to put the bins below another role"
+        "{role} already has delegations that cannot coexist with these bins: use --role to put the bins below another \
+         role or, if no delegation of {role} uses hash prefixes, use --prefixes"
     )]
     HasDelegations {
         /// The role.
@@ -426,8 +426,8 @@ pub enum VersionError {
         /// The role.
         role: RoleName,
     },
-    /// To prove that a revocation works, the tool forges files and tests that clients refuse them. A forged file would
-    /// need a version number above the maximum.
+    /// A revocation cannot be tested. For the test, the tool forges files that clients must refuse, but one of these
+    /// files would need a version number above the maximum.
     #[error("version numbers are exhausted")]
     ExhaustedForProof,
     /// The highest known version of the role is far above the published version.

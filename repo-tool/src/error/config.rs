@@ -59,7 +59,7 @@ pub enum ConfigError {
         /// The name of the algorithm.
         name: String,
     },
-    /// A pattern in `immutable` cannot match any valid target path.
+    /// One of the patterns in `immutable` does not match any valid target path.
     #[error("`immutable`: the pattern `{}` matches no valid target path", printable(pattern))]
     Immutable {
         /// The pattern.
@@ -115,7 +115,7 @@ pub enum ConfigError {
     /// sent.
     #[error("[monitor] {}", printable(reason))]
     Monitor {
-        /// The reason. It never quotes the URL for notifications, because that URL may contain a secret.
+        /// The reason. The text never contains the URL for notifications, because that URL may contain a secret.
         reason: String,
     },
     /// A section of the user's configuration is not a table of tables.

@@ -4,8 +4,7 @@ use lastmile_metadata::{Algorithm, ErrorKind};
 
 use super::change::EditError;
 
-/// A fault in a line of a list of targets. The text of this error is the end of a message that begins with the line
-/// number.
+/// A fault in a line of a list of targets. Messages begin with the line number and end with the text of this error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineFault {

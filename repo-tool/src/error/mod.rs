@@ -178,7 +178,7 @@ pub enum Error {
     #[cfg(feature = "cli")]
     #[error("{}", printable(.0))]
     Usage(String),
-    /// An item that the command line names does not exist.
+    /// A file or key that the user specified does not exist, or there is nothing for the command to do.
     #[cfg(feature = "cli")]
     #[error("{}", printable(.0))]
     Absent(String),
@@ -358,7 +358,7 @@ mod tests {
             let again = fault.error(text);
             assert_eq!(fault, expected);
             assert_eq!((again.to_string(), again.hint()), (error.to_string(), error.hint()), "{error:?}");
-            // The kind of refusal stays the same if the error is passed on once more.
+            // The kind and the message also stay the same if the error is sent to a third process.
             let (fault, text) = RefusalKind::of(&again).unwrap();
             assert_eq!((fault, fault.error(text).to_string()), (expected, error.to_string()));
         }

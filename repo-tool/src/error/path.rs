@@ -105,7 +105,7 @@ pub enum PathError {
         /// The ID of the group that shares the repository.
         group: u32,
     },
-    /// Only the owner can read a working folder. It may contain an interrupted publication by the owner.
+    /// A working folder of another user is readable only by that user, and may contain an interrupted publication.
     #[error(
         "only user {owner} can read {}, which may contain an interrupted publication: because the repository is \
          shared, user {owner} must set shared-with-group in their configuration and then run `lastmile-repo renew`; \
@@ -118,7 +118,7 @@ pub enum PathError {
         /// The user ID of the folder's owner.
         owner: u32,
     },
-    /// Users other than the owner can write to a working folder.
+    /// The permissions of a working folder allow users other than the owner to write to it.
     #[error(
         "{path} is writable by other users (mode {mode:o}): check its content, then run `chmod go-w {path}`",
         path = printable_path(path)
@@ -129,7 +129,7 @@ pub enum PathError {
         /// The permissions of the folder.
         mode: u32,
     },
-    /// All users can write to a working folder.
+    /// The permissions of a working folder allow all users to write to it.
     #[error(
         "{path} is writable by all users (mode {mode:o}): check its content, then run `chmod o-w {path}`",
         path = printable_path(path)
@@ -154,7 +154,7 @@ pub enum PathError {
         /// The path.
         path: PathBuf,
     },
-    /// Some of the given files have names that are not allowed, or are not regular files.
+    /// Some of the files cannot become targets, because their names are not allowed or they are not regular files.
     #[error("{}", unpublishable(.files))]
     Unpublishable {
         /// The refused files, each with the reason.

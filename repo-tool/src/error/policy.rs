@@ -68,7 +68,8 @@ pub enum PolicyError {
         problem: String,
     },
     /// A trust root cannot be fetched from a TUF repository, because the first root of that repository is missing or
-    /// wrong. Either no first root is pinned or given, or the given root differs from the pinned root.
+    /// wrong. It is missing if the user neither pinned it nor gave it, and wrong if the user gave a root other than the
+    /// pinned one.
     #[error("the TUF repository at {url}: {problem}")]
     FirstRoot {
         /// The URL.

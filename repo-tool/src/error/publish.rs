@@ -162,7 +162,8 @@ pub enum JournalFault {
     /// The file is not a valid journal in JSON.
     #[error("{0}")]
     Json(serde_json::Error),
-    /// The journal moves a file of some kind, but no publication moves files of this kind between these two paths.
+    /// According to the journal, a file must be moved from one path to another, but no publication moves a file of this
+    /// kind between these paths.
     #[error(
         "the journal moves {} to {} as {kind}, which no publication does",
         printable_path(from),
@@ -176,14 +177,14 @@ pub enum JournalFault {
         /// The kind of file according to the journal.
         kind: String,
     },
-    /// The journal moves two files to the same path.
+    /// According to the journal, two files must be moved to the same path.
     #[error("two files would be moved to the same path, {}", printable_path(to))]
     TwoFiles {
         /// The destination, relative to the repository's folder.
         to: PathBuf,
     },
-    /// A name in the journal's list of requests is not a valid name of a request. The list contains the requests of
-    /// other processes whose changes are part of this publication.
+    /// The journal lists the requests of other processes whose changes are part of this publication. One of the listed
+    /// names is not a valid name for a request.
     #[error("`{}` is not the name of a request", name.escape_debug())]
     RequestName {
         /// The invalid name of the request.
@@ -224,13 +225,13 @@ pub enum PublicationError {
     /// The publication has more files than a journal can list.
     #[error("too many files for one publication: publish them in several parts")]
     TooManyFiles,
-    /// A file cannot be published, because a folder has its name.
+    /// A file cannot be published, because a folder with the same name exists.
     #[error("cannot publish {}: it is a folder", printable_path(path))]
     FolderInTheWay {
         /// The folder.
         path: PathBuf,
     },
-    /// A file cannot be published, because a link, FIFO or device has its name.
+    /// A file cannot be published, because a link, FIFO or device with the same name exists.
     #[error("cannot publish {}: it is not a regular file", printable_path(path))]
     SpecialInTheWay {
         /// The path of the link, FIFO or device.

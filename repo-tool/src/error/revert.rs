@@ -39,7 +39,7 @@ pub enum RevertError {
     /// Target files that the earlier content lists are missing or were changed.
     #[error("these targets would be listed again, but their files are missing or were changed:{}", lines(.files))]
     TargetFiles {
-        /// One finding for each of these files.
+        /// One finding for each missing or changed file.
         files: Vec<Finding>,
     },
 }

@@ -251,7 +251,7 @@ pub enum PinError {
         /// The oldest root in the folder now.
         found: RootDigest,
     },
-    /// The folder has a different root file for the version of the pinned root.
+    /// The folder has a root with the same version as the pinned root, but with different content.
     #[error(
         "{} is not the root that you pinned (SHA-256 {digest}): the folder was changed; nothing was signed",
         printable_path(path)
@@ -262,7 +262,7 @@ pub enum PinError {
         /// The pinned root.
         digest: RootDigest,
     },
-    /// The folder has no root file for the version of the pinned root.
+    /// The folder has no root with the same version as the pinned root.
     #[error(
         "{} is missing, although root version {version} is pinned: the folder was rolled back; restore that file and all newer \
          roots",

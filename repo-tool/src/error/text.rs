@@ -17,7 +17,7 @@ pub(crate) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// Each line starts with a line break, so the lines can be appended to a message.
+/// Formats each item on its own line. The result starts with a line break, so it can be appended to a message.
 pub(super) fn lines(items: &[impl Display]) -> String {
     items.iter().map(|item| format!("\n  {item}")).collect()
 }

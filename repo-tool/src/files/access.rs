@@ -11,7 +11,7 @@ use rustix::fs::OFlags;
 
 use crate::{Error, PathError};
 
-/// The maximum length of a root file, or of a file that users edit, such as `repo.toml`, in bytes.
+/// The maximum length in bytes of a root file. The same limit applies to files that users edit, such as `repo.toml`.
 pub(super) const SMALL: u64 = 16 << 20;
 
 /// The maximum length of a metadata file, in bytes. The limit is high so that even a published role that is too large

@@ -1,4 +1,4 @@
-//! Open folders. Names are looked up relative to an open folder, without following links. This module can also check
+//! Handles to folders. Names are looked up relative to a handle, without following links. This module can also check
 //! who owns a folder.
 
 use std::ffi::{OsStr, OsString};
@@ -22,8 +22,8 @@ use crate::{Error, PathError};
 
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
-/// An open folder. Names are always looked up in this folder, even if it has been renamed or another folder now has its
-/// path. Symbolic links are not followed (rule R-x-2 in `tests/spec-rows.txt`).
+/// A handle to a folder. Names are always looked up in this folder, even if it has been renamed or another folder now
+/// has its path. Symbolic links are not followed (rule R-x-2 in `tests/spec-rows.txt`).
 #[derive(Debug)]
 pub(crate) struct Folder {
     handle: OwnedFd,
@@ -61,7 +61,7 @@ impl EntryInfo {
 }
 
 impl Folder {
-    /// Follows links, because the user specified the path.
+    /// Follows links, because users may specify a path that contains links.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let handle = fs::open(path, DIRECTORY, Mode::empty());
         let handle = handle.map_err(|error| Error::file("open", path, error.into()))?;
@@ -200,8 +200,8 @@ impl Folder {
         fs::fstat(&self.handle).map_err(|error| Error::file("look at", &self.path, error.into()))
     }
 
-    /// Returns `None` if the entry does not exist. `name` may be a path into a subfolder. If its last component is a
-    /// link, the result describes the link itself.
+    /// Returns the type, owner and permissions of an entry, or `None` if the entry does not exist. `name` may be a path
+    /// into a subfolder. If the entry is a link, the result describes the link itself.
     pub(crate) fn look(&self, name: impl AsRef<Path>) -> Result<Option<EntryInfo>, Error> {
         match fs::statat(&self.handle, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => Ok(Some(EntryInfo(found))),
