@@ -3,8 +3,8 @@
 //!
 //! The file `root-1.pub` next to `root-1.pem` contains the public key in the format of TUF metadata. With this file,
 //! the tool can identify the key without asking for a pass-phrase, and a maintainer can send the public key to other
-//! maintainers. The file is only a hint, because anyone could have created it. Therefore, before the tool uses a key to
-//! sign, or publishes, rotates or revokes it, the tool opens the private key and compares its public key with the file.
+//! maintainers. The file is only a hint, because anyone could have created it. Therefore, the tool opens the private
+//! key and compares its public key with the file before it signs with the key, publishes it, rotates it or revokes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind::PermissionDenied;
@@ -191,7 +191,7 @@ impl KeyStore {
         for file in keys.filter_map(|key| self.file_of(key)) {
             let file = Arc::clone(file);
             let phrases = Arc::clone(&self.phrases);
-            // Ignore an error here. It is reported when the key is used.
+            // Ignore errors here. If a key cannot be opened, this is reported when the key is used.
             thread::spawn(move || file.private(phrases.as_ref()).map(|_| ()));
         }
     }
@@ -226,8 +226,8 @@ impl KeyStore {
         }
     }
 
-    /// Returns the public keys of all signers and key files, each with its name or URI. For a key that has both,
-    /// returns the URI of the file, unlike [`KeyStore::name_of`]. The key of a file is only a hint.
+    /// Returns the public keys of all signers and key files, each with its name or URI. If a signer and a key
+    /// file have the same key, returns the file's URI, unlike [`KeyStore::name_of`]. The key of a file is only a hint.
     #[must_use]
     pub fn publics(&self) -> BTreeMap<PublicKey, String> {
         let signers = self.signers.iter().map(|signer| (signer.public_key().clone(), signer.name().to_string()));

@@ -7,9 +7,9 @@ use lastmile_keys::{PublicKey, SignError, Signer};
 
 /// A signer that the calling program provides, with a name for messages.
 ///
-/// The user's list of allowed key files does not apply to such signers: `repo.toml` cannot name them, and the program
-/// allows their use by providing them. All other checks apply. A signer signs only for roles for which its public key
-/// is trusted. It signs for root, targets and delegated roles only if the root is pinned.
+/// The user's list of allowed key files does not apply to signers: `repo.toml` cannot name a signer, and the program
+/// allows the use of a signer by providing it. All other checks apply. A signer signs only for roles for which its
+/// public key is trusted. It signs for root, targets and delegated roles only if the root is pinned.
 #[derive(Clone)]
 pub struct NamedSigner {
     name: String,

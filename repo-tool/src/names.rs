@@ -59,8 +59,8 @@ pub fn role(name: &str) -> Result<RoleName, Error> {
     Ok(RoleName::listed(name).map_err(InvalidInput::from)?)
 }
 
-/// Returns the file name of `path`, or [`Error::Path`] if there is none or it is not UTF-8. This tool never creates
-/// files with such names.
+/// Returns the file name of `path`, or [`Error::Path`] if there is none or it is not UTF-8. The names of all
+/// files that this tool creates are UTF-8.
 pub(crate) fn of_file(path: &Path) -> Result<&str, Error> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.ok_or_else(|| PathError::ForeignName { path: path.to_path_buf() }.into())

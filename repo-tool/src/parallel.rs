@@ -1,7 +1,7 @@
 //! Runs the same function for many items, and uses rayon to distribute the items over all cores.
 //!
-//! The function must not wait for another item to finish. If the function itself uses rayon, then rayon may process
-//! other items on the same thread while the function waits for its own work.
+//! The function must not wait for another item to finish. If the function itself uses rayon, rayon may interrupt one
+//! item to process another item on the same thread. If the second item waited for the first, neither would ever finish.
 
 use rayon::prelude::*;
 

@@ -38,7 +38,7 @@ pub struct Published {
 
 #[derive(Clone, Debug)]
 struct KnownRole {
-    /// Shared with callers, because a role with many delegations is large.
+    /// Shared with callers instead of copied, because a role with many delegations is large.
     targets: Arc<Verified<Targets>>,
     /// `None` for the top-level targets role.
     delegator: Option<RoleName>,
@@ -137,7 +137,7 @@ impl Published {
         found.ok_or_else(|| NotFound::Role { role: role.clone() }.into())
     }
 
-    /// Reads and verifies `role`. The role `delegator` must delegate to it, and `view` must be the content of
+    /// Reads and verifies `role`. The role `delegator` must delegate to `role`, and `view` must be the content of
     /// `delegator`.
     pub fn read_delegated(&mut self, delegator: &RoleName, view: &Targets, role: &RoleName) -> Result<(), Error> {
         let ring = view
@@ -416,7 +416,8 @@ fn read(files: &Overlay, request: &Request) -> Result<Vec<u8>, Error> {
     file.ok_or_else(|| error(&request.role, ErrorKind::Absent).into())
 }
 
-/// Returns the content of a verified role. It is always in memory, because every role here was verified from bytes.
+/// Returns the content of a verified role. The content is always in memory, because [`Published::verify`] verifies a
+/// role from its bytes and never from an open file.
 fn held(role: &RoleName, targets: &VerifiedTargets) -> Result<Arc<Verified<Targets>>, Error> {
     targets.held().cloned().ok_or_else(|| error(role, ErrorKind::Absent).into())
 }

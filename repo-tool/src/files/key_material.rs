@@ -16,11 +16,11 @@ const CHUNK_SIZE: usize = 256 * 1024;
 /// The number of bytes that are scanned again with the next part of a file. This overlap makes sure that each match is
 /// examined at least once with its whole context.
 const OVERLAP: usize = 2 * CONTEXT;
-/// The number of bytes at the start of a file that [`whole_file_form`] examines. No private key in its formats is
-/// longer, except for PKCS#12 files, which are recognized by their first bytes.
+/// The number of bytes at the start of a file that [`whole_file_form`] examines. No private key that the function
+/// recognizes is longer than this, except for PKCS#12 files, which are recognized by their first bytes.
 const HEAD: usize = 64 * 1024;
-/// The minimum number of base64 characters in a private key. Applies to JSON Web Keys, and to keys that follow a PEM
-/// header in a string literal, in a comment or on the line of the header.
+/// The minimum number of base64 characters in a private key. This minimum applies to JSON Web Keys, and to keys
+/// that follow a PEM header in a string literal, in a comment or on the line of the header.
 const SHORTEST_RUN: usize = 16;
 /// A base64 line of minisign or signify with more characters than this is a secret key. Public keys and signatures are
 /// shorter.

@@ -53,8 +53,8 @@ pub(crate) struct CopyCheck<'o> {
 
 impl CopyCheck<'_> {
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        // One byte more than the length of the longest private key is enough to know that the file is longer, and
-        // therefore not a copy of a key.
+        // Keep at most one byte more than the length of the longest private key. A file that has this byte is longer
+        // than every key, so it cannot be a copy of a key.
         let missing = (self.own.longest + 1).saturating_sub(self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(bytes.get(..missing).unwrap_or_default());
     }
@@ -291,8 +291,8 @@ fn id(found: &Metadata) -> FileId {
     (found.dev(), found.ino())
 }
 
-/// Returns `None` instead of the error in these cases: the file does not exist, it is not a regular file, its path
-/// contains a link loop, or this user may not read it.
+/// Replaces an error with `None` if the file does not exist, if it is not a regular file, if its path contains a link
+/// loop, or if this user may not read it.
 fn readable<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     use io::ErrorKind::{InvalidInput, NotADirectory, NotFound, PermissionDenied};
     let is_link_loop = |error: &io::Error| error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());

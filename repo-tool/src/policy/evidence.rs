@@ -136,9 +136,11 @@ impl Repository {
         Ok(PreparedEvidence { sources, evidence, _folder: folder })
     }
 
-    /// Chooses the name of an evidence file, and returns whether the role already lists this name with `content`. If
-    /// the role already lists `package` with the same content, the name of a listed file with other content is not
-    /// reused. Otherwise, it is reused, because the listed file is evidence for other content of the package.
+    /// Chooses the name of an evidence file, and returns whether the role already lists this name with `content`.
+    ///
+    /// If the role already lists `package` with the same content, the listed evidence files remain valid, so the new
+    /// file does not get the name of a listed file with different content. If the content of the package changes, the
+    /// listed evidence files become useless, so the new file may replace one of them.
     fn evidence_name(
         &mut self,
         role: &RoleName,
@@ -170,8 +172,8 @@ impl Repository {
             .into())
     }
 
-    /// Returns the published entry of a target in a role or its bins, and the entry in the pending change. Returns
-    /// equal entries only once.
+    /// Returns the entries of a target in a role or its bins: the published entry, and the entry in the pending change
+    /// if it differs from the published entry.
     fn listed(&mut self, role: &RoleName, path: &TargetPath) -> Result<Vec<TargetFile>, Error> {
         let pending = self.staged()?;
         let mut listed = Vec::new();

@@ -110,7 +110,7 @@ impl TrustRootSource {
                 let problem = chain(&error);
                 PolicyError::Upstream { url: self.url.to_string(), problem }.into()
             }
-            // Such an error means, for example, that a file exceeds a limit or that a stored file cannot be read.
+            // The remaining errors mean, for example, that a file exceeds a limit or that a stored file cannot be read.
             other => Error::Failed(format!("the TUF repository at {}: {}", self.url, chain(&other))),
         }
     }

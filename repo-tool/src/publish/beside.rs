@@ -14,9 +14,10 @@ use crate::role_content::RoleContent;
 use crate::{Error, PendingError, Repository};
 
 impl Repository {
-    /// Calls `change` to create a draft. The draft is based on the pending change, unless the two changes are
-    /// independent. In that case, or if there is no pending change, the draft is based on the published state. If there
-    /// is a pending change, `change` may be called twice: first with the pending change, and then with an empty draft.
+    /// Calls `change` to create a draft. The draft is based on the published state if there is no pending change, or if
+    /// the pending change and the new change are independent. Otherwise, the draft is based on the pending change. If
+    /// there is a pending change, `change` may be called twice: first with the pending change, and then with an empty
+    /// draft.
     ///
     /// # Errors
     /// Returns the errors of `change`. A change that cannot be combined with the pending change is refused, because

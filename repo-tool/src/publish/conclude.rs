@@ -192,7 +192,8 @@ impl Repository {
             return Err(Error::MissingKeys { roles });
         }
         if let Some(config) = &plan.draft.config {
-            // Keep the configured keys until publication, because the old keys must also sign a new root.
+            // Keep the old keys in the configuration until publication. The keys of the old root must also sign a new
+            // root, and the tool finds them through the configuration.
             self.put_config(config.clone().with_keys_of(&self.config), run)?;
         }
         let beside = pending.map_or_else(|| Ok(Vec::new()), |pending| self.staged_documents(pending))?;

@@ -174,8 +174,8 @@ impl Step {
         by_name || self.existing != Existing::Replaced
     }
 
-    /// Returns whether an existing file may be replaced, provided that `superseded/` contains a copy of it. Roots are
-    /// never replaced, because clients verify the chain of root versions.
+    /// Returns whether an existing file may be replaced, provided that `superseded/` contains a copy of it. A root is
+    /// never replaced, because clients that have already accepted it use its keys to verify the next root.
     fn may_replace_set_aside(&self) -> bool {
         let is_adopted = matches!(self.rank, FileKind::Delegated | FileKind::Targets | FileKind::Snapshot);
         self.existing == Existing::SetAside && is_adopted && !self.is_copy
@@ -381,8 +381,8 @@ impl Step {
             // Repeat the check just before the move: `superseded/` must contain a copy of the file that is replaced.
             self.check_destination(layout, destination, &content)?;
         }
-        // The compressed copies belong to the old file. If the new file had been moved before a crash, this function
-        // would have returned above.
+        // The new file has not been moved yet, because otherwise this function would have returned above. Therefore,
+        // the compressed copies at the destination belong to the old file.
         if self.has_copies() {
             remove_copies(destination, Path::new(to))?;
         }

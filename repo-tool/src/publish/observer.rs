@@ -11,7 +11,7 @@ pub enum PublishEvent<'a> {
     Write(&'a Path),
     /// All new files are about to be flushed to disk (`fsync`).
     Sync,
-    /// The journal is about to be written. From then on, the publication can only be finished, not undone.
+    /// The journal is about to be written. Once it is written, the publication can only be finished, not undone.
     Journal,
     /// A file is about to be moved to its final path, which is relative to the repository's folder.
     Move(&'a Path),

@@ -18,7 +18,7 @@ pub struct Plan {
     pub completed: Completed,
     /// Descriptions of the changes to each document.
     pub diff: Vec<RoleDiff>,
-    /// The roles of the pending change that stays pending beside this plan, because it is independent of the draft.
+    /// The roles of the pending change, if that change is independent of the draft and therefore stays pending.
     pub(crate) pending: Vec<RoleName>,
 }
 

@@ -203,9 +203,9 @@ fn existing_of(document: &Document, root_after: &Root) -> Existing {
 /// without errors even during the publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum RootPlace {
-    /// The root is published first, because the old files are also valid under the new root.
+    /// The root is published first. Clients that already have the new root still accept the old files.
     First,
-    /// The root is published after the timestamp, because the new files are also valid under the old root.
+    /// The root is published after the timestamp. Clients that still have the old root already accept the new files.
     Last,
     /// The root is published just before the timestamp. The old files are not valid under the new root, and the new
     /// files are not valid under the old root, so clients may see errors during the publication.

@@ -61,7 +61,8 @@ impl RefusalKind {
     /// Returns the kind and text of an error that the request caused. Returns `None` for other errors.
     pub(crate) fn of(error: &Error) -> Option<(Self, String)> {
         match error {
-            // Take the text of the inner error, because [`Error::Request`] adds the prefix of the outer error again.
+            // Take the text of the inner error, which has no prefix. The process that made the request recreates the
+            // error from this text, and [`Error::Request`] adds the prefix.
             Error::Draft(error) => Some((Self::Draft, error.to_string())),
             Error::NotFound(error) => Some((Self::NotFound, error.to_string())),
             Error::InvalidInput(error) => Some((Self::Usage, error.to_string())),
@@ -209,7 +210,8 @@ impl PublishRequest {
     ///
     /// # Errors
     /// [`Error::Busy`] if neither happens within `at_most`. In this case, the request is withdrawn. If another process
-    /// is already publishing the request, it can no longer be withdrawn, so this function waits longer.
+    /// is already publishing the request, the request cannot be withdrawn, so this function continues to wait after
+    /// `at_most`.
     pub fn wait(&self, at_most: Duration, on_wait: &dyn Fn()) -> Result<Turn, Error> {
         let start = Instant::now();
         let mut has_waited = false;
@@ -320,7 +322,7 @@ impl Queue {
     fn gather(&self) -> Result<(), Error> {
         let start = Instant::now();
         let mut before = self.entries()?.len();
-        // A single entry is this process's own request.
+        // If there is only one entry, it is this process's own request, and no other process is writing a request.
         while before > 1 && start.elapsed() < GATHERING {
             std::thread::sleep(PAUSE);
             let entries = self.entries()?;

@@ -6,8 +6,8 @@
 //!
 //! Two kinds of bins are listed by version only:
 //!
-//! * Bins whose threshold can be reached only with keys that are also enough to sign snapshot and timestamp. A hash
-//!   would not add security, because anyone who replaces such a bin can also sign a new snapshot.
+//! * Bins for which any keys that reach the threshold are also enough to sign snapshot and timestamp. A hash would not
+//!   add security, because anyone who can sign a false bin can also sign a false snapshot.
 //! * Bins of sets with more than 2^13 bins, which an earlier version of this tool created. With hashes for these bins,
 //!   the snapshot would exceed the limits of other clients.
 
@@ -110,8 +110,8 @@ pub(crate) fn is_complete(listed: &MetaFile) -> bool {
     listed.length.is_some() && listed.hashes.as_ref().is_some_and(|hashes| hashes.known().next().is_some())
 }
 
-/// Returns new snapshot entries for unchanged roles whose entries lack a length or hash. Such entries can exist after
-/// an upgrade of this tool, or when the keys of bins or of online roles change. In these cases, all roles are read.
+/// Returns new snapshot entries for unchanged roles whose entries lack a length or hash. If the tool was upgraded,
+/// or if the keys of bins or of online roles change, reads all roles to find these entries.
 ///
 /// # Errors
 /// Returns an error if a published role does not verify.
@@ -135,8 +135,9 @@ pub(crate) fn entries_to_complete(
     Ok(entries)
 }
 
-/// Returns whether entries may lack a length or hash. This is possible after an upgrade of this tool, when the entry of
-/// the top-level targets role lacks a hash, and after a change of the keys of snapshot, timestamp or bins.
+/// Returns whether entries may lack a length or hash. This is possible after a change of the keys of snapshot,
+/// timestamp or bins. It is also possible after an upgrade from a version of this tool that wrote no hashes: in this
+/// case, the entry of the top-level targets role lacks a hash too.
 fn may_be_incomplete(published: &Published, draft: &Draft) -> bool {
     let is_upgrade = published.snapshot.meta(&RoleName::TARGETS).is_some_and(|listed| !is_complete(&listed));
     let online_keys_change = draft.root.as_ref().is_some_and(|root| !has_same_online_keys(&published.root, root));
@@ -182,8 +183,8 @@ pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>
     RoleName::ONLINE.iter().all(|role| {
         let Ok(online) = root.key_ring(role) else { return false };
         let online_keys: BTreeSet<&PublicKey> = online.keys().map(|(_, key)| key).collect();
-        // Any `threshold` of the keys include at least `threshold - others` online keys. Compare this number with the
-        // threshold of the online role.
+        // At most `others` of the keys that reach the threshold are not online keys, so at least `threshold - others`
+        // are online keys. These must be enough for the threshold of the online role.
         let others = keys.difference(&online_keys).count() as u64;
         u64::from(threshold).saturating_sub(others) >= u64::from(online.threshold().get())
     })

@@ -22,7 +22,8 @@ use crate::role_content::RoleContent;
 use crate::{Error, NotFound, PendingError, names};
 
 const TARGETS: &str = "targets";
-/// The maximum depth of folders with target files. While the folders are read, one folder is open for each level.
+/// The maximum depth of folders with target files. This also limits the number of open folders, because one folder is
+/// open for each level while the folders are read.
 const DEEPEST: usize = 200;
 /// The maximum length of a document, in bytes.
 const MAX_LENGTH: u64 = 1 << 32;
@@ -211,7 +212,7 @@ pub(crate) fn clear(layout: &Layout) -> Result<(), Error> {
     }
 }
 
-/// Removes the pending change if all its documents are published. This is the case if another machine has published
+/// Removes the pending change if all its documents are published, for example because another machine has published
 /// them.
 pub(crate) fn clear_if_published(layout: &Layout, published: &Published) -> Result<(), Error> {
     let (Some(staged), Some(metadata)) = (layout.open_staged()?, layout.open()?.enter("metadata")?) else {

@@ -1,6 +1,7 @@
-//! The folder `superseded/`. When this tool takes over the state of the server (`served/adoption.rs`), it may replace
-//! local files with files from the server. This folder keeps copies of the replaced local files, so that no data is
-//! lost. Copies of metadata files keep their names, and copies of target files are below `targets/`. If the name of a
+//! The folder `superseded/`, which keeps copies of replaced local files, so that no data is lost. Local files may be
+//! replaced with files from the server when this tool takes over the state of the server (`served/adoption.rs`).
+//!
+//! Copies of metadata files keep their names, and copies of target files are below `targets/`. If the name of a
 //! copy is already used, `~` is appended to it.
 
 use crate::Error;

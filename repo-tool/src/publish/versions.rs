@@ -1,6 +1,6 @@
 //! Chooses the next version of each role. No version of a role is ever issued twice (TUF specification 6.3), even if a
-//! folder has been restored from a backup or copied. Otherwise, clients that have already seen the version would
-//! silently keep their old metadata.
+//! folder has been restored from a backup or copied. If a version were issued twice, clients that have already seen it
+//! would silently keep their old metadata.
 //!
 //! The next version of a role follows the highest version in three places: the published metadata, the file names in
 //! `metadata/`, and `.issued.json`. That file records the versions that do not appear in file names.
@@ -29,8 +29,8 @@ pub(crate) const LARGEST_JUMP: u64 = 1000;
 pub(crate) enum Jumps {
     /// Refuse to publish until a person has investigated the version.
     Refuse,
-    /// Ignore the version. During a revocation, an attacker must not be able to stop the publication with a planted
-    /// file that has a high version.
+    /// Ignore the version. This is for revocations, because otherwise an attacker could prevent a revocation with a
+    /// planted file that has a high version.
     Ignore,
 }
 
