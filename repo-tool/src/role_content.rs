@@ -13,7 +13,7 @@ use crate::files::spool::{Spool, SpooledText};
 #[derive(Clone, Debug)]
 pub(crate) enum RoleContent {
     Held(Targets),
-    /// On disk, because one draft may contain thousands of roles to which targets were added in bulk.
+    /// The targets are on disk, because one draft may contain thousands of roles to which targets were added in bulk.
     Spooled(SpooledRole),
 }
 

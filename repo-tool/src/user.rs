@@ -285,7 +285,7 @@ fn folder_of(path: &Path) -> Result<&Path, Error> {
     Ok(folder)
 }
 
-/// Follows symbolic links. If the file does not exist, returns `path`.
+/// Resolves all symbolic links in `path`. If nothing exists at `path`, returns `path` unchanged.
 ///
 /// # Errors
 /// [`Error::File`] if `path` is a link to a file that does not exist.

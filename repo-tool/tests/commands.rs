@@ -36,7 +36,7 @@ fn printed(folder: &TempDir, args: &[&str]) -> String {
     said_with(folder, args, ExitStatus::Done)
 }
 
-/// Runs the command and returns its standard error. The command must end with `status`.
+/// Runs the command and returns its standard error. The exit status of the command must be `status`.
 fn said_with(folder: &TempDir, args: &[&str], status: ExitStatus) -> String {
     let output = output(folder, args);
     assert_eq!(output.status.code(), Some(status as i32), "{args:?}: {output:?}");

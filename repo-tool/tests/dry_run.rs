@@ -163,8 +163,8 @@ fn a_key_is_used_only_if_its_private_key_file_confirms_it() {
         all.into_iter().filter(|(path, _)| path.starts_with(packages.join("metadata"))).collect()
     };
     assert!(metadata(contents(&packages)) == metadata(before));
-    // Without its private key, a key that no role lists cannot be given by its key ID, because `.pub` files are not
-    // trusted.
+    // If no role lists a key and its private key is missing, users cannot specify the key by its ID. Only its `.pub`
+    // file is left, and anyone could have written that file.
     std::fs::remove_file(packages.join("keys/stranger.pem")).unwrap();
     std::fs::remove_file(packages.join("keys/new.pub")).unwrap();
     let shown: serde_json::Value = serde_json::from_str(&done(

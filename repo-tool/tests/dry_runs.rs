@@ -65,8 +65,8 @@ impl Place {
         std::fs::rename(self.at("packages/keys").join(format!("{key}.pem")), self.at(&format!("{key}.pem"))).unwrap();
     }
 
-    /// Runs a command with `--dry-run` and then without it. Both runs must report the same result and end with
-    /// `status`.
+    /// Runs a command with `--dry-run` and then without it. Both runs must report the same result, and the exit status
+    /// of both must be `status`.
     fn same(&self, args: &[&str], status: ExitStatus) {
         let before = contents(self.folder.path());
         let dry = self.output(&[args, &["--json", "--dry-run"]].concat());
@@ -81,8 +81,8 @@ impl Place {
     }
 }
 
-/// Returns the parts of a report that must be the same in both runs. Leaves out the details of changes, because the two
-/// runs generate different keys.
+/// Returns the parts of a report that must be the same in both runs. Leaves out the details of changes: they contain
+/// key IDs, which differ because each run generates its own keys.
 fn shown(report: &Value) -> Value {
     let titles = |changes: &Value| -> Vec<Value> {
         let changes = changes.as_array().into_iter().flatten();

@@ -1,4 +1,4 @@
-//! Tests of the commands `key` and `verify`, which run `lastmile-repo` as a separate process.
+//! Tests of the commands `key` and `verify`. The tests run `lastmile-repo` as a separate process.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]

@@ -269,7 +269,7 @@ fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Re
             continue;
         };
         if !has_same_delegations(&before, &after) {
-            difference.conflicts.push(format!("{role}: this folder changed more than the targets of this role"));
+            difference.conflicts.push(format!("{role}: this folder changed parts of this role other than its targets"));
             continue;
         }
         for target in after.targets() {

@@ -45,7 +45,7 @@ pub struct Replacements {
 }
 
 impl Replacements {
-    /// Returns the same replacements for a dry run, in which generated keys are not written.
+    /// Returns these replacements with one change, for a dry run: generated keys are not written to disk.
     #[must_use]
     pub fn not_written(self) -> Self {
         let [online, offline] = [self.online, self.offline].map(|found| found.map(|_| Protection::NotWritten));
@@ -56,8 +56,8 @@ impl Replacements {
 /// A replacement key that the key holder generated.
 #[derive(Clone)]
 pub struct Replacement {
-    /// The role that gets the key, or a prefix of role names followed by `*`. If it is `None`, each role that needs a
-    /// key gets the key.
+    /// The role that gets the key, or a prefix of role names followed by `*`. If it is `None`, the key is for each role
+    /// that needs a replacement.
     pub role: Option<String>,
     /// The key.
     pub key: PublicKey,
@@ -81,13 +81,13 @@ pub struct KeyCount {
 }
 
 /// Creates the draft that revokes `key` in the published state. The draft includes the pending change if that change
-/// concerns the roles for which the key is trusted, or their delegators. Generated keys are written immediately, but they
-/// are not trusted before the publication.
+/// concerns the roles for which the key is trusted, or their delegators. Generated keys are written immediately, but
+/// they are not trusted before the publication.
 ///
 /// # Errors
-/// [`Error::NotPinned`] if the root is not pinned, [`Error::NotFound`] if the key is not trusted for any role, and [`Error::Revoke`]
-/// if a role would have fewer keys than its threshold. In these cases, no key is written. Also returns
-/// [`Error::Revoke`] if the key would still be trusted for a role.
+/// [`Error::NotPinned`] if the root is not pinned, [`Error::NotFound`] if the key is not trusted for any role, and
+/// [`Error::Revoke`] if a role would have fewer keys than its threshold. In these cases, no key is written. Also
+/// returns [`Error::Revoke`] if the key would still be trusted for a role.
 pub fn revoke(
     repository: &mut Repository,
     key: impl Into<KeyMaterial>,
@@ -113,7 +113,7 @@ pub fn revoke(
     if recovers_fast_forward {
         // TUF specification 6.1: recover from a fast-forward attack. An attacker who stole one online key may have
         // inflated the versions of both timestamp and snapshot. If both roles get new keys, every client deletes its
-        // stored files of both roles. This includes clients that check only the signatures of stored files.
+        // stored files of both roles, even a client that checks only the signatures of stored files.
         for role in RoleName::ONLINE {
             let (all, threshold) = edit.trust(&role)?;
             let needed = u32::try_from(all.len()).map_err(|_| RevokeError::TooManyKeys { role: role.clone() })?;
@@ -159,7 +159,7 @@ pub fn revoke(
     let counts = counts(repository, &losses, &rotations);
     forget(repository, &mut config, &rotations);
     let mut edit = repository.edit(draft);
-    // Edit all roles with the same change together, because there may be many bins.
+    // If several roles get the same change, make it in one call: one call for each of thousands of bins would be slow.
     let mut alike: BTreeMap<(Vec<PublicKey>, Vec<KeyMaterial>), Vec<RoleName>> = BTreeMap::new();
     for (role, added, removed) in rotations {
         alike.entry((added, removed)).or_default().push(role);
@@ -176,13 +176,13 @@ pub fn revoke(
     Ok(Revocation { draft, roles, made, counts, recovers_fast_forward })
 }
 
-/// Returns the draft on which the revocation is based. This is the pending change in two cases:
+/// Returns the draft on which the revocation is based. The revocation is based on the pending change in two cases:
 ///
 /// - A role gains or loses the key in the pending change.
 /// - The pending change contains a role for which the key is trusted, or the delegator of such a role.
 ///
-/// Otherwise, it is an empty draft, because a revocation must not wait for the missing signatures of an unrelated
-/// change.
+/// In all other cases, the revocation is based on an empty draft. If it were based on an unrelated pending change, it
+/// could not be published before that change has all its signatures.
 fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> {
     let pending = repository.staged()?;
     let published = repository.published.roles_trusting(key.clone())?;
@@ -196,7 +196,8 @@ fn base(repository: &mut Repository, key: &KeyMaterial) -> Result<Draft, Error> 
     Ok(if changes { pending } else { Draft::default() })
 }
 
-/// Returns the error for a key that will not be trusted for any role. It says whether the pending change already removes the key.
+/// Returns the error for a key that will not be trusted for any role. The error says whether the pending change already
+/// removes the key.
 fn not_trusted(repository: &mut Repository, key: &KeyMaterial) -> Error {
     match repository.published.roles_trusting(key.clone()) {
         Ok(roles) if !roles.is_empty() => RevokeError::Pending { key: short_material(key) }.into(),
@@ -208,7 +209,7 @@ struct KeyLoss<'r> {
     left: BTreeSet<PublicKey>,
     removed: BTreeSet<KeyMaterial>,
     threshold: u32,
-    /// The number of keys that the role should have, or 0 if it needs no replacement.
+    /// The number of keys that the role should have, or 0 if the role needs no replacement key.
     needed: u32,
     added: Vec<&'r Replacement>,
 }

@@ -1,6 +1,6 @@
-//! The proof of a revocation. For each published root, a client that was shipped with it must reach the new state, and
-//! must refuse files that are signed with the revoked key. If there are many roots, consecutive roots with the same
-//! keys and roles are tested only once, with the first of these roots.
+//! The proof of a revocation. For each published root, a client that was shipped with this root must reach the new
+//! state, and must refuse files that are signed with the revoked key. If there are many roots, consecutive roots with
+//! the same keys and roles are tested only once, with the first of these roots.
 //!
 //! Each forged file is signed with the revoked key. If the threshold requires more signatures, other available keys
 //! sign it too. All other files that the client reads are signed with the correct keys. A client that accepts the
@@ -124,9 +124,10 @@ pub fn prove(repository: &mut Repository, key: &PublicKey, before: &Before) -> R
     Ok(rows)
 }
 
-/// Returns the roots that the tested clients are shipped with, each as a first version, a last version and the content
-/// of a root file. If there are many roots, consecutive roots with the same keys and roles form one element, and the
-/// file is that of the first version. Otherwise, the two versions are equal.
+/// Returns the roots that the tested clients are shipped with. Each element has a first root version, a last root
+/// version, and the content of the root file with the first version. If there are many roots, one element stands for
+/// consecutive roots with the same keys and roles. Otherwise, each root has its own element, in which the first and the
+/// last version are equal.
 fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u8>)>, Error> {
     let versions = repository.published.root_versions();
     let many = versions.len() as u64 > MANY_ROOTS;
@@ -148,7 +149,7 @@ fn shipped_roots(repository: &Repository) -> Result<Vec<(Version, Version, Vec<u
     Ok(roots)
 }
 
-/// Returns whether any client did not behave as required.
+/// Returns whether at least one client failed a scenario.
 #[must_use]
 pub fn is_refuted(rows: &[ProofRow]) -> bool {
     rows.iter().flat_map(|row| &row.cases).any(|(_, verdict)| matches!(verdict, Verdict::Bad(_)))
@@ -288,7 +289,7 @@ impl ProofClient<'_> {
 }
 
 /// Creates a forgery for each role that trusted the key. One bin of a set represents all bins, because the bins share a
-/// key ring. Also returns the roles to which no role delegates anymore.
+/// key ring. Also returns the roles that trusted the key, but to which no role delegates anymore.
 fn forge_all(
     repository: &mut Repository,
     signer: &Arc<dyn Signer>,
@@ -316,7 +317,8 @@ fn forge_all(
     let mut removed = Vec::new();
     for edges in alone.into_iter().chain(sets.into_values()) {
         let mut chosen = None;
-        // Prefer a role that lists targets, because a search for one of these targets reads the role directly.
+        // Prefer a role that lists targets, because a client that searches for one of these targets usually reads the
+        // role.
         for edge in edges.into_iter().take(SEARCHED_OF_BINS) {
             let role = &edge.0;
             let targets = if role.is_top_level() { None } else { Some(repository.published.role(role)) };
@@ -450,7 +452,7 @@ fn sign_forged<R: Role>(
     Ok(document.file()?.into())
 }
 
-/// Reads each delegator only once, because there may be many bins.
+/// Looks at each delegator only once, because thousands of bins may have the same delegator.
 fn rings_of(published: &Published, roles: &[Edge]) -> Result<BTreeMap<Edge, KeyRing>, Error> {
     let mut rings = BTreeMap::new();
     let mut delegated: BTreeMap<&RoleName, BTreeSet<&RoleName>> = BTreeMap::new();

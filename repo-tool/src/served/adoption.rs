@@ -33,8 +33,8 @@ use crate::served::caught_up::CaughtUp;
 use crate::served::download::download_each;
 use crate::{Error, PublicationError, ServedError, names};
 
-/// Adopts only the server's newer roots. Without a lock, only checks them. Returns `false` if newer roots exist but
-/// were only checked.
+/// Adopts the server's newer roots, and no other files. If `lock` is `None`, checks the newer roots without adopting
+/// them. Returns `false` if there are newer roots and they were not adopted.
 pub(crate) fn adopt_roots(
     layout: &Layout,
     lock: Option<&Lock>,
@@ -92,8 +92,8 @@ pub(crate) struct Adoption<'a> {
 
 impl Adoption<'_> {
     /// Adopts the server's newer roots, the metadata files of the roles in `foreign`, and the server's snapshot and
-    /// timestamp. The client of `served` has verified all of them. If `foreign` is not empty, also adopts target files.
-    /// `foreign` must contain all roles whose files on the server were not published from this folder.
+    /// timestamp. The client of `served` has verified all these files. If `foreign` is not empty, also adopts target
+    /// files. `foreign` must contain all roles whose files on the server were not published from this folder.
     pub(crate) fn run(&mut self, foreign: &[RoleName], caught_up: &mut CaughtUp) -> Result<(), Error> {
         let target_names = self.served.trusted().root().target_names(Config::read(self.layout)?.target_names());
         let replaced = if target_names == TargetNames::HashPrefixed { Existing::Same } else { Existing::Replaced };
@@ -141,8 +141,8 @@ impl Adoption<'_> {
     }
 
     /// Fetches the target files that this folder lacks. An existing file is not fetched again if its name contains a
-    /// hash, or if it has a plain name and matches its target entry. An unchanged target is skipped if the folder has
-    /// none of its files.
+    /// hash, or if it has a plain name and matches its target entry. A target is skipped if its entry in this folder's
+    /// metadata equals the server's entry, and the folder has none of its files.
     ///
     /// Also records the targets of this folder that the server does not list, or lists with different content.
     fn fetch_targets(
@@ -176,8 +176,8 @@ impl Adoption<'_> {
             let places = intake::published_paths(target, target_names);
             let places_here =
                 places.iter().map(|place| is_here(target, place)).collect::<Result<Vec<bool>, Error>>()?;
-            // If an unchanged target has no file in this folder, the folder was pulled without targets, or the target
-            // files are on another server.
+            // If the folder and the server have the same entry for a target, but the folder has no file of the target,
+            // the folder was pulled without targets, or the target files are on another server.
             let is_elsewhere = before.get(target.path.as_str()) == Some(&target) && !places_here.contains(&true);
             if !is_elsewhere && places_here.contains(&false) {
                 wanted.push(target);
@@ -188,8 +188,8 @@ impl Adoption<'_> {
         Ok(fetched)
     }
 
-    /// Also returns a line for each target that could not be downloaded. Without a lock, only checks that the server
-    /// has the files.
+    /// Also returns a line for each target that could not be downloaded. If there is no lock, checks that the server
+    /// has the files, but does not store them.
     fn download(
         &mut self,
         targets: &[&TargetFile],

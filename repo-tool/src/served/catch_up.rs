@@ -1,9 +1,9 @@
 //! Synchronizes a restored folder, or a second copy of a repository, with the server.
 //!
 //! All files from the server are verified from the pinned root. To adopt a file means to copy it from the server to
-//! this folder and to publish it there. Files on the server that were published from this folder are adopted, or
-//! replaced by newer versions, without asking. Foreign files were published from another copy of the repository, with
-//! the repository's keys. Foreign files are adopted only if the user says that they are genuine.
+//! this folder and to publish it there. If a file on the server was published from this folder, the user is not asked:
+//! the file is adopted, or replaced by a newer version. Foreign files were published from another copy of the
+//! repository, with the repository's keys. Foreign files are adopted only if the user says that they are genuine.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -56,7 +56,7 @@ pub enum Mode {
 struct Comparison {
     /// Targets roles whose file on the server was not published from this folder.
     foreign: Vec<RoleName>,
-    /// Whether the server's root is newer than the folder's root and than every root that the user trusts.
+    /// Whether the server's root is newer than both the folder's root and the newest root that the user trusts.
     is_root_foreign: bool,
     /// Whether the folder has a newer version of a targets role than the server, or a role that the server lacks.
     is_ahead: bool,
@@ -147,7 +147,8 @@ pub(crate) fn catch_up_through(
     Ok(caught_up)
 }
 
-/// Locks the folder and finishes an interrupted publication. A preview only checks that this is possible.
+/// Locks the folder and finishes an interrupted publication. In a preview, does neither, but checks that an interrupted
+/// publication could be finished.
 fn lock(layout: &Layout, invocation: &Invocation, mode: Mode) -> Result<Option<Lock>, Error> {
     if mode == Mode::Preview {
         transaction::check_recoverable(layout)?;
@@ -181,7 +182,7 @@ pub(crate) fn check_pin(
             Some(root) => Some(root),
             None => here,
         };
-        // The chain starts with the oldest root, which the client does not store.
+        // The client does not store the oldest root, with which it was shipped. Therefore compare that root here.
         let is_oldest = RootDigest::of(oldest) == digest;
         if !is_oldest && there.is_none_or(|root| RootDigest::of(&root) != digest) {
             return Err(ServedError::PinnedRootMissing { version, digest }.into());
@@ -323,8 +324,8 @@ fn document<R: Role>(role: &RoleName, verified: &Verified<R>) -> Result<Document
     Document::prior(role, &prior, Rings::default())
 }
 
-/// Publishes the folder's content again, with versions above those on the server. Without a lock, only previews the
-/// publication.
+/// Publishes the folder's content again, with versions above those on the server. If `lock` is `None`, previews the
+/// publication without publishing.
 fn move_past(layout: Layout, invocation: &Invocation, lock: Option<Lock>, served: &Served) -> Result<(), Error> {
     let invocation = Invocation { served: ServedState::Ignore, ..invocation.clone() };
     let is_preview = lock.is_none();

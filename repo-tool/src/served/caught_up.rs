@@ -5,7 +5,7 @@ use crate::report::diff::RoleDiff;
 /// The result of synchronizing a folder with the server.
 #[derive(Debug)]
 pub struct CaughtUp {
-    /// How the difference was resolved, or would be resolved in a preview.
+    /// How the difference was resolved or, if this was a preview, how it would be resolved.
     pub resolution: Resolution,
     /// The differences between the server and the folder.
     pub diff: Vec<RoleDiff>,

@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 
 /// The time limit for finishing responses when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// The pause after a connection could not be accepted, for example because this process has too many open files.
+/// The pause after a failure to accept a connection, for example because this process has too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Limits that protect the server from slow clients and from clients that open many connections.

@@ -42,7 +42,8 @@ pub(crate) struct Served {
 }
 
 impl Served {
-    /// Updates a client that was shipped with `root`. The client's clock is at the epoch, when no metadata has expired.
+    /// Updates a client that was shipped with `root`. The client's clock is set to 1970, so that the client does not
+    /// refuse expired metadata.
     pub(crate) fn fetch(metadata_url: &BaseUrl, root: Vec<u8>) -> Result<Self, Error> {
         Self::fetch_with(&Transport::by_scheme()?, metadata_url, root, TargetNames::HashPrefixed)
     }
@@ -167,12 +168,12 @@ fn unreached(error: FetchError) -> Error {
 impl Repository {
     /// Refuses to continue if the server has a newer version of root, timestamp or snapshot than this folder, or a
     /// different file with the same version. `entries` are the new entries for published files that had no hash in the
-    /// snapshot until now. The server must have the same files.
+    /// snapshot until now. The files on the server must match these entries.
     ///
     /// During a revocation, whoever stole the key may be publishing with it. Therefore only a newer or different root
-    /// on the server stops the revocation. New versions are issued above those on the server. There is only a warning
-    /// if the server cannot be reached, or if it has a different file for an entry that gets its first hash: the hash
-    /// makes clients replace that file.
+    /// on the server stops the revocation. New versions are issued above those on the server. If the server cannot be
+    /// reached during a revocation, there is only a warning. There is also only a warning if a file on the server does
+    /// not match an entry that gets its first hash, because clients refuse the file after the hash is published.
     ///
     /// # Errors
     /// [`Error::Served`] if the server differs from the folder as described above, and [`Error::Network`] if the server
@@ -205,8 +206,8 @@ impl Repository {
             if self.is_emergency && role != RoleName::ROOT {
                 if is_driven_up {
                     self.warnings.push(format!(
-                        "the server has {role} version {theirs}, far above the version in this folder: the key of {role} \
-                         was stolen too, so revoke it as well"
+                        "the server has {role} version {theirs}, far above the version in this folder: the key of \
+                         {role} was stolen too, so revoke it as well"
                     ));
                 }
                 continue;

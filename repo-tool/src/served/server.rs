@@ -105,7 +105,7 @@ impl Server {
                 Ok::<_, Infallible>(response)
             }
         });
-        // Large targets may take any time, and tests open many connections.
+        // Set no other limits: the download of a large target may take any time, and tests open many connections.
         let limits =
             Limits { headers: self.header_timeout, connection: Duration::MAX, connections: Semaphore::MAX_PERMITS };
         connections::serve(self.listener, http1::Builder::new(), limits, service, stop).await;
@@ -166,7 +166,7 @@ fn accepted(headers: &HeaderMap) -> Vec<Coding> {
     let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
     let listed: Vec<(String, u16)> = values.flat_map(|value| value.split(',')).map(parse_coding).collect();
     let quality = |name: &str| listed.iter().find(|(other, _)| other == name).map(|(_, quality)| *quality);
-    // The header calls the plain file `identity`. Skip each coding that the client ranks below it.
+    // The header calls the plain file `identity`. Skip each coding with a lower weight than `identity`.
     let identity_quality = quality("identity").unwrap_or(0);
     let quality_of = |coding: &Coding| quality(coding.name()).or_else(|| quality("*")).unwrap_or(0);
     let mut codings: Vec<Coding> = Coding::ALL
@@ -277,8 +277,8 @@ enum ByteRange {
     Beyond,
 }
 
-/// Parses a range of bytes. Only one range is supported, and it must have a first byte. For every other range, such as
-/// `bytes=-100`, the client gets the whole file (RFC 9110, 14.2).
+/// Parses a range of bytes. Only a single range that specifies its first byte is supported. For every other range, such
+/// as `bytes=-100`, the client gets the whole file (RFC 9110, 14.2).
 fn parse_range(range: &str, length: u64) -> ByteRange {
     let parts = range.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
     let (first, last) = match parts.map(|(first, last)| (first.parse::<u64>(), last, last.parse::<u64>())) {

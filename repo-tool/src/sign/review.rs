@@ -30,8 +30,8 @@ impl Accepted {
     }
 }
 
-/// Proof that a document was reviewed. The changes were described, the document has no new format fault, and the user
-/// has accepted every unknown member and key.
+/// Proof that a document was reviewed: the changes were described to the user, the document has no new format fault,
+/// and the user has accepted every unknown member and key.
 #[derive(Debug)]
 pub struct Reviewed {
     document: u64,

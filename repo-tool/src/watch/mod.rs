@@ -52,9 +52,9 @@ pub(crate) struct Step {
     pub(crate) next: DateTime<Utc>,
 }
 
-/// An event that the user should know about. After an event of a role, a step adds another [`Event::Planned`] only for
-/// a new version of the role, and another [`Event::NotRenewed`] only for a new version or if the renewal has become
-/// more urgent.
+/// An event that the user should know about. A step does not add the same [`Event::Planned`] or [`Event::NotRenewed`]
+/// twice in a row for a role. [`Event::Planned`] is new if the version of the role is new. [`Event::NotRenewed`] is new
+/// if the version of the role is new, or if the renewal has become more urgent.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A role will be renewed at this time.
@@ -79,7 +79,7 @@ pub(crate) enum Reason {
     KeysMissing,
 }
 
-/// Stored so that the same report about a role is not repeated.
+/// The last report about a role. It is stored so that the same report is not repeated.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reported {
     Planned(Version),
@@ -320,8 +320,8 @@ impl<'a> Watch<'a> {
         self.remote.is_some() && self.pushed != Some(repository.published.timestamp.version)
     }
 
-    /// Returns whether there is a destination, or a server with which the folder is to be compared. The URL of such a
-    /// server is in the user's configuration.
+    /// Returns whether there is a destination, or a server with which the folder is to be compared. The user's
+    /// configuration contains the URL of the server.
     fn has_server(&self, repository: &Repository) -> Result<bool, Error> {
         if self.remote.is_some() {
             return Ok(true);

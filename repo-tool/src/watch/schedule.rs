@@ -8,8 +8,8 @@ use lastmile_metadata::{RoleName, Version};
 use crate::config::RoleConfig;
 
 /// The number of equal parts into which the renewal period of a role is divided. The role is renewed at a random time
-/// in the first part. `status` first warns when half of the period is over, so it does not warn if this renewal
-/// succeeds.
+/// in the first part. `status` reports a role as overdue only after half of the period, so a successful renewal
+/// prevents this report.
 const QUARTERS: i32 = 4;
 
 /// Chooses random times, so that several hosts that run `renew --watch` for the same repository rarely renew it at the

@@ -16,9 +16,9 @@ fn shell(folder: &Path, command: &str) -> bool {
     shell.args(["-c", command]).current_dir(folder).stdin(Stdio::null()).output().unwrap().status.success()
 }
 
-/// Creates a key file with `command`. The error about this file advises a command that converts the key, and this
-/// function runs it. Returns the path of the converted key, or `None` if `command` fails because a tool is not
-/// installed.
+/// Creates a key file with `command`. The error about this file proposes a command that converts the key, and this
+/// function runs the proposed command. Returns the path of the converted key, or `None` if `command` fails because a
+/// tool is not installed.
 fn convert(folder: &TempDir, name: &str, command: &str) -> Option<PathBuf> {
     if !shell(folder.path(), &command.replace("{}", name)) {
         say(&format!("NOT CHECKED, because a tool is missing: {command}"));

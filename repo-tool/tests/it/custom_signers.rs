@@ -138,7 +138,7 @@ fn the_key_store_treats_a_token_as_a_signer_and_not_as_a_file() {
     assert_eq!(keys.confirmed_uris_of(public), [""; 0]);
     assert_eq!(keys.is_encrypted(public), None);
     assert_eq!(keys.publics().into_iter().collect::<Vec<_>>(), [(public.clone(), "file:keys/x.pem".to_string())]);
-    // The name of this signer looks like a key URI. The key store must still not use the key file at that URI.
+    // The name of this signer looks like a key URI. Nevertheless, the key store must not use the key file at that URI.
     let uri = "file:keys/x.pem".parse().unwrap();
     assert!(!keys.contains(&uri));
     assert!(!keys.restricted_to(dir, &[uri]).has(public));

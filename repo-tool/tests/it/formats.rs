@@ -1,4 +1,4 @@
-//! Tests that the files that the tool writes strictly conform to section 4 of the TUF specification.
+//! The files that the tool writes strictly conform to section 4 of the TUF specification.
 
 use lastmile_metadata::RoleName;
 use lastmile_repo_tool::internal::names;

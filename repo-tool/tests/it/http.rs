@@ -188,7 +188,7 @@ fn check(world: &World, base: &BaseUrl) -> Result<Verification, Error> {
     verify::url(base, root, world.now, &|_, _| {})
 }
 
-/// Returns the rule of each finding that is a problem.
+/// Returns the name of the rule for each finding whose severity is [`Severity::Problem`].
 fn problems(found: &Verification) -> Vec<&'static str> {
     let problems = found.findings.iter().filter(|finding| finding.severity() == Severity::Problem);
     problems.map(|finding| finding.rule.name()).collect()
@@ -203,8 +203,8 @@ fn a_network_error_is_not_reported_as_a_fault_of_the_repository() {
     world.change(|edit| delegate(edit, "team", "team/*", &key)).unwrap();
     let targets = serve_except(&world, |path| path.starts_with("/targets/"));
     let listing = serve_except(&world, |path| path.ends_with(".team.json"));
-    // Refuse the timestamp after the first request. The check with the first root then succeeds, but the check for
-    // clients that were shipped with root version 2 cannot read the timestamp.
+    // Refuse the timestamp after the first request. The check as a client with root version 1 then succeeds, but the
+    // check as a client with root version 2 cannot read the timestamp.
     let mut timestamps = 0;
     let later_root = serve_except(&world, move |path| {
         timestamps += u32::from(path.ends_with("/timestamp.json"));

@@ -72,7 +72,7 @@ impl World {
         Invocation { accepted, ..self.invocation() }
     }
 
-    /// Returns what signers see of the pending change.
+    /// Returns the description of the pending change that signers see.
     pub(crate) fn shown(&self) -> String {
         let mut repository = self.open();
         let draft = repository.staged().unwrap();
@@ -126,8 +126,8 @@ pub(crate) fn names_to_accept(refused: &Error) -> Vec<String> {
     text.split("--accept '").skip(1).map(|rest| rest.split('\'').next().unwrap().to_string()).collect()
 }
 
-/// Returns three invalid signatures. The first two have invalid key IDs, which tough cannot parse. The third has a
-/// member `x`, which signers do not see.
+/// Returns three invalid signatures. The first two signatures have invalid key IDs, which tough cannot parse. The third
+/// signature has a member `x`, which signers do not see.
 fn junk() -> [Value; 3] {
     [
         json!({ "keyid": "not hex", "sig": "AB" }),

@@ -18,8 +18,8 @@ pub(crate) fn generated(protection: &Protection) -> Replacements {
     Replacements { given: Vec::new(), online: Some(protection.clone()), offline: Some(protection.clone()) }
 }
 
-/// Each public key in `given` is for the role next to it. A public key without a role is for every role that needs a
-/// new key. Other keys are generated only for online roles.
+/// Each element of `given` is a public key, and the name of the role that gets the key. A public key without a role
+/// name is for every role that needs a new key. Other keys are generated only for online roles.
 fn from_holders(given: &[(Option<&str>, &PublicKey)]) -> Replacements {
     let given = given.iter().map(|(role, key)| Replacement {
         role: role.map(ToString::to_string),

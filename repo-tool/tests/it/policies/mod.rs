@@ -43,7 +43,7 @@ impl Ran {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    /// Checks that the command ended with `status`, and returns everything that the command wrote.
+    /// Checks that the exit status of the command is `status`, and returns everything that the command wrote.
     pub(crate) fn text(self, status: ExitStatus) -> String {
         assert_eq!(self.status, status, "{self:?}");
         self.stdout + &self.stderr

@@ -70,7 +70,7 @@ fn an_interrupted_push_of_a_new_root_can_be_repeated() {
     interrupt_everywhere("repository: push of a rotation", &seamless, site.path(), true);
     // Publish twice, so that the newest timestamp is signed only with the key `timestamp-2`. If the push is interrupted
     // after the upload of the new root, clients cannot update until the timestamp has been uploaded as well. Until
-    // then, a repeated push cannot verify the destination as a client does.
+    // then, a repeated push cannot verify the state of the destination either.
     rotate(&machine);
     machine.add("new", "2");
     interrupt_everywhere("repository: push of a rotation and a release", &machine, site.path(), false);

@@ -1,5 +1,5 @@
-//! If a command is killed, `push --catch-up` then publishes the changes of its folder exactly once. No change is lost.
-//! If another machine has undone a change, that change is not published again.
+//! After a command was killed, the next `push --catch-up` in the same folder publishes the changes of the folder
+//! exactly once. No change is lost. If another machine has undone a change, that change is not published again.
 
 use std::path::Path;
 

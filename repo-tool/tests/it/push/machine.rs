@@ -132,7 +132,7 @@ impl Machine {
         self.fetch_with(&MemoryStore::default(), site, name).unwrap()
     }
 
-    /// Like [`Machine::fetch`], but with a client that has already used `store`.
+    /// Like [`Machine::fetch`], but the client keeps its trusted metadata in `store`.
     pub(super) fn fetch_with(
         &self,
         store: &MemoryStore,

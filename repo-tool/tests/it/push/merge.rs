@@ -72,8 +72,8 @@ fn replaced_and_removed_targets_and_custom_data_are_published_again() {
     let expected = [("x", "changed by the other"), ("z", "changed by one"), ("w", "with custom data")];
     all_are_served(&one, site.path(), &expected);
     assert!(one.fetch(site.path(), "y").is_none());
-    // The push must upload only the metadata that was published after the merge. Otherwise, the custom data would also
-    // be in a metadata file from before the merge.
+    // The push must upload only the metadata that was published after the merge. If it also uploaded metadata from
+    // before the merge, the custom data would be in two files.
     let is_there = |(name, bytes): (&String, &Vec<u8>)| {
         name.starts_with("metadata/") && String::from_utf8_lossy(bytes).contains(r#""beta""#)
     };
@@ -111,7 +111,7 @@ fn changed_keys_and_delegations_are_conflicts() {
     let delegated = other.copy();
     delegated.run(&["key", "generate", "team", "--unencrypted"]).done();
     delegated.run(&["delegate", "team", "--paths", "team/*", "--key", "team"]).done();
-    push(&delegated).failed("conflict", "targets: this folder changed more than the targets of this role");
+    push(&delegated).failed("conflict", "targets: this folder changed parts of this role other than its targets");
     let rotated = other.copy();
     rotated.run(&["key", "generate", "root-new", "--unencrypted"]).done();
     rotated.run(&["rotate", "root", "--add", "file:keys/root-new.pem"]).done();
