@@ -303,7 +303,7 @@ fn remove_tree(place: Place<'_>) -> io::Result<()> {
     Ok(fs::unlinkat(place.folder(), place.name(), AtFlags::REMOVEDIR)?)
 }
 
-/// Opens a lock file. Creates it if it does not exist.
+/// Opens a lock file, and creates the file if it does not exist.
 ///
 /// # Errors
 ///

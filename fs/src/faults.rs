@@ -128,8 +128,8 @@ pub(crate) fn inject_fault(call: Syscall, place: Place<'_>) -> io::Result<()> {
 
 const TORN: &str = "the simulated process crashes during this call";
 
-/// Writes half of `bytes` if the injected fault is a failure of this write or a crash during it. In all other cases,
-/// writes nothing.
+/// Writes half of `bytes` if the injected fault makes this write fail or crashes the process during this write.
+/// Otherwise, writes nothing.
 pub(crate) fn write_torn(injected: &io::Result<()>, bytes: &[u8], write: impl FnOnce(&[u8]) -> io::Result<()>) {
     let is_torn = |error: &io::Error| error.raw_os_error().is_some() || error.to_string() == TORN;
     if injected.as_ref().is_err_and(is_torn) {

@@ -1,5 +1,5 @@
-//! Opens files that the user names on the command line or in a configuration. These functions accept pipes. They also
-//! follow links, because containers mount secrets as links.
+//! Opens files that the user names on the command line or in a configuration. These functions accept pipes, and follow
+//! links because containers mount secrets as links.
 //!
 //! Files in a client's store or in a repository are never opened with these functions, because other users may have
 //! placed links there.
@@ -61,7 +61,7 @@ mod tests {
     fn links_are_followed_and_pipes_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let path = |name: &str| dir.path().join(name);
-        // Kubernetes mounts secrets through such links.
+        // Kubernetes mounts a secret as a link to a path that contains a second link.
         fs::create_dir(path("..2026")).unwrap();
         fs::write(path("..2026/pass"), b"secret").unwrap();
         symlink("..2026", path("..data")).unwrap();

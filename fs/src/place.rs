@@ -37,7 +37,7 @@ pub enum Syscall {
     Share,
 }
 
-/// The location of a file: a path, or a name in a folder whose handle is open.
+/// The location of a file: a path, or a name relative to a folder that is already open.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     folder: BorrowedFd<'a>,
@@ -46,14 +46,15 @@ pub struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
-    /// Returns the location of `name` in the open `folder`. The parameter `of` is the path of `folder`, which messages
-    /// and fault injection need.
+    /// Returns the location of `name` relative to `folder`, which is already open. Messages and fault injection need
+    /// the path of `folder`, so the caller passes this path as `of`.
     #[must_use]
     pub fn below(folder: &'a OwnedFd, of: &'a Path, name: &'a (impl AsRef<Path> + ?Sized)) -> Place<'a> {
         Place { folder: folder.as_fd(), of, name: name.as_ref() }
     }
 
-    /// Returns the current folder if the location was created from a path.
+    /// Returns the folder to which the name is relative. For a location that was created from a path, this is the
+    /// current folder.
     pub(crate) fn folder(&self) -> BorrowedFd<'a> {
         self.folder
     }

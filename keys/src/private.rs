@@ -1,5 +1,5 @@
-//! Private keys in memory. A key is generated, derived from a seed or read from PEM. It is wiped when dropped, and
-//! never displayed.
+//! Private keys in memory, which are wiped when dropped and never displayed. A key is generated, derived from a seed or
+//! read from PEM.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -59,7 +59,7 @@ impl FromStr for Scheme {
     }
 }
 
-/// A private key in memory. It is wiped when dropped, and `Debug` shows only its public key.
+/// A private key in memory, which is wiped when dropped. `Debug` shows only the public key.
 pub struct PrivateKey {
     pub(crate) secret: Secret,
     public: PublicKey,

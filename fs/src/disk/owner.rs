@@ -16,9 +16,9 @@ use super::{NewFile, inject_fault, lock_file, make_folder, make_missing, new_loc
 use crate::{Place, Syscall};
 
 impl NewFile {
-    /// Prepares the new file to replace the file at `to`. If root runs this program, the new file gets the owner and
-    /// the group of the file at `to` or, if there is no such file, of the folder. If the new file still belonged to
-    /// root, the user who owns the folder could not access it.
+    /// If root runs this program, gives the new file the owner and the group of the file at `to`, which the new file
+    /// will replace. If there is no regular file at `to`, the new file gets the owner and the group of the folder. A
+    /// new file that still belonged to root would not be accessible to the user who owns the folder.
     ///
     /// # Errors
     ///
@@ -73,7 +73,8 @@ pub fn make_folder_of_owner<'a>(place: impl Into<Place<'a>>, mode: u32) -> io::R
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = fs::openat(place.folder(), place.name(), flags, Mode::empty())?;
         let is_empty = |name: &[u8]| matches!(name, b"." | b"..");
-        // The new folder was empty. If the open folder has entries, somebody has replaced the new folder with it.
+        // The new folder was empty. If the open folder has entries, it is not the new folder, because somebody has put
+        // another folder in its place.
         if fs::Dir::read_from(&folder)?.all(|entry| entry.is_ok_and(|entry| is_empty(entry.file_name().to_bytes()))) {
             give(&folder, place, folder_of(place))?;
         }
