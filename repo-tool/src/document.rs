@@ -129,9 +129,9 @@ pub struct Document {
     /// The faults in the text, computed on first use.
     faults: OnceLock<BTreeSet<Finding>>,
     rings: Rings,
-    /// The keys that have made valid signatures, with their IDs. New signatures are not verified here, because
-    /// verification is slow and there may be many bins. Before publication, [`crate::check`] verifies all signatures as
-    /// clients do.
+    /// The keys that have signed, with their IDs. The signatures of a partly signed text are verified before their keys
+    /// are added. New signatures count as valid without verification, because verifying the signatures of many bins
+    /// would be slow. Before publication, [`crate::check`] verifies all signatures as clients do.
     signers: BTreeSet<(KeyId, PublicKey)>,
 }
 
@@ -239,7 +239,7 @@ impl Document {
         }
     }
 
-    /// Returns the faults in the text that make other TUF clients refuse it. See [`faults::faults`].
+    /// Returns the faults in the text because of which other TUF clients refuse the document. See [`faults::faults`].
     ///
     /// # Errors
     /// [`Error::File`] if the text is on disk and cannot be read.
@@ -273,7 +273,7 @@ impl Document {
         let missing = lacking.filter(|(_, count)| *count > 0);
         let mut missing: Vec<_> =
             missing.map(|(ring, count)| Missing { count, candidates: self.candidates(ring) }).collect();
-        // Usually, the key rings in the old and the new root need the same further signatures. Report these signatures
+        // Often, the same signatures are missing for the key rings in the old and the new root. Report these signatures
         // only once.
         missing.dedup();
         missing

@@ -28,7 +28,8 @@ pub struct Draft {
     pub(crate) root: Option<Root>,
     /// The content of each targets role that changes.
     pub(crate) targets: BTreeMap<RoleName, RoleContent>,
-    /// The roles that delegate to each changed delegated role. The keys of each of these delegations must sign the role.
+    /// The roles that delegate to each changed delegated role. The keys of each of these delegations must sign the
+    /// role.
     pub(crate) delegators: BTreeMap<RoleName, BTreeSet<RoleName>>,
     /// The online roles (timestamp and snapshot) to sign again even if no file that they list changes.
     pub(crate) again: BTreeSet<RoleName>,
@@ -47,8 +48,8 @@ pub struct Draft {
     pub(crate) config: Option<Config>,
     /// The names of the requests in the queue (`publish/queue.rs`) whose changes are published with this draft.
     pub(crate) requests: Vec<String>,
-    /// The key rings that the pending change gives to roles, if this draft is published before the pending change.
-    /// Their keys must also sign the documents of this draft, so that the pending change can still be published.
+    /// The key rings that roles will have after the pending change, if this draft is published before it. The keys in
+    /// these key rings must also sign the documents of this draft, so that the pending change can still be published.
     pub(crate) later_rings: BTreeMap<RoleName, Vec<KeyRing>>,
 }
 

@@ -30,8 +30,8 @@ pub(crate) struct CatchUp {
     /// URL of the metadata on the server; stored in your configuration
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
-    /// Copy content into this folder even if it was not published from this folder. Without this option, such content
-    /// is refused
+    /// Copy content from the server even if it was not published from this folder; by default, the command refuses
+    /// content that was published from elsewhere
     #[arg(long)]
     pub(crate) adopt: bool,
 }

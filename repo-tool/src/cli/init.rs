@@ -60,7 +60,7 @@ pub(crate) struct Init {
     /// Clients that update while you publish may fail.
     #[arg(long)]
     pub(crate) no_consistent_snapshot: bool,
-    /// Omit the hashes from the names of target files. Each name can be published only once.
+    /// Omit the hashes from the names of target files. The content of a published target can then never change.
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
     /// Pattern that matches the names of immutable targets, whose published content must never change; `!PATTERN`

@@ -100,8 +100,8 @@ pub(super) fn resolve_all(repository: &mut Repository, names: &[String]) -> Resu
 enum Named {
     /// A URI, a private key file, or the name of a key in the key folder.
     Private(KeyUri),
-    /// A public key file. If a private key file is next to it in the key folder, the URI is that of the private key
-    /// file. The private key is not opened, because it may belong to another maintainer.
+    /// A public key file, with the URI of the private key file next to it in the key folder, if there is one. The
+    /// private key is not opened, because it may belong to another maintainer.
     Public(PublicKey, Option<KeyUri>),
     /// Any other text, which is treated as the first digits of a key ID.
     Id,
@@ -134,9 +134,10 @@ fn uri_beside(layout: &Layout, public: &Path) -> Option<KeyUri> {
 
 /// A key or key ID to remove from a role.
 pub(super) enum Removal {
-    /// A usable key, which is removed in every encoding that the role lists.
+    /// A key that lastmile can use. All entries for this key are removed, in any encoding.
     Key(PublicKey),
-    /// A listed key ID that does not identify exactly one usable key.
+    /// A key ID in the role's key list that has no key, has a key that lastmile cannot use, or is listed more than
+    /// once.
     OddKeyId(OddKeyId),
 }
 
@@ -151,8 +152,8 @@ impl Removal {
     }
 }
 
-/// Looks up a key to remove. In addition to the names that [`resolve_public`] accepts, `name` may be the ID of an entry
-/// of `odd`, or its first digits.
+/// Looks up a key to remove. `name` may be a key ID in `odd`, the first digits of such a key ID, or any name that
+/// [`resolve_public`] accepts.
 pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<OddKeyId>, name: &str) -> Result<Removal, Error> {
     let mut fitting: Vec<OddKeyId> = odd.into_iter().filter(|odd| odd.id.as_str().starts_with(name)).collect();
     fitting.sort_by(|one, other| one.id.cmp(&other.id));
@@ -171,8 +172,8 @@ pub(super) fn resolve_removal(repository: &mut Repository, odd: Vec<OddKeyId>, n
     Ok(Removal::OddKeyId(fitting.swap_remove(exact.unwrap_or(0))))
 }
 
-/// Looks up a key to sign with or to trust. If `name` specifies a private key, opens the private key. Does not read the
-/// `.pub` file next to it instead, because that file is not trusted.
+/// Looks up a key to sign with or to trust. If `name` specifies a private key, opens the private key to get its public
+/// key. The `.pub` file next to a private key file is not trusted.
 pub(super) fn resolve(repository: &mut Repository, name: &str) -> Result<Resolved, Error> {
     match named(repository, name)? {
         Named::Private(uri) => {

@@ -20,9 +20,9 @@ pub(super) struct MissingLine {
     pub(super) needed: Option<String>,
 }
 
-/// Returns the lines about `documents`. A new root needs signatures from both the old and the new root keys, so a
-/// document has one line for each set of keys that must still sign it. If no signatures are missing, the document has a
-/// single line. If more than [`MAX_NAMED`] documents need the same signatures, they share one line.
+/// Returns the lines about `documents`. A document has one line for each set of keys that must still sign it; for a new
+/// root, these can be the old and the new root keys. A document that has all signatures has a single line. If more than
+/// [`MAX_NAMED`] documents need the same signatures, they share one line.
 pub(super) fn missing_lines(
     documents: impl IntoIterator<Item = (RoleName, Version, Vec<Missing>)>,
     names: &KeyNames,

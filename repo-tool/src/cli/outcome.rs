@@ -102,7 +102,7 @@ pub(super) fn report(
     Ok(status(outcome))
 }
 
-/// Returns the packages that clients accepted until this publication.
+/// Returns the packages that clients accepted before this publication, but refuse from now on.
 fn refused_packages(outcome: &Outcome) -> &[Refused] {
     match outcome {
         Outcome::Published { refused, .. } => refused,

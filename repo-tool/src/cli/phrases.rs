@@ -24,7 +24,7 @@ type Phrase = Zeroizing<Vec<u8>>;
 
 pub(super) struct Phrases {
     file: Option<PathBuf>,
-    /// Standard input. Empty unless the pass-phrase is read from there.
+    /// Standard input, or an empty reader if the pass-phrase is not read from standard input.
     stdin: Mutex<Box<dyn BufRead + Send>>,
     /// The pass-phrase from the file. The file may be a pipe, so it is read only once.
     read: Mutex<Option<Phrase>>,
@@ -37,7 +37,6 @@ pub(super) struct Phrases {
 }
 
 impl Phrases {
-    /// If there is a terminal, takes the prompt from `world`. If `file` is `-`, takes standard input from `world`.
     pub(super) fn new(file: Option<PathBuf>, world: &mut World) -> Self {
         let variable = (world.env)(VARIABLE).map(|phrase| Zeroizing::new(phrase.into_vec()));
         let ask = world.stdin_is_terminal.then(|| world.take_ask_secret());

@@ -54,8 +54,8 @@ fn publish_change(context: &Context<'_>, args: &Publish, output: &Output) -> Res
     };
     draft.config = Some(repository.config_without_unused_keys(&draft)?);
     let revoked = revoked_keys(&mut repository, &draft)?;
-    // Revoking a key is an emergency, which skips some checks. Otherwise, an attacker who has the key could prevent the
-    // revocation by publishing files on the server.
+    // When a key is revoked, skip some checks. Otherwise, an attacker who has the key could publish files on the server
+    // that fail these checks, and so prevent the revocation.
     repository.is_emergency = !revoked.is_empty();
     // If the pending change has target files but no metadata, nothing is published, and the change stays pending.
     let is_empty = draft.is_empty();

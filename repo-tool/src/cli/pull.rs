@@ -51,8 +51,8 @@ pub(crate) struct Pull {
     /// with `init --no-hash-prefix`
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
-    /// Copy content into this folder even if it was not published from this folder. Without this option, such content
-    /// is refused
+    /// Copy content from the server even if it was not published from this folder; by default, the command refuses
+    /// content that was published from elsewhere
     #[arg(long)]
     pub(crate) adopt: bool,
     /// Download the repository into a new folder even if its timestamp or snapshot has expired
@@ -94,8 +94,8 @@ impl Source {
         Ok(Self { transport, metadata_url: settings.url.folder("metadata"), destination: Some(settings) })
     }
 
-    /// Stores the location in the user's configuration. If a different destination has the name [`DEFAULT`] there, it
-    /// is not replaced.
+    /// Stores the location in the user's configuration, but does not replace a different destination that has the name
+    /// [`DEFAULT`].
     fn remember(&self, context: &Context<'_>, repository: RootDigest) -> Result<(), Error> {
         let user = &context.invocation.user;
         match &self.destination {
@@ -164,9 +164,10 @@ pub(super) fn pull(context: &Context<'_>, args: &Pull, output: &Output) -> Resul
     Ok(ExitStatus::Done)
 }
 
-/// Returns whether the folder has published changes that the stored destination lacks. [`adopt`] would lose such
-/// changes. Returns `false` if this machine lacks the snapshot key, because it can then publish nothing. `option` is
-/// the command-line option that needs the stored destination. The error message names this option.
+/// Returns whether the folder has published changes that the stored destination lacks. [`adopt`] would discard these
+/// unpushed changes. Returns `false` if this machine lacks the snapshot key, because a machine without this key cannot
+/// publish changes. `option` is the command-line option that needs the stored destination. The error message names this
+/// option.
 ///
 /// # Errors
 /// Returns [`Error::Usage`] if this machine can publish, but no destination is stored.
@@ -198,8 +199,8 @@ fn give_up(
         match change {
             GivenUp::Listed(path) => done.dropped.push(path.to_string()),
             GivenUp::Removed(path) => output.warning(&format!(
-                "the target `{path}`, which was removed in this folder, is still listed on the server; to remove it, remove it \
-                 again"
+                "the target `{path}`, which was removed in this folder, is still listed on the server; to remove it \
+                 there too, run `lastmile-repo remove` again"
             )),
         }
     }

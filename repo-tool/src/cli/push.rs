@@ -264,7 +264,8 @@ fn settings(repository: &Repository, name: &str, args: &Push) -> Result<Destinat
     Ok(settings)
 }
 
-/// Returns a function that reads an environment variable. If `HOME` is not set, its value is the user's home folder.
+/// Returns a function that reads an environment variable. If `HOME` is not set, the function returns the user's home
+/// folder for it.
 pub(super) fn variables<'c>(context: &'c Context<'_>) -> impl Fn(&str) -> Option<String> + 'c {
     |name| match (context.env)(name) {
         None if name == "HOME" => context.home.as_ref().map(|home| home.to_string_lossy().into_owned()),

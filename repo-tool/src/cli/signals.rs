@@ -41,7 +41,7 @@ impl Signals {
     }
 }
 
-/// The minimum duration of a wait. It is not zero, because the runtime notices signals only while it waits.
+/// The minimum duration of a wait. A wait of zero would not give the runtime time to notice signals.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The time between a signal and the end of the process, in which the command can finish its work.

@@ -39,7 +39,7 @@ pub(super) fn watch(context: &Context<'_>, args: &Renew, output: &Output) -> Res
         output.note("Nothing was changed (--dry-run).");
         return Ok(ExitStatus::Done);
     }
-    // Wait once, only to install the signal handlers. With them, a signal cannot end the process while it publishes.
+    // The first wait installs the signal handlers. From then on, a signal cannot end the process while it publishes.
     let mut waited = (context.wait)(Duration::ZERO);
     while waited.is_continue() {
         let step = watch.step();
@@ -85,7 +85,7 @@ fn report(event: &Event, output: &Output) -> Result<(), Error> {
             output.warning(&line);
             output.event(&json(event), None)?;
         }
-        // The command continues, so no exit status reports this error. Print it even with `--quiet`.
+        // Print this error even with `--quiet`, because the command continues and so no exit status reports the error.
         Event::Failed { .. } => {
             output.despite_quiet().warning(&line);
             output.event(&json(event), None)?;

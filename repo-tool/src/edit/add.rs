@@ -94,7 +94,7 @@ impl AddOptions {
 /// The custom data that added targets get.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Custom {
-    /// A target that is replaced keeps its custom data, but not the list of its evidence files if its content changes. A
+    /// A replaced target keeps its custom data. If its content changes, the list of its evidence files is removed. A
     /// new target has no custom data.
     #[default]
     Keep,

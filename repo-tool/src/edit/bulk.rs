@@ -104,7 +104,7 @@ impl Edit<'_> {
         for ((role, ..), bulk_filled) in shares.into_iter().zip(bulk_filled) {
             let Some((content, count)) = bulk_filled else { continue };
             changed += count;
-            // Call `targets` only because it also records the delegator and drops earlier signatures.
+            // `targets` also records the delegating role and removes earlier signatures. Its result is not needed here.
             self.targets(&role)?;
             self.draft.targets.insert(role.clone(), content);
             self.draft.bulk_filled.insert(role);
@@ -154,8 +154,8 @@ fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> 
 }
 
 /// Copies `before`, and adds the targets of `source` with these `numbers` to the copy. Returns the copy and the number
-/// of new or changed targets, or `None` if nothing changes. `published` is the published content of the role. It is
-/// needed if the source has immutable targets.
+/// of new or changed targets, or `None` if nothing changes. `published` is the published content of the role. The
+/// published content is needed only if the source has immutable targets.
 fn bulk_filled(
     role: &RoleName,
     (before, published): (&Targets, Option<&Targets>),
@@ -200,8 +200,8 @@ fn bulk_filled(
     Ok((changed > 0).then_some((after, changed)))
 }
 
-/// `same` contains targets with the same path. If these targets differ, returns the first one, or the error of
-/// [`TargetSource::clash`].
+/// Returns the first target in `same`, whose targets all have the same path. If the targets differ, calls
+/// [`TargetSource::clash`], which can return an error.
 fn one_of(same: &[NamedTarget], source: &dyn TargetSource) -> Result<TargetFile, Error> {
     let [first, others @ ..] = same else { return Err(lost()) };
     let target = first.target(source)?;

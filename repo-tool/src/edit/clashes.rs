@@ -1,5 +1,6 @@
 //! Finds pairs of target paths that cannot coexist. For `x` and `x/y`, clients would have to store `x` both as a file
-//! and as a folder. If file names have no hash prefixes, the server would have to do the same.
+//! and as a folder. If file names have no hash prefixes, the server would also have to store `x` both as a file and as
+//! a folder.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -66,8 +67,8 @@ impl Edit<'_> {
                 return Ok(Some(touched));
             }
         }
-        // The files of removed targets are not deleted. With hash prefixes, such a file does not conflict with a new
-        // target.
+        // The folder still contains the files of removed targets. With hash prefixes, the file of a removed target does
+        // not conflict with a new target.
         for entry in WalkDir::new(folder.join(path.as_str())).min_depth(1).into_iter().filter_map(Result::ok) {
             let relative = entry.path().strip_prefix(folder).ok().and_then(Path::to_str);
             let name = relative.and_then(|relative| without_prefix(relative, names));

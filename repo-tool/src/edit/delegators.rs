@@ -15,7 +15,8 @@ impl Edit<'_> {
     /// delegations, so the keys of each delegation must sign the role.
     ///
     /// In repositories that other tools made, several roles may delegate to the same role. To find these delegations,
-    /// reads at most [`MAX_ROLES`] further roles, and no further bins. `verify` checks every delegation.
+    /// also reads roles that have not been read yet, but at most [`MAX_ROLES`] roles, and no bins. `verify` checks
+    /// every delegation.
     pub(crate) fn record_delegators(&mut self) {
         if self.draft.targets.keys().all(RoleName::is_top_level) {
             return;
@@ -46,7 +47,7 @@ impl Edit<'_> {
         }
     }
 
-    /// Returns `None` if the role has no delegations, or if it is neither in the draft nor has been read.
+    /// Returns `None` if the role has no delegations, or if the role is not in the draft and has not been read.
     fn known_delegations(&self, role: &RoleName) -> Option<&Delegations> {
         match self.draft.targets.get(role) {
             Some(content) => content.delegations(),
@@ -55,7 +56,7 @@ impl Edit<'_> {
     }
 }
 
-/// Returns the names of the delegated roles. The flag is true if the role is a bin.
+/// Returns the names of the delegated roles, and for each role whether it is a bin.
 fn children(delegations: Option<&Delegations>) -> Vec<(RoleName, bool)> {
     match delegations.map(|delegations| &delegations.roles) {
         None => Vec::new(),

@@ -44,8 +44,8 @@ impl Edit<'_> {
         }
         for path in evidence {
             match self.remove_target(role, &path) {
-                // If the file is not found, no role lists it, or only another role does. Files of other roles must
-                // stay.
+                // An evidence file that is not found is not an error: it may have been removed already, or a different
+                // role may list it. A different role keeps its files.
                 Ok(_) | Err(Error::NotFound(NotFound::Target { .. })) => {}
                 Err(error) => return Err(error),
             }
@@ -73,8 +73,8 @@ pub(crate) fn list_evidence(
     Ok(())
 }
 
-/// Returns the custom data that `target` takes over from `before`, the listed target that it replaces. Evidence is about
-/// certain bytes, so the list of evidence files is taken over only if the content is the same.
+/// Returns the custom data that `target` takes over from `before`, the listed target that it replaces. Evidence is
+/// about certain bytes, so the list of evidence files is taken over only if the content is the same.
 pub(super) fn kept_custom(target: &TargetFile, before: &TargetFile) -> Option<Json> {
     let custom = before.custom.clone()?;
     if has_same_bytes(before, target) { Some(custom) } else { without_evidence(custom) }

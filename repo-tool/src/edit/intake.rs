@@ -294,8 +294,9 @@ pub fn check_length_of_name(path: &TargetPath, hashes: &Hashes) -> Result<(), Ed
     Ok(())
 }
 
-/// Creates another copy in `folder`, as a hard link if possible, for every path of the target after the first. Returns
-/// all copies as pairs: the current path, and the path in `targets/`.
+/// Creates further copies of the incoming file in `folder`, as hard links if possible, so that there is one copy for
+/// each path at which the target is published. Returns all copies as pairs: the current path, and the path in
+/// `targets/`.
 pub(crate) fn link_copies(
     incoming: &Incoming,
     folder: &Folder,

@@ -45,8 +45,8 @@ impl RoleKeysMut<'_> {
         self.check_reachable(role)
     }
 
-    /// Removes the key IDs `ids` from the role's key list. If lastmile can use the key of a key ID, keeps the first
-    /// entry of that key ID.
+    /// Removes the key IDs `ids` from the role's key list. However, if lastmile can use the key with a certain ID,
+    /// removes only the repeated entries of this key ID.
     pub(super) fn remove_ids(&mut self, role: &RoleName, ids: &[KeyId]) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
         let keys = &*self.keys;
@@ -95,7 +95,7 @@ impl Edit<'_> {
     /// # Errors
     /// Returns an error if the metadata of a delegated role does not verify.
     pub fn delegated_roles(&mut self) -> Result<Vec<(RoleName, RoleName)>, Error> {
-        // Read all roles once. Otherwise, `view` would search for each role separately.
+        // Read all roles first, because `view` would otherwise search for each role separately.
         self.published().read_all()?;
         let mut edges = Vec::new();
         let mut waiting = VecDeque::from([RoleName::TARGETS]);

@@ -50,7 +50,8 @@ pub(crate) struct Update {
     /// Target path in your repository.
     #[arg(long, value_name = "PATH", default_value = "trust/sigstore-public.json")]
     path: String,
-    /// Role that lists the trust root. The policy of any other role must give the SHA-256 of the trust root.
+    /// Role that lists the trust root. If the policy of a different role names the trust root, that policy must contain
+    /// the SHA-256 of the trust root.
     #[arg(long, default_value = "targets", value_name = "ROLE")]
     role: String,
     /// Publish even if clients will refuse packages that are already published.

@@ -42,7 +42,7 @@ pub(super) fn listen(
         output.note("Not serving (--dry-run).");
         return Ok(ExitStatus::Done);
     }
-    // Wait once, only to install the signal handlers. With them, a signal does not end the process in the middle of
+    // The first wait installs the signal handlers. From then on, a signal does not end the process in the middle of
     // writing a file.
     if (context.wait)(Duration::ZERO).is_break() {
         return Ok(ExitStatus::Done);
@@ -92,7 +92,8 @@ impl Checks<'_> {
         };
         match args.outputs.write(overview, mirrors, context, output) {
             Err(error) if self.line.is_empty() => return Err(error),
-            // The command continues, so no exit status reports this error. Print it even with `--quiet`.
+            // Print this error even with `--quiet`, because the command continues and so no exit status reports the
+            // error.
             Err(error) => {
                 output.despite_quiet().warning(&format!("{}; the next check tries again", chain(&error)));
             }

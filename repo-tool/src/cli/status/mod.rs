@@ -47,7 +47,7 @@ The trusted root is the one given with --root, --root-sha256 or $LASTMILE_REPO_R
 default is the pinned root of the repository that has this metadata-url in your configuration. If
 there is no such repository, the default is the pinned root of the repository in the folder (-C).
 
-Exit code 7 also means that the comparison found a problem, or that clients cannot reach the
+Exit code 7 can also mean that the comparison found a problem, or that clients cannot reach the
 repository or refuse it.
 
 With --listen, the command repeats the check until it is stopped, and writes all outputs after each
@@ -78,8 +78,7 @@ pub(crate) struct Args {
     pub(crate) outputs: Outputs,
 }
 
-/// Whether the repository's folder is on this machine. If it is not, nothing is known about the locations of private
-/// keys.
+/// Whether the locations of the private keys are known, because the repository's folder is on this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Places {
     Known,
@@ -177,7 +176,7 @@ fn check(context: &Context<'_>, args: &Args, output: &Output) -> Result<Checked,
     Ok(Checked::Folder(Box::new(FolderCheck { repository, status, overview })))
 }
 
-/// Returns whether an error is in the command line or in the user's configuration.
+/// Returns whether an error was caused by the command line or the user's configuration, not by the repository.
 fn is_about_invocation(error: &Error, context: &Context<'_>) -> bool {
     match error {
         Error::Usage(_) => true,

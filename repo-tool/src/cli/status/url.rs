@@ -86,9 +86,9 @@ fn distinct(texts: &[String]) -> Result<Vec<BaseUrl>, Error> {
     Ok(urls)
 }
 
-/// Finds the root that the user trusts. A root or digest that is given for this run comes first. The second choice is
-/// the pinned root of the repository with one of these metadata URLs, and the third is the pinned root of the
-/// repository in the folder.
+/// Finds the root that the user trusts. If a root or digest is given for this run, uses this root. Otherwise, uses the
+/// pinned root of the repository with one of these metadata URLs. If there is no such repository, uses the pinned root
+/// of the repository in the folder.
 fn find(context: &Context<'_>, urls: &[BaseUrl]) -> Result<Found, Error> {
     let Some(first) = urls.first() else { return Err(Error::Usage("a URL is required".to_string())) };
     let user = &context.invocation.user;
