@@ -110,7 +110,8 @@ pub(crate) struct StoredTargets {
 }
 
 impl StoredTargets {
-    /// Verifies the file in one pass. Refuses a file that is not in canonical form, even if it is valid.
+    /// Verifies the file in one pass. Refuses a file that is not in canonical form, even if its signatures
+    /// are valid.
     pub(crate) fn verify(file: &Arc<dyn RandomAccess>, required: &Required<'_>) -> Result<Self, ErrorKind> {
         let mut listed = required.listed_hashes(file.length())?;
         let (signatures, start) = read_file_head(&**file, required.limits.signatures)?;
@@ -176,7 +177,7 @@ impl StoredTargets {
         Ok(None)
     }
 
-    /// Returns the paths of all targets in order.
+    /// Returns the paths of all targets, in ascending order.
     pub(crate) fn paths(&self) -> impl Iterator<Item = Result<TargetPath, ErrorKind>> + '_ {
         (0..self.starts.len()).map(|at| {
             let text = self.member(at)?;
@@ -218,8 +219,8 @@ impl fmt::Debug for StoredTargets {
     }
 }
 
-/// Reads the beginning of a file, and returns the signatures and the position of `signed`. This result must not be
-/// trusted until the scan has checked the whole file.
+/// Reads the beginning of a file, and returns the signatures and the position of `signed`. The caller must not trust
+/// them before a [`Scan`] has checked the whole file.
 fn read_file_head(file: &dyn RandomAccess, most_signatures: u32) -> Result<(Vec<Signature>, u64), ErrorKind> {
     let mut head = vec![0; usize::try_from(file.length()).unwrap_or(MAX_HEAD_LENGTH).min(MAX_HEAD_LENGTH)];
     if !file.read(0, &mut head) {

@@ -193,8 +193,8 @@ fn a_role_refused_in_memory_is_also_refused_in_a_file() {
         let in_memory = held(&bytes);
         let in_file = verify(&disk(&bytes));
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        // A role whose members are not sorted (`9.bin`) is accepted only in memory, where its members are sorted first.
-        // A role that is read from a file must already be canonical.
+        // In one case, the target `9.bin` is not in the sorted order that canonical JSON requires. A role in memory is
+        // sorted before it is verified, so it is accepted. A role that is read from a file is refused.
         assert!(in_file.is_err(), "{text}");
         assert!(in_memory.is_err() || text.contains("9.bin"), "{text}");
     }
@@ -209,8 +209,8 @@ fn no_changed_byte_is_accepted() {
     for at in 0..bytes.len() {
         let mut changed = bytes.clone();
         changed[at] ^= 1;
-        // Some bytes are neither signed nor part of the valid signature. The file may be accepted if such a byte has
-        // changed, but its targets must be the same.
+        // If the changed byte is neither signed nor part of the valid signature, the file may be accepted, but its
+        // targets must be the same.
         if let Ok(stored) = verify(&disk(&changed)) {
             assert!(held(&changed).is_ok(), "{at}");
             assert_eq!(stored.target(&path(1)), Ok(role(3).target(&path(1))), "{at}");

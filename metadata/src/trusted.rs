@@ -23,8 +23,7 @@ pub struct TrustedMetadata {
     /// The delegated roles. A role occurs once for each set of keys with which it was verified, because two delegators
     /// may trust different keys for the same role.
     pub(crate) delegated: BTreeMap<TrustedWith, VerifiedTargets>,
-    /// The router of each role, or `None` before [`TrustedMetadata::expect_many_searches`] is called. A [`Router`] is
-    /// an index of the delegations of one role.
+    /// For each role, an index of its delegations. `None` before [`TrustedMetadata::expect_many_searches`] is called.
     routers: Option<BTreeMap<TrustedWith, Arc<Router>>>,
 }
 
@@ -110,8 +109,8 @@ impl TrustedMetadata {
         self.routers.as_ref()?.get(&edge.trusted_with()).map(|router| &**router)
     }
 
-    /// Returns a copy of the metadata for repository tools. The copy accepts expired delegated roles when it loads
-    /// them, and `limits` replaces the limits of the client.
+    /// Returns a copy of the metadata for repository tools. Delegated roles that are loaded into the copy may have
+    /// expired, and must satisfy `limits` instead of the limits of this update.
     #[must_use]
     pub fn for_maintenance(&self, limits: Limits) -> Self {
         let mut trusted = self.clone();
@@ -135,7 +134,8 @@ impl TrustedMetadata {
     }
 }
 
-/// Returns the entry of the top-level targets role in the map of routers. No delegated role can be named `targets`.
+/// Returns the key of the top-level targets role in the map of routers. The key cannot collide with the key of a
+/// delegated role, because no delegated role can be named `targets`.
 fn top_level() -> TrustedWith {
     (RoleName::TARGETS, Fingerprint::default())
 }

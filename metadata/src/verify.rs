@@ -1,5 +1,5 @@
-//! Verification of a file (TUF specification 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). The module `stored`
-//! verifies large targets files. No other code turns a file into trusted metadata.
+//! Verification of a file (TUF specification 4.2.1, 5.3.4, 5.4.2, 5.5.2, 5.5.3, 5.6.2, 5.6.3). Only this module
+//! and the module `stored`, which verifies large targets files, turn a file into trusted metadata.
 //!
 //! First, the listed length and hashes are checked, then the number of signatures, and then the signatures themselves.
 //! The signed content is parsed only after all these checks.

@@ -14,7 +14,8 @@ use crate::{
     VerifiedTargets,
 };
 
-/// Verifying this number of bytes of a role costs one step of the budget.
+/// Verifying this number of bytes of a role counts as one of the steps that
+/// [`Limits::list_steps`](crate::Limits::list_steps) limits.
 const BYTES_PER_STEP: u64 = 256;
 
 /// A [`Stage`] that lists all targets that a search would find.
@@ -91,8 +92,8 @@ impl<'t> Listing<'t> {
             self.paths.insert(path.map_err(|kind| kind.of(name))?);
         }
         let Some(delegations) = role.delegations() else { return Ok(()) };
-        // There may be 2³² bins. The listing ends at the first bin that the snapshot does not list, so it never needs
-        // more delegations than the number of roles in the snapshot, plus one.
+        // There may be 2³² bins. The listing ends at the first bin that is missing from the snapshot. Even if every
+        // role in the snapshot is a bin, that bin is found after one more delegation than the snapshot has roles.
         let rings = delegations.rings().take(self.trusted.snapshot.len().saturating_add(1));
         let below = depth.saturating_add(1);
         let edges: Vec<Edge> = rings.map(|(role, ring)| Edge::new(name, role, ring, below)).collect();
@@ -144,7 +145,7 @@ impl Stage for Listing<'_> {
     }
 
     fn upcoming(&self, most: usize) -> Vec<Request> {
-        // Skip the next role. `request` returns its request, and its visit has already been counted.
+        // Skip the next role: `request` returns the request for this role, and `check_next` has counted its visit.
         let not_visited = self.to_visit.iter().rev().skip(1).filter(|edge| !self.visited.contains(&edge.names()));
         not_visited
             .take(most.min(self.visits.left()))

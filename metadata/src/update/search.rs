@@ -138,8 +138,8 @@ struct Walk {
     visited: BTreeSet<RoleName>,
     visits: Budget,
     terminated_by: Option<RoleName>,
-    /// If the search is part of a listing, the steps that the listing has left. Otherwise, the number of steps is not
-    /// limited.
+    /// The number of steps that the search may still take. A search in a listing uses the remaining steps of the
+    /// listing. For any other search, the number of steps is not limited.
     steps: Budget,
     most_depth: u32,
 }
@@ -189,7 +189,8 @@ impl Walk {
         if let Err(kind) = self.steps.spend() {
             return Some(State::Ended(Err(kind.of(name))));
         }
-        // The search is depth-first, so the last role in the chain at the level above is the delegator of this role.
+        // The search is depth-first, so the first `depth` roles of the chain lead to this role. The last of them is its
+        // delegator.
         self.chain.truncate(depth as usize);
         self.chain.push((name.clone(), role.clone()));
         // Spec 5.6.7.1: the first role that lists the target ends the search.
@@ -220,8 +221,9 @@ impl Walk {
         None
     }
 
-    /// Returns the maximum number of delegations of one role to consider. Some may lead to roles that were already
-    /// visited, and some use up the visits that are left. One more makes the search fail if the limit is exceeded.
+    /// Returns the maximum number of delegations of one role to consider. This is the sum of three numbers: the roles
+    /// already visited, because the search skips delegations to them; the visits that the limit still allows; and one,
+    /// so that the search notices if it would exceed the limit.
     fn most_delegations(&self) -> usize {
         self.visited.len().saturating_add(self.visits.left()).saturating_add(1)
     }
@@ -268,8 +270,8 @@ mod tests {
         let mut walk = Walk::start(TargetPath::new("x").unwrap(), steps, &limits);
         let covering = delegating(10_000).rings_covering(&walk.path).take(walk.most_delegations()).collect();
         walk.push_delegations(&RoleName::TARGETS, 0, covering);
-        // Six delegations are considered: the limit allows four visits, one delegation could lead to the role that was
-        // already visited, and one more makes the search fail if the limit is exceeded.
+        // Six delegations are considered: one that could lead to the role that was already visited, four that the limit
+        // allows, and one with which the search would notice that it exceeds the limit.
         let next: Vec<_> = walk.to_visit.iter().rev().map(|edge| edge.role().as_str()).collect();
         assert_eq!(next, ["role0", "role1", "role2", "role3", "role4", "role5"]);
     }

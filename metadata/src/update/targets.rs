@@ -129,7 +129,7 @@ pub(crate) fn missing_targets(update: &Update, snapshot: &Snapshot, role: &RoleN
 }
 
 /// Verifies the file of a top-level or delegated targets role. A targets role is trusted only after this check (TUF
-/// specification 4.5). `same` is this role as it was verified earlier in this update with other keys, if it was.
+/// specification 4.5). If this role was already verified in this update with other keys, `same` is the result.
 fn verify_targets(
     update: &Update,
     snapshot: &Snapshot,

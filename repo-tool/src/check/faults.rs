@@ -253,8 +253,8 @@ impl Faults {
     }
 }
 
-/// Returns the content of a JSON string, or an empty string for any other value. Such a value needs no fault of its
-/// own, because the role's parser refuses it.
+/// Returns the content of a JSON string, or an empty string for any other value. No fault is added for a value that is
+/// not a string, because the role's parser refuses it anyway.
 fn text(value: Option<&str>) -> Cow<'_, str> {
     value.and_then(string).unwrap_or_default()
 }

@@ -68,8 +68,8 @@ impl FolderState<'_> {
         }
     }
 
-    /// Adds to the damaged files each root version that is missing between the oldest and the newest root file. Returns
-    /// the newest root, or `None` if it cannot be read.
+    /// Looks for gaps between the versions of the oldest and the newest root file, and records each missing root file
+    /// as damaged. Returns the newest root, or `None` if it cannot be read.
     fn compare_roots(&mut self) -> Option<Root> {
         let versions: BTreeSet<Version> = roots::root_versions(self.layout).ok()?.into_iter().collect();
         let oldest = versions.first()?;
@@ -89,8 +89,8 @@ impl FolderState<'_> {
         root
     }
 
-    /// Reads a metadata file and compares it with its listed length and hashes. If the file is damaged or missing, adds
-    /// it to the damaged files and returns `None`.
+    /// Reads a metadata file and compares it with its listed length and hashes. If the file is damaged or missing,
+    /// records it as damaged and returns `None`.
     fn read(&mut self, name: &str, listed: Option<&MetaFile>) -> Option<Vec<u8>> {
         let path = self.layout.metadata().join(name);
         let Ok(bytes) = access::read_small(&path, MAX_METADATA_LENGTH) else {

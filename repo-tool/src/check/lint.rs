@@ -58,7 +58,7 @@ pub(crate) fn of_published(published: &Published, now: DateTime<Utc>) -> Vec<Fin
 
 /// The number of root updates that lastmile, python-tuf, go-tuf and tuf-js follow in one refresh.
 const ROOTS_AT_ONCE: u64 = 256;
-/// The maximum number of root updates that tough follows. If there are more, tough fails.
+/// The maximum number of root updates that tough follows. If it would have to follow more, tough fails.
 const ROOTS_OF_TOUGH: u64 = 1024;
 
 fn long_chain(published: &Published) -> Option<Finding> {
@@ -84,8 +84,8 @@ fn long_chain(published: &Published) -> Option<Finding> {
     Some(Finding::about(Rule::LongRootChain, &RoleName::ROOT, text))
 }
 
-/// Returns a finding if this machine has enough root keys to sign a new root. Anyone who steals such a machine can sign
-/// a new root (TUF specification 2.1.1). Root keys in `keys/` count even if `repo.toml` does not name them.
+/// Returns a finding if this machine has enough root keys to sign a new root, because then anyone who steals the
+/// machine can sign one (TUF specification 2.1.1). Root keys in `keys/` count even if `repo.toml` does not name them.
 #[must_use]
 pub fn root_keys_together(root: &Root, layout: &Layout, keys: &KeyStore) -> Option<Finding> {
     let ring = root.key_ring(&RoleName::ROOT).ok()?;

@@ -36,11 +36,12 @@ use crate::publish::plan::Plan;
 use crate::published::Published;
 use crate::{DraftError, Error, NotFoundReason, parallel};
 
-/// With more than this number of changed targets, listing all targets is faster than searching for each one. This is
-/// also the maximum number of searches by one simulated client.
+/// The maximum number of searches by one simulated client. If more targets than this have changed, listing all targets
+/// is faster than searching for each one.
 const MANY: usize = 1000;
 
-/// In a repository with more roots than this, a root is not tested if it is like the root before it ([`is_alike`]).
+/// In a repository with more roots than this, no client is simulated for a root that is like the root before it
+/// ([`is_alike`]).
 pub(crate) const MANY_ROOTS: u64 = 64;
 
 /// Returns whether both roots have the same keys, roles and `consistent_snapshot`. If so, clients shipped with either
@@ -55,7 +56,8 @@ pub(crate) struct Check<'a> {
     pub(crate) draft: &'a Draft,
     pub(crate) completed: &'a Completed,
     pub(crate) now: DateTime<Utc>,
-    /// How target files are named if the root enables consistent snapshots. Otherwise, their names are plain.
+    /// How target files are named if the root enables consistent snapshots. Without consistent snapshots, the names of
+    /// target files never contain a hash.
     pub(crate) names: TargetNames,
     /// Whether the draft may make clients refuse packages that are already published.
     pub(crate) failing: FailingPackages,
@@ -71,8 +73,8 @@ pub(crate) struct Checked {
 
 impl Check<'_> {
     /// Returns the time at which the simulated clients update. This is normally the current time. However, an expired
-    /// role must not prevent the renewal of the timestamp. If the draft only renews online roles, and a top-level role
-    /// that it does not renew has expired, the clients update one second before the first such expiry.
+    /// role must not prevent the renewal of the timestamp. If the draft only renews online roles, and top-level roles
+    /// that it does not renew have expired, the clients update one second before the earliest expiry of these roles.
     pub(crate) fn time(now: DateTime<Utc>, published: Option<&Published>, plan: &Plan) -> Result<DateTime<Utc>, Error> {
         let (Some(published), true) = (published, plan.draft.renews_only_online_roles()) else { return Ok(now) };
         let expiries = [
@@ -215,8 +217,9 @@ impl Check<'_> {
     }
 
     /// Verifies the changed roles that no search has visited. These roles list no targets, or only targets that roles
-    /// with a higher priority also list. Also verifies each changed role that must be signed with the keys of
-    /// several key rings, for example because several roles delegate to it. A search verifies a role with only one.
+    /// with a higher priority also list. Also verifies each changed role that must be signed with a threshold of keys
+    /// from each of several key rings, for example because several roles delegate to it: a search verifies a role with
+    /// only one key ring.
     fn verify_others(&self, reached: &VisitedRoles) -> Result<(), Error> {
         let reached = reached.roles();
         let is_other = |document: &&Document| {

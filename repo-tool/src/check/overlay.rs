@@ -44,7 +44,8 @@ impl Overlay {
         Self::published(layout).with(files)
     }
 
-    /// Returns an overlay that also serves the metadata files in `files`. They replace other files with the same names.
+    /// Returns an overlay that also serves the metadata files in `files`. A file in `files` replaces any other file
+    /// with the same name.
     #[must_use]
     pub(crate) fn with(mut self, files: BTreeMap<String, impl Into<DocumentFile>>) -> Self {
         let files = files.into_iter().map(|(name, file)| (name, file.into()));
@@ -109,8 +110,8 @@ impl Fetch for Overlay {
     }
 }
 
-/// Reads a file as a web server would. Percent-decodes each segment of the path. A segment that is not a file name
-/// after decoding is used without decoding. A path that leads out of `base` is not found.
+/// Reads a file as a web server would. Percent-decodes each segment of the path. If the decoded segment is not a
+/// valid file name, uses the segment as it is. Returns [`FetchError::NotFound`] for a path that leads out of `base`.
 fn read_below(base: PathBuf, url_path: &str) -> Result<Vec<u8>, FetchError> {
     let is_name = |segment: &str| !matches!(segment, "" | "." | "..");
     let mut path = base;

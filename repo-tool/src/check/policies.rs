@@ -202,8 +202,9 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Returns the packages whose evidence includes a target in `evidence`. Finds only packages in roles that have been
-    /// read. Also returns every path that could be the package of such a target, judging by its name (see [`beside`]).
+    /// Returns the packages whose evidence includes a target in `evidence`. Searches the draft, and the published
+    /// roles that have been read. Packages in other roles may also have this evidence, so the result also contains the
+    /// [`possible_packages`] of each target in `evidence`, which are guessed from its path.
     fn packages_with_evidence_among(&self, evidence: &BTreeSet<TargetPath>) -> Result<BTreeSet<TargetPath>, Error> {
         let mut packages = BTreeSet::new();
         if evidence.is_empty() {
@@ -234,8 +235,8 @@ impl Check<'_> {
         if refused.is_empty() { Ok(()) } else { Err(DraftError::RefusedPackages { packages: refused }.into()) }
     }
 
-    /// Returns whether the target at `path` is a trust root or evidence, and not a package. Searches the evidence of
-    /// `packages` and of the packages that [`beside`] returns.
+    /// Returns whether the target at `path` is a trust root or an evidence file rather than a package. Looks for it in
+    /// the evidence of `packages`, and of the packages that [`possible_packages`] returns for `path`.
     fn is_auxiliary(
         &self,
         judge: &mut PackageJudge<'_>,
@@ -254,7 +255,8 @@ impl Check<'_> {
         Ok(false)
     }
 
-    /// Leaves out the trust roots of published policies that have not been read.
+    /// Returns the paths of the trust roots that policies name, both in the draft and in the published roles that have
+    /// been read.
     fn trust_roots(&self) -> Result<BTreeSet<TargetPath>, Error> {
         let mut roots = BTreeSet::new();
         for (_, targets) in self.published.into_iter().flat_map(|published| published.read_roles()) {
@@ -372,19 +374,21 @@ fn possible_packages(path: &TargetPath) -> Vec<TargetPath> {
     ends.filter_map(|end| TargetPath::new(text.get(..end)?).ok()).collect()
 }
 
-/// Targets whose list of evidence is malformed count as targets without evidence.
+/// Returns the paths of the evidence of all `targets`. A target whose list of evidence is malformed counts as a target
+/// without evidence.
 pub(crate) fn all_evidence(targets: &[TargetFile]) -> BTreeSet<TargetPath> {
     targets.iter().flat_map(|target| evidence_paths(target).unwrap_or_default()).collect()
 }
 
-/// Returns nothing if the role has no policy or a malformed policy.
+/// Returns the paths of the trust roots that the policy of a role names. Returns an empty list if the role has no
+/// policy or its policy is malformed.
 pub(crate) fn trust_roots_of(targets: &Targets) -> Vec<TargetPath> {
     let policy = targets.header.unknown.get(MEMBER);
     let policy = policy.and_then(|policy: &Json| Policy::parse(policy.to_text().as_bytes()).ok());
     policy.iter().flat_map(Policy::trust_sources).map(|(_, source)| source.path().clone()).collect()
 }
 
-/// Returns the packages in a role whose evidence includes a target in `evidence`.
+/// Returns those packages of a role that have a target in `evidence` as evidence.
 fn packages_with(targets: &Targets, evidence: &BTreeSet<TargetPath>) -> Vec<TargetPath> {
     let has_custom = targets.targets().filter(|target| target.custom.is_some());
     let names = has_custom

@@ -146,7 +146,8 @@ impl<'a> Subject<'a> {
     }
 }
 
-/// Leaves out targets, which the callers treat like the delegated roles.
+/// Returns the expiry dates of root, timestamp and snapshot. The callers handle the targets role together with the
+/// delegated roles.
 fn top_level(root: &Root, timestamp: DateTime<Utc>, snapshot: DateTime<Utc>) -> Vec<(&RoleName, DateTime<Utc>)> {
     vec![(&RoleName::ROOT, root.expires), (&RoleName::TIMESTAMP, timestamp), (&RoleName::SNAPSHOT, snapshot)]
 }

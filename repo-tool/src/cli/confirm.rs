@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::context::Context;
 use crate::Error;
 
-/// Whether the user must still be asked, or has given `--yes`.
+/// How the user confirms a command: by answering a question, or in advance with `--yes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Confirmation {
     Ask,
@@ -24,7 +24,8 @@ impl Confirmation {
         Ok(())
     }
 
-    /// Asks `question`, unless the user gave `--yes`. A dry run does not ask, but also needs a terminal or `--yes`.
+    /// Asks `question`, unless the user gave `--yes`. A dry run does not ask, but fails if there is neither a
+    /// terminal nor `--yes`, because the real command would also fail.
     ///
     /// # Errors
     /// Returns [`Error::Failed`] with the text `refusal` if the answer is not `yes`. Returns [`Error::Usage`] if there

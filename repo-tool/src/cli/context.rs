@@ -39,8 +39,8 @@ pub(super) struct Context<'a> {
     pub(super) stdin: Mutex<Box<dyn BufRead + Send>>,
     pub(super) stdin_is_terminal: bool,
     pub(super) env: Environment,
-    /// The clock, for commands that run until they are stopped. Other commands use `invocation.now`, which stays the
-    /// same.
+    /// The clock, for commands that run until they are stopped. Other commands use `invocation.now`, which does not
+    /// change while they run.
     pub(super) clock: Clock,
     pub(super) wait: Wait,
     pub(super) home: Option<PathBuf>,
@@ -134,7 +134,8 @@ impl Context<'_> {
     }
 }
 
-/// Uses the file given on the command line, or else in the environment, or else the platform's default.
+/// Returns the user's configuration: the file given on the command line, or else the file named in the environment, or
+/// else the platform's default file.
 fn user(global: &Global, world: &World) -> UserConfig {
     let default = || Some(world.base_dir("XDG_CONFIG_HOME", ".config")?.join("lastmile-repo").join("config.toml"));
     let variable = || world.variable(CONFIG_VARIABLE).map(PathBuf::from);
@@ -160,7 +161,6 @@ fn allowed_keys(global: &Global, world: &World) -> Result<Vec<PathBuf>, Error> {
     global.allow_key.iter().cloned().chain(listed).map(absolute).collect()
 }
 
-/// The command shows a message before it waits.
 fn lock_wait(global: &Global, output: &Output) -> LockWait {
     let output = output.clone();
     let folder = global.repository.clone();

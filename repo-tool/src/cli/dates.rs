@@ -205,8 +205,8 @@ fn line(published: &Published, dates: &Dates, roles: &[&RoleName]) -> String {
 
 const MAX_ARGUMENTS: usize = 100;
 
-/// Returns the arguments of `renew` for roles. The succinct bins of a role share one argument, because there may be
-/// many. If more than [`MAX_ARGUMENTS`] arguments remain, all delegated roles share one argument.
+/// Returns the arguments with which the command `renew` renews `roles`. The succinct bins of a role share one argument,
+/// because there may be many. If more than [`MAX_ARGUMENTS`] arguments remain, all delegated roles share one argument.
 pub(super) fn arguments(published: &Published, roles: &[&RoleName]) -> String {
     let delegations = published.read_roles().filter_map(|(_, targets)| targets.delegations.as_ref());
     let succinct: Vec<&SuccinctRoles> = delegations

@@ -18,7 +18,8 @@ fn every_change_warns_of_roles_that_were_not_renewed_in_time() {
         ran.stderr
     };
     assert!(!add(&home, "a", &[]).contains("not renewed in time"));
-    // The root expires after 365 days. After 335 days, half of its renewal period of 60 days has passed.
+    // The root expires after 365 days. Its renewal period is the last 60 of these days, so half of the period has
+    // passed after 335 days.
     home.now += TimeDelta::days(336);
     let expected = "warning: not renewed in time: root (expires 2031-03-17 17:46 UTC); run `lastmile-repo renew root` with the \
                     keys of these roles";

@@ -69,7 +69,8 @@ impl From<Run> for Receipt {
     }
 }
 
-/// Tells the user how to publish a pending change that lacks no signatures, or only those of snapshot and timestamp.
+/// Tells the user how to publish a pending change that has all signatures, except possibly the signatures of snapshot
+/// and timestamp.
 pub(super) fn how_to_publish(repository: &Repository) -> Vec<String> {
     let missing: Vec<RoleName> = RoleName::ONLINE.into_iter().filter(|role| !repository.can_sign(role)).collect();
     if missing.is_empty() {

@@ -10,8 +10,8 @@ use crate::root_digest::RootDigest;
 #[derive(Debug, Args)]
 pub(crate) struct Global {
     /// The repository's folder [env: LASTMILE_REPOSITORY=]
-    // If the environment variable is set, `parsed` in mod.rs makes its value the default. clap cannot do this, because
-    // it reads only the environment of the process, but tests pass a different environment.
+    // If LASTMILE_REPOSITORY is set, `parsed` in mod.rs makes its value the default. clap cannot read the variable
+    // itself, because it reads only the environment of the process, and tests pass a different environment.
     #[arg(long, short = 'C', global = true, value_name = "DIR", default_value = ".")]
     pub(crate) repository: PathBuf,
     /// Show what the command would do, without changing anything.

@@ -18,7 +18,7 @@ use crate::files::access;
 use crate::served::server::Server;
 use crate::{Error, NetworkError};
 
-/// If a command prints more lines, only the first and the last lines are shown.
+/// If a command prints more lines than this, only the first and the last lines are shown.
 const LINES: usize = 26;
 const FIRST: usize = 6;
 const LAST: usize = 3;
@@ -193,7 +193,7 @@ impl Runner {
         self.now = self.today;
     }
 
-    /// Replaces the served folder. The address stays the same.
+    /// Makes the server serve `folder` instead of the previous folder, at the same address.
     pub(super) fn serve(&mut self, folder: &Path) -> Result<(), Error> {
         if let Some(server) = self.server.take() {
             server.abort();
