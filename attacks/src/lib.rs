@@ -13,10 +13,10 @@
 //!
 //! 1. The client refuses the attack. In process, the error must name the expected role and reason, and contain the text
 //!    of [`Case::because`].
-//! 2. The client creates and changes no files outside its folders.
+//! 2. The client neither creates nor changes files outside its folders.
 //! 3. The trusted files stay the same, byte for byte, except the files of the roles in [`Case::advances`].
-//! 4. The client creates and changes no files in the output folder.
-//! 5. The client refuses the same attack a second time for the same reason, and changes no files this time.
+//! 4. The client neither creates nor changes files in the output folder.
+//! 5. The client refuses the same attack a second time for the same reason, and this time changes no files.
 //! 6. The client then updates to the newest release of an honest repository and downloads its packages.
 //! 7. The server sends at most [`Case::max_bytes`] in each run, and the program uses at most [`external::MAX_MEMORY`].
 //! 8. The client does not panic, is not terminated by a signal, and ends in time. The time limit for a program is
@@ -46,17 +46,17 @@
 //! in_process::run(&case).unwrap();
 //! ```
 //!
-//! Mark a case with [`Case::form_only`] if the metadata is malformed but validly signed. A client that accepts such
-//! metadata does not count as harmed as long as it has the right packages at the right versions. For such a client,
-//! [`external::run`] reports that it is less strict than expected, not that the attack succeeded.
+//! Mark a case with [`Case::form_only`] if the metadata is malformed but validly signed. If a client accepts the
+//! malformed metadata, but still has the right packages at the right versions, the attack has done no harm.
+//! [`external::run`] then reports that the client is less strict than expected, not that the attack succeeded.
 //!
 //! The attacker usually serves a [`FakeNetwork`](lastmile_testkit::FakeNetwork), which contains files and faults. To
 //! send arbitrary bytes instead of HTTP responses, call [`Case::responder`] with a function that takes the request and
 //! the [`Connection`](lastmile_testkit::Connection). This function either writes to the connection and returns
-//! `Ok(None)`, or returns `Ok(Some(answer))`, and the server sends the answer. If `network` is the fake network of
-//! the honest repository, `Ok(Some(network.answer(&request.path)))` is the honest answer. Cases that call
-//! [`Case::limits`], [`Case::http`], [`Case::retry_policy`] or [`Case::clock`] run in process only, because the
-//! client-under-test protocol has no such options.
+//! `Ok(None)`, or returns `Ok(Some(answer))`, and the server sends the answer. If `network` is the fake network of the
+//! honest repository, `Ok(Some(network.answer(&request.path)))` is the honest answer. Cases that call [`Case::limits`],
+//! [`Case::http`], [`Case::retry_policy`] or [`Case::clock`] run in process only, because the client-under-test
+//! protocol has no options for these settings.
 
 #![expect(
     clippy::unwrap_used,

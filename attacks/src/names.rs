@@ -127,7 +127,7 @@ fn names_that_lead_out() -> Vec<Case> {
         let mut attacker = release(2);
         attacker.add_target("targets", name, EVIL);
         attacker.publish(&["targets"]);
-        // Other clients may store such a package under an encoded name, which is also correct.
+        // Other clients may store the package under an encoded name instead of refusing it, so run in process only.
         Case::against(&attacker).get(name).sample(format!("`{name}`")).refused("name", "Name").in_process_only()
     });
     cases.collect()
@@ -204,7 +204,7 @@ fn odd_target_names() -> Vec<Case> {
         let mut honest = release(1);
         honest.add_target("targets", name, EVIL);
         honest.publish(&["targets"]);
-        // Other clients may store such a package under an encoded name, which is also correct.
+        // Other clients may store the package under an encoded name instead of refusing it, so run in process only.
         Case::against(&honest)
             .get(name)
             .sample(name.escape_debug().to_string())
@@ -247,8 +247,8 @@ fn patterns_that_match_less() -> Vec<Case> {
         ("", "x"),
         ("x?", "x"),
     ];
-    // Some clients give brackets, braces and double stars a special meaning, and accept these packages. The packages
-    // therefore have the good content.
+    // Some clients give brackets, braces and double stars a special meaning, so they find the packages under these
+    // patterns. The packages have the good content, so that the client is not harmed.
     let is_open = |pattern: &str| pattern.starts_with(['[', '{']) || pattern == "**";
     let cases = samples.map(|(pattern, path)| {
         let content = if is_open(pattern) { GOOD } else { EVIL };

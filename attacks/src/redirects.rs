@@ -170,7 +170,7 @@ fn other_files() -> Vec<Case> {
 
 fn names() -> Vec<Case> {
     const NAMES: [&str; 5] = ["a b+c.tar", "100%25.tar", "dir/x#y", "dir/ü/名", "dir/a;b=c,d"];
-    // On some systems, these names are not valid file names, so the client refuses them on all systems.
+    // Windows does not allow `?` and `:` in file names. The client refuses these names on every system.
     const ODD: [&str; 2] = ["dir/x?y=1&z", "http:/evil.test/x"];
     let mut honest = release(2);
     for name in NAMES.into_iter().chain(ODD) {

@@ -38,7 +38,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "2.2-two-spellings",
         &["2.2-two-spellings"],
-        "one public key is listed in two notations (key type, PEM or case of hexadecimal) and signs under both key IDs",
+        "one public key is listed in two notations (other key type, line breaks or case) and signs under both key IDs",
         "a bug in another implementation",
         one_key_in_two_spellings,
     ),

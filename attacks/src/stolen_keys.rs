@@ -88,7 +88,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.12-cut-and-paste",
         &["3.12-cut-and-paste", "GOTUF-CR-23-01"],
-        "the server sends metadata from another repository, which shares one key and has higher versions",
+        "the server sends metadata from another repository, which uses one of the same keys and has higher versions",
         "audit finding GOTUF-CR-23-01",
         another_repository,
     ),

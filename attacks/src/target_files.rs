@@ -49,8 +49,8 @@ fn hash_prefix() -> Vec<Case> {
     honest.add_target("targets", "a/b/package", GOOD);
     honest.publish(&["targets"]);
     assert!(honest.network().file(&format!("targets/a/b/{}.package", hash(GOOD))).is_some());
-    // Before and after the attack, the client requests only a path without a folder. Otherwise, a client that handles
-    // folders incorrectly would already fail before the attack.
+    // Before and after the attack, the client requests only `package`, whose path has no folder. Otherwise, a client
+    // that handles folders incorrectly would already fail before the attack.
     vec![Case::against(&honest).packages(&["package"]).get("a/b/package")]
 }
 

@@ -43,8 +43,8 @@ fn thresholds_of_nothing() -> Vec<Case> {
     let honest = release(3);
     let mut cases = Vec::new();
     for role in ["root", "timestamp", "snapshot", "targets"] {
-        // For roles other than the timestamp, one value is enough, because the same parser reads the thresholds of all
-        // roles.
+        // Test all invalid thresholds for the timestamp only. One of them is enough for each other role, because the
+        // same parser reads the thresholds of all roles.
         let thresholds = if role == "timestamp" { &THRESHOLDS[..] } else { &THRESHOLDS[..1] };
         for threshold in thresholds {
             let mut attacker = honest.fork();

@@ -197,7 +197,8 @@ fn delegated_role_falls() -> Vec<Case> {
         case(&removed, "removed", "Removed"),
         // This snapshot is one version newer than the snapshot in `fallen`, but still lists version 4 of `team`.
         case(&newer(&fallen), "from 5 to 4, in a newer snapshot", "ListedRollback"),
-        // After the client has refused the snapshot without `team`, it must still know the last version of `team`.
+        // After the client has refused the snapshot without `team`, it must still know which version of `team` it
+        // trusted before.
         case(&returned, "removed, then listed again with version 4", "ListedRollback").failed_update(removed.network()),
     ]
 }

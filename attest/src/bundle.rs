@@ -1,8 +1,8 @@
 //! Checks the structure of Sigstore bundles (v0.1, v0.2 and v0.3) before `sigstore-verify` reads them.
 //!
-//! `sigstore-verify` ignores unknown members. If two members contradict each other, the library uses one of them and
-//! ignores the other. Therefore, this module refuses unknown and contradictory members. It then serializes the checked
-//! values to JSON, and the library reads this JSON instead of the original text.
+//! `sigstore-verify` ignores unknown members, and if two members contradict each other, it uses one of them and ignores
+//! the other. Therefore, this module refuses unknown and contradictory members. It then serializes the checked values
+//! to JSON, and `sigstore-verify` reads this JSON instead of the original text.
 //!
 //! Source: `sigstore_bundle.proto` in <https://github.com/sigstore/protobuf-specs>.
 

@@ -31,8 +31,8 @@ pub(crate) struct Source {
     /// The reason why the policy cannot be used, if any. If there is a reason, `policy` is empty, and every package
     /// whose delegation chain contains the role is refused.
     pub(crate) problem: Option<String>,
-    /// The files of the trust roots that have no `sha256` in the policy, as listed in the metadata of the role that
-    /// signs the policy. A file that this role does not list has no entry here.
+    /// The listed hashes and lengths of trust roots for which the policy contains no `sha256`. The role that signs the
+    /// policy must list these files; a trust root that it does not list is left out.
     listed_roots: BTreeMap<Name, TargetFile>,
 }
 
@@ -126,8 +126,9 @@ impl Demands {
         Ok(Self { target, sources, local: local.clone(), listing, evidence })
     }
 
-    /// Returns whether the package needs no evidence. This is the case if no rule applies to the package, every policy
-    /// is valid, and this version of lastmile understands the policies. Rules for other packages do not matter.
+    /// Returns `true` if the package needs no evidence: no rule applies to the package, every policy on its delegation
+    /// chain is valid, and this version of lastmile understands everything in these policies except, perhaps, rules for
+    /// other packages.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         !self.sources.iter().any(|source| source.concerns(&self.target.path))
@@ -225,8 +226,8 @@ impl Source {
     }
 
     /// Returns whether the policy affects the package at `path`. A policy affects every package if it cannot be used,
-    /// or if it contains something outside its rules that this version of lastmile does not understand. Any other
-    /// policy affects the package if one of its rules applies to the package.
+    /// or if this version of lastmile does not understand a part of it that is not a rule. Any other policy affects the
+    /// package if one of its rules applies to the package.
     fn concerns(&self, path: &TargetPath) -> bool {
         self.problem.is_some() || self.policy.unsupported.is_some() || self.rules(path).next().is_some()
     }
@@ -237,7 +238,8 @@ impl Source {
 }
 
 fn usable(role: &ChainRole<'_>, policy: &Json) -> Result<Policy, String> {
-    // Refuse a policy in a bin: the hash of a path determines its bin, so the packages in a bin are unrelated.
+    // Refuse a policy in a bin. The hash of a package's path determines which bin lists the package, so the packages in
+    // a bin have nothing in common that a policy could be about.
     if role.is_bin {
         return Err("a policy in a bin; only a role that is trusted for path patterns can have a policy".into());
     }

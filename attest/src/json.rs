@@ -9,8 +9,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAcces
 const MAX_DEPTH: usize = 64;
 
 /// The maximum number of values in a text. This limits the memory that a text with many short values, such as
-/// `[1,1,1]`, can take. No statement exceeds the limit, because a statement has at most 1 MiB, and each value takes at
-/// least two bytes, including its separator.
+/// `[1,1,1]`, can take. No statement exceeds the limit: a statement has at most 2^20 bytes (1 MiB), and each value
+/// takes at least two bytes, including its separator.
 const MAX_VALUES: usize = 1 << 19;
 
 /// The largest integer that every parser represents exactly: 2^53 - 1.
@@ -25,8 +25,8 @@ pub enum Value {
     Bool(bool),
     /// An integer between -(2^53 - 1) and 2^53 - 1.
     Integer(i64),
-    /// A number with a fraction or an exponent. A policy can require such a number as the value of a build parameter,
-    /// but nowhere else: only the values of build parameters are compared as text.
+    /// A number with a fraction or an exponent. A policy can allow such a number only as the value of a build
+    /// parameter: the policy has patterns for these values, and compares the patterns with the text of the number.
     Fraction(f64),
     /// A string.
     String(String),

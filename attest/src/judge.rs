@@ -1,8 +1,8 @@
 //! Checks whether the evidence for a package satisfies the rules that apply to the package.
 //!
-//! Evidence can satisfy a rule, but never weaken one. Evidence that cannot be read or verified, or that is about
-//! another file, does not count. If a rule is not satisfied, the verdict says why evidence did not count. A package
-//! without evidence satisfies no rule.
+//! Evidence can satisfy a rule, but never weaken one. Evidence is rejected if it cannot be read or verified, or is
+//! about another file. If a rule is not satisfied, the verdict contains the reasons why evidence was rejected. A
+//! package without evidence satisfies no rule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,8 +59,8 @@ impl Piece {
     }
 }
 
-/// What a piece of evidence is verified with. Trust roots are identified by the index of a policy, and by the name that
-/// this policy gives the trust root.
+/// The trust root or the key with which a piece of evidence is verified. A trust root is identified by its name and by
+/// the index of the policy that defines this name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum VerifiedWith {
     Identity { source: usize, trust: Name },

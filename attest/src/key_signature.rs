@@ -1,6 +1,7 @@
 //! Verifies signatures over statements and over files, made with keys in the policy. A signature over a file is
-//! verified with the digests in the metadata, without the content of the file. This is impossible for some keys, such
-//! as ed25519 keys. A signature that such a key made over a file is rejected.
+//! verified with the digests in the metadata, without the content of the file. Some keys, such as ed25519 keys, sign
+//! the content itself instead of a digest. Their signatures over files cannot be verified without the content, and are
+//! rejected.
 
 use lastmile_keys::{MessageDigest, PublicKey};
 use lastmile_metadata::Algorithm;

@@ -2,11 +2,11 @@
 //! provenance against policies in signed TUF metadata.
 //!
 //! The targets role signs a [`Policy`]. The policy states who must have signed a package, which builder must have built
-//! it, and from which source. Each delegated role can sign such a policy for its own paths. The evidence for a package
-//! consists of ordinary targets. The `custom` member of the package's entry lists their paths. This crate takes the
-//! delegation chain of a package, its evidence, trust roots and a time, and returns a [`Verdict`]. It does not use
-//! files, the network or the clock, except that its dependency `sigstore-verify` reads the system clock (see the module
-//! `sigstore`).
+//! it, and from which source. Each delegated role can also sign a policy for its own paths. The evidence for a package
+//! consists of ordinary targets. The `custom` member of the package's entry lists the paths of these targets. This
+//! crate takes the delegation chain of a package, its evidence, trust roots and a time, and returns a [`Verdict`]. It
+//! does not use files, the network or the clock, except that its dependency `sigstore-verify` reads the system clock
+//! (see the module `sigstore`).
 //!
 //! ```text
 //! Found ──► Demands::on ──► Demands::judge (evidence, trust roots, time) ──► Verdict::check

@@ -62,7 +62,7 @@ fn check(policy: &Policy) -> Result<(), PolicyError> {
     }
     match policy.trust_sources().find(|(_, source)| source.sha256().is_none()) {
         Some((name, _)) => Err(PolicyError(format!(
-            "trust.{name} needs `sha256`: unlike those of a role, the trust roots of a local policy have no other hash"
+            "trust.{name} needs `sha256`; in a local policy, only this digest shows that the file is the right one"
         ))),
         None => Ok(()),
     }

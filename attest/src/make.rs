@@ -39,8 +39,8 @@ pub enum MakeError {
     /// Verifiers would not accept the statement.
     #[error("{0}")]
     Statement(String),
-    /// At least one verifier, such as cosign, cannot verify signatures by this kind of key, or cannot verify them over
-    /// files.
+    /// At least one verifier, such as cosign, cannot verify signatures by this kind of key. For some kinds of keys,
+    /// only signatures over files cannot be verified.
     #[error("{0}")]
     Scheme(&'static str),
     /// The signature could be misused, because the file could be mistaken for metadata or an envelope.

@@ -11,7 +11,7 @@ use crate::statement::PAYLOAD_TYPE;
 /// The maximum number of publishers in a provenance object, and the maximum number of attestations per publisher.
 const MAX_PARTS: usize = 64;
 
-/// Reads an attestation object. Such an object has the same parts as a Sigstore bundle, under other names.
+/// Reads an attestation object, which has the same parts as a Sigstore bundle, under other names.
 pub(crate) fn read_attestation(value: &Value) -> Result<Bundle, FormatError> {
     let fields = Fields::read(value, "attestation", &["version", "verification_material", "envelope"])?;
     check_version(fields)?;

@@ -26,7 +26,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         "7-other-instance",
         &["7-other-instance"],
         "the evidence is from another Sigstore instance, whose certificates name the same identity",
-        "a weakness that the policy format rules out",
+        "a weakness that the policy format prevents",
         other_instance,
     ),
 ];

@@ -41,7 +41,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
 }
 
 /// Returns a repository whose top-level targets role signs `policy`. The repository contains an honest package with one
-/// evidence file, whose lines are `evidence`.
+/// evidence file, which contains the lines in `evidence`.
 fn under(policy: Value, evidence: &[&str]) -> Repository {
     let mut repository = release(2);
     repository.signed("targets")["x-lastmile-policy"] = policy;
@@ -58,7 +58,8 @@ fn under_with_root(policy: Value, root: &Value, evidence: &[&str]) -> Repository
     repository
 }
 
-/// Lists the package at `path` and its evidence file in the role `team`. The lines of the evidence file are `evidence`.
+/// Lists the package at `path` and its evidence file in the role `team`. The evidence file contains the lines in
+/// `evidence`.
 fn add(repository: &mut Repository, path: &str, content: &[u8], evidence: &[&str]) {
     let file = format!("{path}.intoto.jsonl");
     repository.add_target("team", path, content);
@@ -114,7 +115,7 @@ fn instance() -> Sigstore {
     Sigstore::new("sigstore.test")
 }
 
-/// Returns the identity of the workflow that may sign packages, in a run that the push of a tag has started.
+/// Returns the identity of the workflow that may sign packages, in a run that was started by the push of a tag.
 fn workflow() -> Identity {
     Identity::uri(ISSUER, &format!("{WORKFLOW}@refs/tags/v1"))
         .claim("build-signer-uri", &format!("{WORKFLOW}@refs/tags/v1"))

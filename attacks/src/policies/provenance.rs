@@ -40,7 +40,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "7-parameters",
         &["7-parameters"],
-        "a build had parameters that the policy does not list, or the provenance does not record them",
+        "a build had parameters that the policy does not list, or the provenance records no parameters",
         "SLSA, verifying artifacts",
         parameters,
     ),
@@ -72,7 +72,7 @@ const REPOSITORY: &str = "https://forge.test/acme/app";
 const REFERENCE: &str = "refs/tags/v1.0";
 const COMMIT: &str = "1111111111111111111111111111111111111111";
 
-/// The ID of a builder that is not on the forge. It signs with a key, not with a certificate.
+/// The ID of a builder that is not on the forge, and that signs with a key instead of a certificate.
 const CLOUD: &str = "https://cloud.test/builder";
 
 fn cloud() -> TestKey {
@@ -181,8 +181,8 @@ fn other_builder() -> Vec<Case> {
 
 fn other_source() -> Vec<Case> {
     let honest = honest();
-    // These builds have a permitted builder, because other repositories can call the workflow, and it can run for other
-    // refs.
+    // Other repositories can call the builder's workflow, and the workflow can run for any ref. The builder of these
+    // builds is therefore permitted; only the source or the ref is wrong.
     let case = |sample: &str, because: &'static str, repository: &str, reference: &str| {
         let build = Build::by(WORKFLOW, REPOSITORY, REFERENCE);
         let identity = build.identity.clone();

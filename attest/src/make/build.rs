@@ -35,7 +35,8 @@ impl Build {
     /// Creates a provenance statement.
     ///
     /// # Errors
-    /// [`MakeError`] if verifiers would not accept the provenance, or would read different values from it.
+    /// [`MakeError`] if verifiers would not accept the provenance, or would read values from it that differ from this
+    /// build.
     pub fn statement(&self, artifact: &Artifact) -> Result<NewStatement, MakeError> {
         let mut definition = Map::new();
         definition.insert("buildType".into(), self.build_type.clone().into());

@@ -38,11 +38,11 @@ pub struct Policy {
     pub(crate) signers: BTreeMap<Name, Signer>,
     pub(crate) builders: BTreeMap<Name, Builder>,
     pub(crate) rules: Vec<Rule>,
-    /// Path patterns of the packages, such as lastmile itself, that clients may install even if they do not understand
-    /// the policy.
+    /// Path patterns. A client that does not understand the policy may still install the packages that match, such as a
+    /// newer version of lastmile.
     pub(crate) upgrade: Vec<PathPattern>,
-    /// A description of something outside the rules that this version of lastmile does not understand. If there are
-    /// several such parts, the description is about the first.
+    /// A description of the first part of the policy, other than a rule, that this version of lastmile does not
+    /// understand.
     pub(crate) unsupported: Option<String>,
 }
 
@@ -178,8 +178,9 @@ impl Policy {
         read::local(object)
     }
 
-    /// Describes the parts of the policy that this version of lastmile does not understand: all such rules, and the
-    /// first such part outside the rules. `lastmile-repo` refuses to publish a policy that has such parts.
+    /// Describes what this version of lastmile does not understand in the policy: every rule that it does not
+    /// understand, and the first other part that it does not understand. If the result is not empty, `lastmile-repo`
+    /// refuses to publish the policy.
     #[must_use]
     pub fn unsupported(&self) -> Vec<String> {
         let rules = self.rules.iter().filter_map(|rule| match &rule.demand {
@@ -290,8 +291,9 @@ impl Rule {
     }
 
     /// Returns whether `policy` contains the signers, builders and trust roots that the rule uses. Ignores signers of
-    /// the form `@NAME`, which another policy defines. If this version of lastmile understands the whole policy, the
-    /// result is `true`, because reading a policy with an undefined name fails.
+    /// the form `@NAME`, which another policy defines. A policy that this version of lastmile understands completely
+    /// always gives `true`, because [`Policy::parse`] refuses undefined names in it. In other policies, the definition
+    /// may be a part that this version does not understand.
     pub(crate) fn names_are_defined(&self, policy: &Policy) -> bool {
         let has_builders = match &self.demand {
             Demand::Provenance(demand) => demand.builders.iter().all(|name| policy.builders.contains_key(name)),

@@ -70,7 +70,7 @@ fn policy(
     policy.builders = entries(&table, "builder", &mut policy.unsupported, builder)?;
     policy.rules = read_rules(&table)?;
     // `entries` leaves out the entries that this version does not understand. Check names only if no entry has been
-    // left out: otherwise, a rule that names such an entry would cause an error.
+    // left out: otherwise, the check would fail for a rule that names a left-out entry.
     if policy.unsupported.is_none() {
         check_names(&policy)?;
     }

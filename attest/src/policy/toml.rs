@@ -1,11 +1,11 @@
-//! Converts policies between TOML, in which people write them, and JSON, in which roles sign them. Both forms have the
-//! same members.
+//! Converts policies between TOML, in which people write them, and JSON, in which roles sign them. The keys in TOML
+//! have the same names as the members in JSON.
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, InlineTable, Item, Key, Table, Value as TomlValue};
 
 use crate::json::{Object, Value};
 
-/// The order in which known members are written. Other members follow, in their order in the JSON text.
+/// The order in which known members are written to TOML. Other members follow, in their order in the JSON text.
 const ORDER: [&str; 13] = [
     "version",
     "upgrade",
@@ -50,8 +50,8 @@ pub enum TomlError {
     NotUtf8,
 }
 
-/// Returns the JSON text of a policy that a person wrote in TOML or JSON. If the text begins with `{`, it cannot be
-/// TOML. In that case, returns the text without checking or changing it.
+/// Returns the JSON text of a policy that a person wrote in TOML or JSON. A text that begins with `{` cannot be TOML,
+/// so it is returned unchanged and unchecked.
 ///
 /// # Errors
 /// [`TomlError`] if the text is not UTF-8, or if it does not begin with `{` and is not TOML.
