@@ -40,14 +40,14 @@ pub struct Repository {
     /// The digest of the oldest root, which identifies the repository in the user's configuration.
     pub digest: RootDigest,
     pub(crate) authority: Authority,
-    /// Versions of roles that were found on the server. New versions must be higher, even if this folder has older
-    /// versions.
+    /// Versions of roles that were found on the server. A new version of a role must be higher than the version on the
+    /// server, even if the version in this folder is older.
     pub(crate) seen: BTreeMap<RoleName, Version>,
     /// Whether this run has already compared the repository with the server.
     #[cfg(feature = "http")]
     pub(crate) is_compared: bool,
-    /// Whether a key is being revoked. If so, some checks are skipped, because an attacker must not be able to prevent
-    /// the revocation by publishing metadata.
+    /// Whether a key is being revoked. If so, some checks are skipped, because an attacker could otherwise publish
+    /// metadata that fails these checks, and thereby prevent the revocation.
     pub(crate) is_emergency: bool,
     /// The private keys that the user specified for the current change.
     pub(crate) named_keys: Vec<KeyUri>,

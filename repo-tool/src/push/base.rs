@@ -1,8 +1,9 @@
 //! Finds the newest state that the folder and the destination have in common. A merge compares the
 //! folder with this state to find the changes of the folder.
 //!
-//! An older state would not do: the merge would publish again what the destination has already served, even if another
-//! machine has reverted it since. With a newer state, changes that the destination has never served would be lost.
+//! If a merge used an older state, it would publish changes again that the destination has already served, even changes
+//! that another machine has reverted. If it used a newer state, it would lose changes that the destination has never
+//! served.
 
 use lastmile_metadata::{RoleName, Snapshot, Verified, Version};
 
@@ -24,8 +25,8 @@ const VERSIONS: usize = 1000;
 /// A destination can hide a snapshot that it has served, but it cannot forge a valid one. The user's configuration
 /// records a snapshot that the destination has served. If the destination has no valid snapshot with the recorded
 /// version, this function returns the recorded snapshot. If the destination has a different valid snapshot with that
-/// version, the search continues with older versions. This happens, for example, if a website's checkout was reset to
-/// an older commit.
+/// version, the search continues with older versions. The snapshots can differ, for example, because a website's
+/// checkout was reset to an older commit.
 ///
 /// If the names of snapshots contain no versions, the destination has only the current snapshot. In
 /// that case, this function returns a snapshot that the user's configuration records; see

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// On Linux and Android, this clock keeps running while the machine is suspended. The monotonic clock does not.
+/// The boot-time clock, which keeps running while the machine is suspended. The monotonic clock of Linux and Android
+/// does not.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const ID: ClockId = ClockId::Boottime;
-/// On macOS, this clock keeps running while the machine is suspended. Other Unix systems use it, too.
+/// The monotonic clock, which keeps running on macOS while the machine is suspended. Other Unix systems use this clock,
+/// too.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const ID: ClockId = ClockId::Monotonic;
 

@@ -24,7 +24,7 @@ pub(crate) trait Destination: Send + Sync {
     /// [`crate::PushError::Busy`] if another process holds the lock for too long.
     fn lock(&self, wait: &LockWait) -> Result<Box<dyn Lease>, Error>;
 
-    /// Reads an object. Returns `None` if it does not exist, and fails if it is longer than `most`
+    /// Reads an object. Returns `None` if the object does not exist, and fails if the object is longer than `most`
     /// bytes.
     fn read(&self, name: &str, most: u64) -> Result<Option<Object>, Error>;
 
@@ -66,8 +66,8 @@ pub(crate) trait Destination: Send + Sync {
     /// Removes an object if it exists.
     fn remove(&self, name: &str) -> Result<(), Error>;
 
-    /// Removes an object, or replaces it with an empty one. Leaves the object unchanged if another process has taken
-    /// the lock and replaced the object.
+    /// Removes an object. A destination may replace the object with an empty one instead. Leaves the object unchanged
+    /// if another process has taken the lock and replaced the object.
     fn discard(&self, name: &str) -> Result<Written, Error> {
         self.remove(name).map(|()| Written::Done)
     }

@@ -35,7 +35,8 @@ pub(crate) enum Standing {
 
 pub(crate) struct Earlier {
     pub(crate) served: Served,
-    /// A push replaces the timestamp only if it is still this one.
+    /// The timestamp that the destination served before the push. The push replaces the timestamp at the destination
+    /// only if that timestamp is still equal to this one.
     pub(crate) timestamp: Object,
 }
 
@@ -85,9 +86,9 @@ pub(crate) fn standing(
     Ok(Standing::Behind(Box::new(Earlier { served, timestamp })))
 }
 
-/// Returns the version of the newest root at the destination, if the folder has a newer root but does not have this
-/// one. Two machines can publish different roots with the same version. Clients that have one of them may refuse the
-/// successors of the other.
+/// Returns the version of the newest root at the destination, if this root is older than the newest root of the folder
+/// and is not in the folder. Two machines can publish different roots with the same version. A client that has one of
+/// these roots may refuse the successors of the other root.
 fn foreign_root(repository: &Repository, ours: &Published, served: &Served) -> Result<Option<Version>, Error> {
     let theirs = served.trusted().root();
     if theirs.version >= ours.root.version {
@@ -108,8 +109,8 @@ fn unknown_role(
     settings: &DestinationSettings,
 ) -> Result<Option<(RoleName, Version)>, Error> {
     let theirs = served.trusted().snapshot();
-    // A snapshot is published together with the roles that it lists. Therefore comparing the snapshots is enough, if
-    // the folder still has its snapshot of this version.
+    // A snapshot is published together with the roles that it lists. Therefore, if the folder still has its snapshot of
+    // this version, comparing the snapshots is enough.
     if let Some(version) = ours.root.version_in_name(&RoleName::SNAPSHOT, theirs.version) {
         let file = repository.layout.metadata().join(names::metadata_file(&RoleName::SNAPSHOT, Some(version)));
         match access::read_small(&file, MAX_METADATA_LENGTH)? {
@@ -133,7 +134,8 @@ fn unknown_role(
 ///
 /// An earlier push may have been interrupted after it uploaded a new root and before it uploaded the matching
 /// timestamp. No client can verify such a state. In that case, this function hides the newest root at the destination,
-/// then the two newest roots, and so on, until the state is valid. It hides only roots that are the same in the folder.
+/// then the two newest roots, and so on, until the state is valid. The function hides a root only if the folder has an
+/// identical copy of this root.
 pub(super) fn read(destination: &dyn Destination, config: &Config, ours: &Published) -> Result<Served, Error> {
     let fetch = |transport: &Transport| {
         let url = destination.url().folder("metadata");

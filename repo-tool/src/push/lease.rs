@@ -2,7 +2,7 @@
 //!
 //! The lock is an object that only one process can create or replace, because the server refuses writes whose condition
 //! is not met. The holder replaces the object whenever a third of the lease's duration has passed. Another process may
-//! take the lock after it has seen the same version of the object for the whole duration. It measures this time with
+//! take the lock if the object has not changed during one lease duration. The other process measures this duration with
 //! its own clock, so clocks of different machines are never compared. This clock keeps running while the machine is
 //! suspended. After a suspension, the holder can therefore tell that it may have lost the lock.
 
@@ -27,7 +27,7 @@ pub(crate) const LOCK: &str = ".lastmile-lock";
 pub(crate) const MAX_LOCK_LENGTH: u64 = 4096;
 /// The duration that is assumed for a lock whose content cannot be parsed.
 const DURATION: Duration = Duration::from_secs(30);
-/// The maximum duration of a lock. A longer duration in a lock object counts as this one.
+/// The maximum duration of a lock. If a lock object contains a longer duration, this maximum applies instead.
 const MAX_DURATION: Duration = Duration::from_secs(600);
 
 pub(crate) trait LockObject: Send + Sync {
@@ -107,14 +107,14 @@ impl Validity {
         Self { clock, duration, renewed: Mutex::new(Some(renewed)) }
     }
 
-    /// Returns true if this process certainly holds the lock, and if more than a quarter of the lock's duration is left
-    /// for the write that follows.
+    /// Returns true if this process certainly holds the lock and more than a quarter of the lock's duration is left.
+    /// The remaining time is needed for the write that follows the check.
     pub(super) fn is_valid(&self) -> bool {
         self.left().is_some()
     }
 
-    /// Returns how long [`Validity::is_valid`] will stay true unless the lock is lost, or `None` if
-    /// it is false now.
+    /// Returns how long [`Validity::is_valid`] will stay true if the lock is not lost. Returns `None` if
+    /// [`Validity::is_valid`] is false now.
     fn left(&self) -> Option<Duration> {
         let renewed = (*self.renewed())?;
         (self.duration * 3 / 4).checked_sub(self.clock.elapsed(renewed)).filter(|left| !left.is_zero())
@@ -170,8 +170,8 @@ impl StoreLease {
         Ok(Self { shared, renewer: Some(renewer) })
     }
 
-    /// Renews the lock immediately, and waits until the renewal succeeds. Only the holder can do this, so success shows
-    /// that no other process has taken the lock.
+    /// Renews the lock immediately, and waits until the renewal succeeds. Only the holder can renew the lock, so a
+    /// renewal shows that no other process has taken the lock.
     ///
     /// # Errors
     /// [`PushError::LeaseLost`] if another process has taken the lock; the error of the last attempt if no attempt
@@ -199,9 +199,9 @@ impl StoreLease {
     }
 }
 
-/// Returns the error for a lock that could not be taken in time. If the lock object did not change, its holder may have
-/// been killed. The error then contains the duration for which another process must watch the object before it can take
-/// over the lock.
+/// Returns the error for a lock that could not be taken in time. If the lock object did not change while this process
+/// waited, its holder may have been killed. In this case, the error contains the duration for which a process must
+/// watch the object before the process can take over the lock.
 fn busy(url: &BaseUrl, watched: Option<&Watched>, waited: Duration) -> PushError {
     let url = url.clone();
     match watched.map(|watched| (Content::parse(&watched.object.bytes).duration(), watched.has_changed)) {
@@ -212,8 +212,8 @@ fn busy(url: &BaseUrl, watched: Option<&Watched>, waited: Duration) -> PushError
     }
 }
 
-/// Tries once to take the lock. Returns the written object, or `None` if another process holds the
-/// lock. `watched` is the object of this other holder.
+/// Tries once to take the lock. Returns the written object, or `None` if another process holds the lock. Records the
+/// lock object of the other process in `watched`, to notice when this object no longer changes.
 fn attempt(
     lock: &dyn LockObject,
     content: &Content,
@@ -236,8 +236,9 @@ fn attempt(
             lock.replace(&content.text(), &found)?
         }
     };
-    // The result of the write proves nothing: if the first reply was lost, the repeated request was refused. Only the
-    // content of the object shows which process has taken the lock.
+    // The result of the write does not show whether this process has taken the lock: if the reply to a successful
+    // request is lost, the request is repeated, and the server refuses the repetition. Only the content of the object
+    // shows which process has taken the lock.
     Ok(lock.read()?.filter(|found| Content::parse(&found.bytes) == *content))
 }
 
@@ -295,8 +296,9 @@ impl Shared {
 
     /// Tries once to replace `object`, which this process wrote, with `content`.
     fn renew(&self, content: &Content, object: &Object) -> Attempt {
-        // The result of the write proves nothing: if the first reply is lost, the repeated request is refused. Only the
-        // content of the object shows which process has replaced it.
+        // The result of the write does not show whether it was carried out: if the reply to a successful request is
+        // lost, the request is repeated, and the server refuses the repetition. Only the content of the object shows
+        // which process wrote the object last.
         let found = self.lock.replace(&content.text(), object).and_then(|_| self.lock.read());
         match found.map(|found| found.map(|found| (Content::parse(&found.bytes), found))) {
             Ok(Some((there, found))) if there == *content => Attempt::Renewed(found),
@@ -316,7 +318,7 @@ enum Attempt {
     Held(Object),
     /// The object is missing, or another process has taken the lock.
     Lost,
-    /// The server did not respond, so it is not known whether the object was replaced.
+    /// A request failed, so it is not known whether the object was replaced.
     Unknown(Error),
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct Merged {
 }
 
 struct Change {
-    /// The role that lists the target. If this role is a bin, the role to which the bin belongs.
+    /// The role that lists the target. If a bin lists the target, this is the role to which the bin belongs.
     role: RoleName,
     path: TargetPath,
     before: Option<TargetFile>,
@@ -240,8 +240,9 @@ pub(crate) fn give_up(
     Ok(given_up)
 }
 
-/// Returns the changes of an interrupted merge that the published state does not contain yet, and the snapshot of this
-/// folder before the merge. Returns `None` if a snapshot is missing from the folder.
+/// Finds the changes of an interrupted merge that are not in the published state yet. Returns these changes, and the
+/// snapshot that this folder had before the merge. Returns `None` if one of the two snapshots that the merge recorded
+/// is missing from the folder.
 fn difference_to_published(
     published: &mut Published,
     unpushed: &Unpushed,
@@ -289,8 +290,9 @@ fn difference(published: &mut Published, base: &Snapshot, ours: &Snapshot) -> Re
     Ok(difference)
 }
 
-/// For each role that this machine cannot sign, puts the signed metadata of the state `ours` into the draft. Does so
-/// only if this metadata has the same content as the draft, and a newer version than the published role.
+/// For each role that this machine cannot sign for, copies the signed metadata of the state `ours` into the draft.
+/// Metadata is copied only if its content is the same as in the draft and its version is newer than the published
+/// version.
 fn keep_signed(repository: &mut Repository, mut draft: Draft, ours: &Snapshot) -> Result<Draft, Error> {
     for role in draft.targets.keys().cloned().collect::<Vec<_>>() {
         let Some(signed) = role_at(&repository.published, ours, &role)? else { continue };
@@ -314,8 +316,8 @@ fn has_same_delegations(one: &Targets, other: &Targets) -> bool {
     has_same_content(&one, &other)
 }
 
-/// If `role` is a bin for `path`, returns the role to which the bin belongs. Otherwise, returns `role` itself. A
-/// target that is added to the returned role is listed in `role`.
+/// If `role` is a bin for `path`, returns the role to which the bin belongs. Otherwise, returns `role` itself. If a
+/// target with this path is added to the returned role, `role` lists the target.
 fn holder(published: &Published, role: &RoleName, path: &TargetPath) -> RoleName {
     let mut role = role;
     while let Some(delegator) = published.delegator(role) {

@@ -42,7 +42,7 @@ const NO_TAG: &str = "\"00000000000000000000000000000000\"";
 pub(crate) struct Store {
     inner: Arc<Inner>,
     options: StoreOptions,
-    /// Whether the store refuses writes whose condition is not met. Empty until this has been tested.
+    /// Whether the store refuses writes whose condition is not met. Empty until the store has been tested.
     is_conditional: OnceLock<bool>,
 }
 
@@ -73,8 +73,8 @@ impl Store {
         Ok(Self { inner: Arc::new(inner), options: options.clone(), is_conditional: OnceLock::new() })
     }
 
-    /// Returns whether to send writes with conditions. Returns true until it is known that the store does not support
-    /// conditions or does not need them.
+    /// Returns whether to send writes with conditions. Returns false once it is known that the store does not support
+    /// conditions, or that only one machine pushes to the store.
     fn uses_conditions(&self) -> bool {
         self.is_conditional.get() != Some(&false)
     }
@@ -153,8 +153,9 @@ impl Inner {
         }
     }
 
-    /// Like [`Inner::write`], but returns [`Written::Done`] for a refused write if the object has the new content. If
-    /// the reply to a request is lost, the library repeats the request, and the store refuses the repetition.
+    /// Like [`Inner::write`], but if the store refuses the write although the object already has the new content,
+    /// returns [`Written::Done`]. The library causes such a refusal if the reply to a successful request is lost: it
+    /// repeats the request, and the store refuses the repetition.
     fn write_once(&self, name: &str, bytes: &[u8], mode: PutMode) -> Result<Written, Error> {
         let written = self.write(name, bytes, mode)?;
         if written == Written::Done {
@@ -230,8 +231,8 @@ fn attributes(name: &str) -> Attributes {
     attributes
 }
 
-/// Like [`attributes`], but adds the digest of the target. The object has the same digest, because it becomes visible
-/// only if its content matches the target.
+/// Like [`attributes`], but adds the digest of the target. This is also the digest of the object, because the object
+/// becomes visible only if its content matches the target.
 fn target_attributes(name: &str, target: &TargetFile) -> Attributes {
     let mut attributes = attributes(name);
     if let Some(digest) = digest(target) {
@@ -290,7 +291,8 @@ impl Destination for Store {
             return Ok(self.length(name)? == Some(target.length));
         }
         // A plain name does not identify the content. Therefore a push stores the digest as an attribute of the object.
-        // A write by another program replaces the attributes together with the content.
+        // If another program replaces the content, it also replaces the attributes, so the digest never describes
+        // earlier content.
         let inner = &self.inner;
         let options = GetOptions { head: true, ..GetOptions::default() };
         match inner.runtime.block_on(inner.store.get_opts(&inner.key(name)?, options)) {
@@ -332,7 +334,8 @@ impl Destination for Store {
     }
 
     fn discard(&self, name: &str) -> Result<Written, Error> {
-        // A store can make a replacement conditional, but not a removal.
+        // Stores support conditional replacements, but no conditional removals. Therefore replace the object with an
+        // empty one.
         let Some(found) = self.read(name, MAX_METADATA_LENGTH)? else { return Ok(Written::Done) };
         self.replace(name, b"", &found)
     }

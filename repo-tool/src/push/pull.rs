@@ -48,9 +48,10 @@ pub(crate) enum TargetFiles {
 /// Whether a pull accepts an expired timestamp or snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expired {
-    /// The user states that nobody has renewed the repository in time.
+    /// Accept expired metadata, because the user has stated that nobody renewed the repository in time.
     Accept,
-    /// The server may be replaying an old state, and a renewal would make this state valid again.
+    /// Refuse expired metadata. The server may be replaying an old state, and a renewal after the pull would make this
+    /// state valid again.
     Refuse,
 }
 
@@ -125,8 +126,9 @@ impl Pull<'_> {
         Ok((root, served))
     }
 
-    /// Returns an error if the server replays an old state. This is assumed if the timestamp or the snapshot has
-    /// expired, or if the user's configuration records a newer snapshot.
+    /// Returns an error if the server seems to replay an old state. There are two signs of a replay: the timestamp or
+    /// the snapshot has expired, or the user's configuration records a newer snapshot. [`Expired::Accept`] ignores the
+    /// first sign.
     fn check_age(&self, repository: RootDigest, served: &Served) -> Result<(), Error> {
         let url = || self.metadata_url.clone();
         let (timestamp, snapshot) = (served.trusted().timestamp(), served.trusted().snapshot());

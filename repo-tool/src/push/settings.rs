@@ -19,9 +19,9 @@ pub(crate) struct DestinationSettings {
     pub(crate) public_url: Option<BaseUrl>,
     /// The snapshot that the last command of this user saw at the destination.
     pub(crate) served: Option<ServedSnapshot>,
-    /// The snapshots that commands were about to upload, or to adopt into the folder, after `served` was recorded.
-    /// Oldest first. If such a command was interrupted, it is not known whether its snapshot has reached the
-    /// destination or the folder.
+    /// The snapshots that were recorded after `served`, oldest first. A command records a snapshot here before it
+    /// uploads the snapshot or adopts it into the folder. If the command is interrupted, it is not known whether the
+    /// snapshot has reached the destination or the folder.
     pub(crate) intended: Vec<ServedSnapshot>,
     /// The changes that an interrupted merge has not published yet.
     pub(crate) unpushed: Option<Unpushed>,

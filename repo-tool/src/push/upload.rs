@@ -79,9 +79,9 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Discards the snapshots that interrupted pushes uploaded and whose versions this push skips.
-    /// After that, every snapshot at the destination that is older than the served snapshot has
-    /// been served at some time. [`crate::push::base`] relies on this.
+    /// Discards the snapshots that interrupted pushes uploaded and whose versions this push skips. After that, if a
+    /// snapshot at the destination is older than the served snapshot, the destination has served it at some time.
+    /// [`crate::push::base`] relies on this.
     fn discard_abandoned_snapshots(&self, plan: &Plan) -> Result<(), Error> {
         if self.is_first(plan) || !self.may_write()? {
             return Ok(());
@@ -100,9 +100,9 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Returns whether this push is certainly the first one to this destination, so that no earlier push can have
-    /// uploaded a snapshot. This is certain if this push uploaded the oldest root: a push to an empty destination
-    /// uploads that root before all other files.
+    /// Returns whether this push is certainly the first one to this destination. If so, no earlier push can have
+    /// uploaded a snapshot. A push is certainly the first one if it uploaded the oldest root, because a push to an
+    /// empty destination uploads that root before all other files.
     fn is_first(&self, plan: &Plan) -> bool {
         let is_oldest = |(name, _): &(String, u64)| plan.roots.first().is_some_and(|oldest| oldest.name == *name);
         self.earlier.is_none() && self.uploading.sent.first().is_some_and(is_oldest)
@@ -149,7 +149,7 @@ impl Upload<'_> {
         let state = if self.destination.has_target(&item.name, &item.target, self.names)? {
             TargetState::AtDestination
         } else if self.open(item)?.is_some() {
-            // The upload of this file counts as progress.
+            // The progress counts this file once it has been uploaded.
             return Ok(TargetState::Here);
         } else {
             TargetState::Nowhere
@@ -266,7 +266,7 @@ impl Upload<'_> {
     }
 
     /// Checks that the timestamp is still the one that was verified. If another process has pushed while this process
-    /// was suspended, a file that seems abandoned may belong to the state that was pushed.
+    /// was suspended, a file that seems abandoned may belong to the state that the other process pushed.
     fn check_timestamp(&self) -> Result<(), Error> {
         let expected = self.earlier.map(|earlier| &earlier.timestamp.bytes);
         let found = self.destination.read(TIMESTAMP, MAX_TIMESTAMP_LENGTH)?.map(|found| found.bytes);

@@ -73,8 +73,9 @@ fn date_time(time: DateTime<Utc>) -> String {
     time.format("%Y%m%dT%H%M%SZ").to_string()
 }
 
-/// Escapes text (RFC 5545, section 3.3.11). Line breaks and tabs aside, such text may not contain control characters,
-/// so they are replaced with visible escape sequences.
+/// Escapes text (RFC 5545, section 3.3.11). A text value may contain line breaks and tabs, but no other control
+/// characters. Therefore this function replaces control characters other than line breaks with visible escape
+/// sequences.
 fn escaped(text: &str) -> String {
     let escape = |line: &str| printable(line).replace('\\', "\\\\").replace(';', "\\;").replace(',', "\\,");
     text.split('\n').map(escape).collect::<Vec<_>>().join("\\n")

@@ -2,11 +2,12 @@
 
 use std::fmt::Display;
 
-/// The maximum number of names that a message lists. The message says only how many other names there are.
+/// The maximum number of names that a message lists. If there are more names, the message only says how many are left
+/// out.
 pub(crate) const MAX_NAMED: usize = 8;
 
-/// Joins names with commas. If there are more than [`MAX_NAMED`] names, lists the first ones and says how many are missing,
-/// such as `and 2 more`.
+/// Joins names with commas. If there are more than [`MAX_NAMED`] names, lists only the first ones and adds the number
+/// of the other names, as in `and 2 more`.
 pub(crate) fn some_of(names: impl IntoIterator<Item = String>) -> String {
     let mut names: Vec<String> = names.into_iter().collect();
     let more = names.len().saturating_sub(MAX_NAMED);

@@ -20,7 +20,7 @@ use crate::served::connections::{self, Limits};
 
 pub(crate) const PATH: &str = "/metrics";
 const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-/// The limits can be strict, because Prometheus sends only short requests.
+/// The limits for connections. They can be strict, because Prometheus sends only short requests.
 const LIMITS: Limits = Limits { headers: Duration::from_secs(5), connection: Duration::from_secs(10), connections: 32 };
 /// The maximum length of the request headers, in bytes.
 const MAX_HEADERS: usize = 16 * 1024;

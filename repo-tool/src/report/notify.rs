@@ -46,8 +46,8 @@ impl Known {
         Self { state: state_name(overview.state()).to_string(), problems }
     }
 
-    /// A receiver that was never notified is assumed to know this state, so it is not notified while the repository has
-    /// no problems.
+    /// The state of a repository without problems. A new receiver has not been notified of any state yet, so the
+    /// current state is compared with this one. A new receiver is therefore notified only once there is a problem.
     fn good() -> Self {
         Self { state: "OK".to_string(), problems: Vec::new() }
     }

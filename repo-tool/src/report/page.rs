@@ -15,7 +15,7 @@ use crate::report::counts::counted;
 use crate::report::overview::{Overview, Problem, minute, state_name};
 use crate::report::roles::RoleStatus;
 
-/// The Content-Security-Policy of the page allows no other style sheet.
+/// The style sheet of the page. The Content-Security-Policy of the page allows no other style sheet.
 const STYLE: &str = include_str!("page.css");
 
 pub(crate) fn html(overview: &Overview) -> String {

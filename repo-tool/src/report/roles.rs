@@ -84,8 +84,7 @@ impl RoleStatus {
 pub(crate) enum Schedule<'a> {
     /// The renewal periods in `repo.toml`.
     Config(&'a Config),
-    /// The schedule that applies if `repo.toml` is not on this machine. A role is overdue if it expires within this
-    /// time.
+    /// A role is overdue if it expires within this time. This schedule applies if `repo.toml` is not on this machine.
     #[cfg(feature = "cli")]
     Within(chrono::TimeDelta),
 }

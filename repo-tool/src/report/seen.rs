@@ -17,8 +17,8 @@ pub(crate) struct Versions {
     pub(crate) timestamp: u64,
     pub(crate) snapshot: u64,
     pub(crate) targets: u64,
-    /// The keys and thresholds of timestamp and snapshot, as in [`lastmile_metadata::Root::online_keys`]. After a change,
-    /// versions may be lower than before (TUF specification 5.3.11).
+    /// The keys and thresholds of timestamp and snapshot, as in [`lastmile_metadata::Root::online_keys`]. After these
+    /// keys or thresholds change, versions may be lower than before (TUF specification 5.3.11).
     online_keys: String,
 }
 
@@ -63,9 +63,9 @@ impl Versions {
     }
 
     /// Returns, for each role, the higher of the versions in `self` and `before`. If the online keys were replaced,
-    /// this applies only to the root, and the other versions are those in `self`.
+    /// returns the higher version only for the root, and the versions in `self` for all other roles.
     ///
-    /// If a server rolls versions back, every check therefore reports the rollback until the server catches up.
+    /// Because the higher versions are kept, every check reports a rollback by the server until the server catches up.
     fn highest(&self, before: &Self) -> Self {
         let keeps = self.online_keys == before.online_keys;
         let most = |now: u64, before: u64| if keeps { now.max(before) } else { now };

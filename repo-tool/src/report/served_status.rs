@@ -1,5 +1,5 @@
-//! The status of a repository at the URLs that clients use. This module runs a client against each URL. If it is an
-//! HTTP URL, the client runs twice: first with ordinary requests, which caches may answer, and then with requests that
+//! The status of a repository at the URLs that clients use. This module runs a client against each URL. For an HTTP
+//! URL, the client runs twice: first with ordinary requests, which caches may answer, and then with requests that
 //! bypass caches.
 //!
 //! The client's clock is set to the Unix epoch. The client therefore accepts expired metadata, whose status can then be
@@ -384,7 +384,8 @@ fn forks(looks: &[MirrorCheck]) -> Vec<Problem> {
     problems
 }
 
-/// Describes the roles in `behind`, which have a lower and a higher version. Returns `None` if `behind` is empty.
+/// Describes roles whose versions are too low. `behind` contains each role with its lower and its higher version.
+/// Returns `None` if `behind` is empty.
 fn changes(behind: &[(RoleName, u64, u64)]) -> Option<String> {
     let changes = behind.iter().map(|(role, low, high)| format!("{role} version {low} instead of {high}"));
     let changes: Vec<String> = changes.collect();
@@ -394,7 +395,7 @@ fn changes(behind: &[(RoleName, u64, u64)]) -> Option<String> {
 /// Describes why a client could not update from `url`.
 ///
 /// # Errors
-/// Returns `error` if this machine caused it, and not the repository or its server.
+/// Returns `error` if the cause is on this machine, rather than in the repository or on its server.
 fn failed(url: &BaseUrl, error: ClientError) -> Result<Problem, Error> {
     let reason = error.verdict().map_or_else(|| chain(&error), |verdict| chain(verdict));
     let (kind, text) = match error {

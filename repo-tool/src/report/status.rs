@@ -101,8 +101,9 @@ impl Status {
         Ok(Self { roles, pending: pending(repository)?, findings, interrupted, pinned, policies })
     }
 
-    /// Returns whether the maintainer must act: whether a publication was interrupted, a change is pending, or a role
-    /// is overdue. A role that is only due needs no attention yet.
+    /// Returns whether the maintainer must act: whether a publication was interrupted, a change is pending, a role is
+    /// overdue, or a role has too few usable keys to be signed again. A role that is due but not overdue needs no
+    /// attention yet.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         self.interrupted

@@ -51,7 +51,7 @@ pub struct Verification {
 }
 
 impl Verification {
-    /// Returns whether the check found no problems.
+    /// Returns whether the repository is free of problems.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.most_severe() != Some(Severity::Problem)
@@ -291,8 +291,8 @@ pub fn url(
     Ok(found)
 }
 
-/// Runs a client for every root version that clients may have been shipped with. If there are many roots, skips a root
-/// with the same keys and roles as the previous root if the client with that previous root succeeded.
+/// Runs a client for every root version that clients may have been shipped with. If there are many roots, skips each
+/// root that has the same keys and roles as the previous root, but only if the client with the previous root succeeded.
 ///
 /// Returns the session of the client with the oldest root, and all targets. Returns `None` if that client fails or
 /// cannot list all targets, or if a network error ends the check.
@@ -379,10 +379,11 @@ fn failure_of(
 }
 
 /// Returns the rule under which a client's error is reported, and describes the error. The rule is `missing` if a file
-/// does not exist, and `refused` if the client refused a file.
+/// does not exist, and `refused` if the client refused a file or reached one of its limits. If a file cannot be read
+/// or fetched for another reason, the error has a rule of its own.
 ///
 /// # Errors
-/// Returns `error` if this machine caused it, and not the repository or its server.
+/// Returns `error` if the cause is on this machine, rather than in the repository or on its server.
 fn fault(error: ClientError, missing: Rule, refused: Rule) -> Result<(Rule, String), Error> {
     let rule = match &error {
         ClientError::Refused(_) | ClientError::Limit(_) => refused,
@@ -479,7 +480,8 @@ fn read_published(layout: &Layout) -> Result<Published, Error> {
     Ok(published)
 }
 
-/// Reports listed targets that clients do not find. `trusted` must contain all roles that clients visit.
+/// Reports targets that a role lists, but that clients do not find. `trusted` must contain all roles that clients
+/// visit.
 fn find_hidden(found: &mut Verification, published: &Published, targets: &[TargetFile], trusted: &TrustedMetadata) {
     let first: BTreeMap<_, _> = targets.iter().map(|target| (&target.path, target)).collect();
     for (role, targets) in published.read_roles() {

@@ -35,15 +35,14 @@ fn if_there<T>(result: Result<T, SftpError>) -> Result<Option<T>, SftpError> {
 }
 
 impl Session {
-    /// Returns the attributes of a file or folder, or `None` if it does not exist. Symbolic links
-    /// are followed, because the server decides which files its users can reach.
+    /// Returns the attributes of a file or folder, or `None` if it does not exist. Follows symbolic links. The server
+    /// decides which files its users can reach, so this program need not check where a link leads.
     pub(super) fn attributes(&self, path: &str) -> Result<Option<MetaData>, Error> {
         let found = if_there(self.run(self.sftp().fs().metadata(path)));
         found.map_err(|error| self.error("look at", path, &error))
     }
 
-    /// Reads a file. Returns `None` if it does not exist, and fails if it is longer than `most`
-    /// bytes.
+    /// Reads a file. Returns `None` if the file does not exist, and fails if the file is longer than `most` bytes.
     pub(super) fn read(&self, path: &str, most: u64) -> Result<Option<Vec<u8>>, Error> {
         let read = self.run(async {
             let mut file = self.sftp().open(path).await?;

@@ -3,8 +3,8 @@
 //! SFTP has no conditional writes, but a client can ask the server to create a file only if no file with this name
 //! exists. The lock is therefore a folder with numbered files, and the file with the highest number is the lock object.
 //! To replace the lock object in file `N`, a process creates file `N + 1`, which only one process can do. Old files are
-//! removed, so a slow process may create a file whose number was already used. It then notices that there is a file
-//! with a higher number, and removes its own file.
+//! removed, so a slow process may create a file whose number was already used. The slow process then notices that there
+//! is a file with a higher number, and removes its own file.
 
 use lastmile_client::BaseUrl;
 

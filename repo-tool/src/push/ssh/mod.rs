@@ -85,9 +85,9 @@ impl Ssh {
         Session::connect(&self.program, &self.address, SILENCE)
     }
 
-    /// Removes the folders of earlier holders of the lock. Such a process may still be running, but it can no longer
-    /// change the destination: it writes each file to its own folder first, and then moves the file to the final path.
-    /// Read the state of the destination only after this call.
+    /// Removes the folders of earlier holders of the lock. An earlier holder may still be running, but without its
+    /// folder it can no longer change the destination: a holder writes each file to its own folder first, and then
+    /// moves the file to the final path. Call this function before reading the state of the destination.
     fn clear_working(&self, session: &Session) -> Result<(), Error> {
         let working = self.address.path(WORKING)?;
         for name in session.list(&working)?.unwrap_or_default() {
@@ -189,8 +189,8 @@ impl Destination for Ssh {
         session.make_folder(&all, WORKING_MODE)?;
         session.make_folder(&own, WORKING_MODE)?;
         let held = SshLease { session, working: [own, all], lease };
-        // If another process took the lock before this folder existed, it did not remove the
-        // folder. Therefore check that this process still holds the lock.
+        // If another process took the lock before this folder existed, the other process did not remove the folder, so
+        // this process could still change the destination. Therefore check that this process still holds the lock.
         held.lease.confirm()?;
         Ok(Box::new(held))
     }
@@ -206,8 +206,8 @@ impl Destination for Ssh {
     }
 
     fn has_target(&self, name: &str, target: &TargetFile, names: TargetNames) -> Result<bool, Error> {
-        // A name with a hash prefix identifies the content. A plain name does not, and this
-        // function does not download the file to check its content.
+        // A name with a hash prefix identifies the content. A plain name does not identify the content. In that case,
+        // return false instead of downloading the file to compare its content.
         Ok(names == TargetNames::HashPrefixed && self.length(name)? == Some(target.length))
     }
 

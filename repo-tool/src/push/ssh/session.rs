@@ -35,8 +35,7 @@ const OPTIONS: [&str; 6] = [
 const START: Duration = Duration::from_secs(120);
 /// The longest time to wait for the next packet of the server while a request is pending.
 pub(super) const SILENCE: Duration = Duration::from_secs(60);
-/// How long to wait for the last messages of `ssh` after the connection has ended. Also how long to wait until `ssh`
-/// exits.
+/// The time limit for each of two waits: for the last messages of `ssh`, and for `ssh` to exit.
 const END: Duration = Duration::from_secs(2);
 /// The maximum number of bytes of the messages of `ssh` that are kept.
 const MAX_MESSAGES_LENGTH: usize = 4096;

@@ -1,7 +1,7 @@
 //! Describes every change to a signed text, which is the canonical JSON that the signatures of a metadata file cover.
-//! [`Explanation::explain_change`] explains changes to known members. A signer must accept every other added or changed
-//! member by name (`--accept`). Later versions of the formats may define such a member, but this version does not know
-//! it. Removed unknown members are only described.
+//! [`Explanation::explain_change`] explains changes to known members. Any other added or changed member may have a
+//! meaning that only later versions of lastmile know. Therefore a signer must accept this member by name (`--accept`).
+//! Removed unknown members are described, but need not be accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,8 +23,9 @@ use crate::role_content::RoleContent;
 /// The maximum number of new file versions in a snapshot or timestamp that are listed individually. If there are more,
 /// only their number is shown.
 const FILES: usize = 20;
-/// The maximum number of targets that are described one by one. If a draft adds targets in bulk to more roles than this,
-/// or if these roles list more targets in total, the changes to targets are only counted.
+/// The maximum number of targets that are described one by one. If a draft adds targets in bulk to more than this
+/// number of roles, or if these roles together list more than this number of targets, the changes to targets are only
+/// counted.
 const DESCRIBED: usize = 1000;
 
 /// The changed targets, files, keys and roles. Each is described in one line, even if several of its members change.

@@ -143,8 +143,8 @@ pub(super) struct KeysBefore<'k> {
 /// encoding changes.
 ///
 /// Returns the unusual entries, each as a pointer and a line. These are added or changed keys that are unusable, and
-/// key IDs that a role lists more often than before. Such a key ID is returned only if it has no usable key or is
-/// listed more than once.
+/// key IDs that a role lists more often than before. A key ID is returned only if it has no usable key or the role
+/// lists it more than once.
 pub(super) fn key_lines(
     lines: &mut Lines,
     before: KeysBefore<'_>,
