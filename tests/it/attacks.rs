@@ -274,8 +274,7 @@ fn every_attack_on_evidence_has_a_scenario() {
     }
     assert_eq!(numbers, 34);
     let all = scenario::all();
-    let is_attack =
-        |scenario: &&Scenario| scenario.id.starts_with("7-") && !scenario.attack.starts_with("harmless");
+    let is_attack = |scenario: &&Scenario| scenario.id.starts_with("7-") && !scenario.attack.starts_with("harmless");
     let attacks: BTreeSet<&str> = all.iter().filter(is_attack).map(|scenario| scenario.id).collect();
     assert_eq!(named, attacks);
 }
