@@ -24,8 +24,8 @@ use crate::{PrivateKey, SignError};
 const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 
 /// The scrypt parameters with which new keys are encrypted: five passes over 16 MiB, which take a few tenths of a
-/// second. OWASP lists these parameters as equivalent to N = 2^17, p = 1. The value of N is the largest that `openssl`
-/// can read, because `openssl` limits scrypt to 32 MiB.
+/// second. OWASP lists these parameters as equivalent to N = 2^17, p = 1. `openssl` cannot read a larger N: twice this
+/// N needs slightly more than 32 MiB, the most that `openssl` allows for scrypt.
 const SCRYPT_LOG_N: u8 = 14;
 const SCRYPT_R: u32 = 8;
 const SCRYPT_P: u32 = 5;
@@ -70,8 +70,8 @@ impl PrivateKey {
             "ENCRYPTED PRIVATE KEY" => {
                 let pass_phrase = pass_phrase.ok_or(PemError::PassPhraseNeeded)?;
                 let der = decrypt(&block.der, pass_phrase)?;
-                // With a wrong pass-phrase, the padding is valid in about one in 256 cases, but the content is never a
-                // valid key.
+                // About one in 256 wrong pass-phrases yields valid padding, so `decrypt` does not report an error. But
+                // the decrypted bytes are then not a key.
                 let info = PrivateKeyInfoRef::from_der(&der).map_err(|_| PemError::WrongPassPhrase)?;
                 read(&info)
             }

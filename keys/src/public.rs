@@ -116,7 +116,7 @@ impl PublicKey {
     /// list is the one that the scheme specifies. The list is empty for ed25519, which signs the message itself.
     ///
     /// The list for P-384 also contains SHA-256, because cosign digested files with SHA-256 for every curve until
-    /// version 2.6. SHA-256 is not weaker for P-384 than for P-256.
+    /// version 2.6. SHA-256 makes a signature by a P-384 key no easier to forge than a signature by a P-256 key.
     #[must_use]
     pub fn message_digests(&self) -> &'static [MessageDigest] {
         match self.algorithm() {

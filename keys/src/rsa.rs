@@ -109,8 +109,7 @@ fn pss<D: sha2::Digest>() -> Pss<D> {
 fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
     match (info.algorithm.oid, info.algorithm.parameters) {
         (RSA_ENCRYPTION, Some(parameters)) if parameters == Null.into() => Ok(()),
-        // Refuse a key with the algorithm RSASSA-PSS: its parameters could contradict the scheme, and the same modulus
-        // could be listed as two keys.
+        // A key with the algorithm RSASSA-PSS has parameters for the padding, which could contradict the scheme.
         (RSASSA_PSS, _) => Err(KeyError::invalid(
             "the key has the algorithm RSASSA-PSS; it must have the algorithm rsaEncryption, because the scheme determines the padding",
         )),
@@ -120,7 +119,8 @@ fn check_algorithm(info: &SubjectPublicKeyInfoRef<'_>) -> Result<(), KeyError> {
     }
 }
 
-/// Must be called before any arithmetic, which would be slow with large numbers.
+/// Checks the sizes of the modulus and the exponent. Must be called before any calculation with these numbers, because
+/// calculating with very large numbers is slow.
 fn check_sizes(key: &RsaPublicKeyRef<'_>) -> Result<(), KeyError> {
     let modulus_bits = bit_length(key.modulus);
     // Spec 4.2.2: a modulus has at least 2048 bits.

@@ -1,7 +1,7 @@
 //! Private keys that cosign has encrypted: PKCS#8 in a NaCl secretbox (XSalsa20-Poly1305). The key of the secretbox is
 //! derived from the pass-phrase with scrypt.
 //!
-//! cosign writes the fields of a [`SealedKey`] as JSON, which this crate does not read.
+//! cosign stores these keys as JSON. This crate does not read the JSON; the caller fills in a [`SealedKey`].
 
 use alloc::vec::Vec;
 
@@ -65,7 +65,7 @@ impl SealedKey {
         scrypt::Params::new(log_n, self.block_size, self.parallelization).map_err(|_| out_of_range())
     }
 
-    /// Opens the secretbox. Returns `None` if its authenticator is wrong.
+    /// Opens the secretbox. Returns `None` if the authenticator is wrong.
     fn decrypt(&self, key: &[u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
         let (tag, encrypted) = self.secretbox.split_at_checked(TAG_LENGTH)?;
         let mut cipher = XSalsa20::new(key.into(), &self.nonce.into());

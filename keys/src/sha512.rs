@@ -49,10 +49,10 @@ impl HashMarker for Sha512 {}
 /// A hash function that only passes on a digest that was computed earlier: the SHA-512 digest of R, the key and the
 /// message (RFC 8032, 5.1.7).
 ///
-/// `ed25519-dalek` hashes R (32 bytes), the key (32 bytes) and what it takes for the message, which is the precomputed
-/// digest (64 bytes). The output is the digest, the last 64 of these 128 bytes. Input of any other length would mean
-/// that the library works differently, so it is hashed with SHA-512. The library then refuses genuine signatures, and
-/// does not accept forged ones.
+/// `ed25519-dalek` receives the precomputed digest in place of the message. It passes 128 bytes to the hash function: R
+/// (32 bytes), the key (32 bytes) and this digest (64 bytes). The output of the hash function is the digest, without
+/// any further hashing. If a later release of the library passes a different number of bytes, these bytes are hashed
+/// with SHA-512. The library then refuses genuine signatures, and does not accept forged ones.
 #[derive(Default)]
 pub(crate) struct Precomputed(Vec<u8>);
 

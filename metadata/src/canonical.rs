@@ -154,8 +154,8 @@ impl<'de> Visitor<'de> for Canonical<'_> {
         Ok(())
     }
 
-    // Spec 4.1: each integer has exactly one spelling. serde_json passes all other numbers to `visit_f64`, which
-    // refuses them: `1.0`, `1e3`, `-0` and integers of more than 64 bits.
+    // Spec 4.1: each integer has exactly one spelling. serde_json passes `1.0`, `1e3`, `-0` and integers of more than
+    // 64 bits to `visit_f64`, which refuses them.
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
         self.out.push_str(&value.to_string());
         Ok(())

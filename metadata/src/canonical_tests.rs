@@ -70,7 +70,8 @@ fn f_cj_5_duplicate_members_are_refused() {
 
 #[test]
 fn escaped_names_sort_by_their_unescaped_text() {
-    // `"` (0x22) sorts first, and `\` (0x5c) sorts between `A` and `a`. Their escapes do not affect the order.
+    // `"` (0x22) sorts first, and `\` (0x5c) sorts between `A` and `a`. The backslashes that escape them do not affect
+    // the order.
     assert_eq!(canonical(r#"{"a":1,"\\":2,"A":3,"\"":4}"#).unwrap(), r#"{"\"":4,"A":3,"\\":2,"a":1}"#);
 }
 

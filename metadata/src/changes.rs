@@ -266,7 +266,8 @@ impl<'t> Members<'t> {
 fn named_elements(array: Option<&str>) -> Result<Vec<(String, &str)>, ErrorKind> {
     let texts = array.map_or(Ok(Vec::new()), elements)?;
     let mut taken: BTreeSet<String> = BTreeSet::new();
-    // The last suffix of each name. Without it, equal elements would take quadratic time.
+    // The last suffix that was tried for each name. Trying all suffixes again for each of many elements with the same
+    // name would take quadratic time.
     let mut suffixes: BTreeMap<String, usize> = BTreeMap::new();
     let mut named = Vec::with_capacity(texts.len());
     for (number, text) in texts.into_iter().enumerate() {

@@ -61,9 +61,9 @@ impl<R> Envelope<R> {
         }
     }
 
-    /// Reads a file in the usual published form, in which the signatures come first and `signed` comes last. Assumes
-    /// that the text is canonical. `ensure_canonical` or `Verified::of` checks this later. Returns `None` if the file
-    /// has a different form.
+    /// Reads a file in the usual published form, in which the signatures come first and `signed` comes last. Returns
+    /// `None` if the file has a different form. Assumes that the text is canonical; `ensure_canonical` or
+    /// `Verified::of` must check the text later.
     fn read_published(received: &Arc<String>, most_signatures: u32) -> Result<Option<Self>, ErrorKind> {
         // The reader accepts unescaped control characters, because canonical text may contain them. JSON does not allow
         // them in strings, so leave every file that contains control characters to `read_any`.
@@ -120,8 +120,8 @@ impl<R> Envelope<R> {
         })
     }
 
-    /// Reads the file again, from a canonical copy. Returns `None` if this does not change `signed`: either the text is
-    /// already known to be canonical, or the copy contains the same `signed`.
+    /// Reads the file again, from a canonical copy. Returns `None` if the text is already known to be canonical, or if
+    /// the copy contains the same `signed`.
     pub(crate) fn into_canonical(self) -> Result<Option<Self>, ErrorKind> {
         if self.is_canonical {
             return Ok(None);
@@ -130,8 +130,8 @@ impl<R> Envelope<R> {
         Ok(if other.signed() == self.signed() { None } else { Some(other) })
     }
 
-    /// Returns the maximum number of signatures for reading the same file again. This is the number of signatures that
-    /// the file has, because the original limit is not stored.
+    /// Returns the number of signatures, to be used as their limit when the same file is read again. The limit of the
+    /// first reading is not stored.
     fn signatures_limit(&self) -> u32 {
         u32::try_from(self.signatures.len()).unwrap_or(u32::MAX)
     }
@@ -175,8 +175,8 @@ impl<R: Role> Envelope<R> {
         envelope.and_then(Self::ensure_canonical).map_err(|kind| kind.of(role))
     }
 
-    /// Ensures that `signed` is canonical. Verification also checks this, but a file may be shown or signed without
-    /// being verified first.
+    /// Ensures that `signed` is canonical. Call this for a file that may be shown or signed without being verified
+    /// first. For other files, verification checks that `signed` is canonical.
     pub(crate) fn ensure_canonical(self) -> Result<Self, ErrorKind> {
         let mut reader = Reader::nested_at(&self.canonical, self.signed.start, 1);
         if self.is_canonical || (reader.skip().is_ok() && reader.position() == self.signed.end) {

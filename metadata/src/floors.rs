@@ -17,7 +17,7 @@ const CHECKSUM: &str = "checksum ";
 /// A line that marks a record as damaged. For such a record, [`Floors::from_text`] returns [`StoredFloors::Lost`].
 const LOST: &str = "what was trusted before is lost";
 
-/// The characters that are percent-encoded in names: the percent sign and all control characters. Without this, a line
+/// The characters that are percent-encoded in names: the percent sign and all control characters. An unencoded line
 /// break in a name would end the line of the record.
 const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 
@@ -194,8 +194,8 @@ impl RoleFloors {
         let mut found = new.lines.lines();
         for line in self.lines.lines() {
             let (trusted, name) = split_role(line).ok_or(ErrorKind::StateLost)?;
-            // Both records list the roles in the order of their file names, so every line that `find_map` skips belongs
-            // to a new role.
+            // Both records list the roles in the order of their file names. So the search continues after the previous
+            // role, and the lines that it skips belong to new roles.
             match found.find_map(|line| split_role(line).filter(|(_, other)| *other == name)) {
                 // First compare the versions as text, because most versions have not changed and need not be parsed.
                 Some((found, _)) if found == trusted => {}

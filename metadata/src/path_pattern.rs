@@ -362,7 +362,7 @@ pub(crate) mod tests {
             assert_eq!((alloc::format!("{prefix}"), prefix.digits()), (hash[..digits].into(), digits as u8));
             assert_eq!(*prefix, HashPrefix::of(&hash_of(&path), digits as u8));
             assert!(prefix.matches(&path));
-            // Create a prefix that differs only in its last digit.
+            // Create a prefix that differs from `prefix` only in the last digit.
             let last = if hash.as_bytes()[digits - 1] == b'0' { "1" } else { "0" };
             let other = HashPrefix::new(&(hash[..digits - 1].to_string() + last)).unwrap();
             assert!(!other.matches(&path) && other != *prefix);

@@ -166,14 +166,15 @@ impl<'a> Reader<'a> {
         Ok(self.since(start))
     }
 
-    /// Reads the value of the unknown member `name`, and adds both to `unknown` (row F-4-1 in `tests/spec-rows.txt`).
+    /// Reads the value of the unknown member `name`, and adds the member to `unknown` (row F-4-1 in
+    /// `tests/spec-rows.txt`).
     pub(crate) fn keep(&mut self, name: &str, unknown: &mut Unknown) -> Result<(), ErrorKind> {
         unknown.insert(name.to_string(), Json::from_canonical(self.skip()?));
         Ok(())
     }
 
-    /// Skips the next value if its text is `value`. Returns whether it was skipped. Comparing bytes is enough, because
-    /// `value` must be a complete canonical value.
+    /// Skips the next value if its text is `value`, which must be a complete canonical value. Returns whether the next
+    /// value was skipped.
     pub(crate) fn skip_same(&mut self, value: &str) -> bool {
         let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
         let after = rest.strip_prefix(value.as_bytes()).map(<[u8]>::first);

@@ -7,7 +7,7 @@ use crate::canonical;
 use crate::reader::Reader;
 use crate::{ErrorKind, KeyId, Unknown};
 
-/// A signature. A [`KeyRing`](crate::KeyRing) decides whether it is valid.
+/// A signature, which may be invalid. A [`KeyRing`](crate::KeyRing) verifies signatures.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// The ID of the key to which the signature is attributed.

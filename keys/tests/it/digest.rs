@@ -63,6 +63,7 @@ fn another_digest_or_a_digest_of_another_length_is_refused() {
     other[31] ^= 1;
     assert!(!p256.verify_digest(MessageDigest::Sha256, &other, &signature));
     let longer = [&digest(MessageDigest::Sha256)[..], &[0]].concat();
-    // ECDSA uses only the first 32 bytes, so without a check of the length, the signature would match this digest.
+    // ECDSA on P-256 uses only the first 32 bytes of a digest, so only the check of the length refuses the longer
+    // digest.
     assert!(!p256.verify_digest(MessageDigest::Sha256, &longer, &signature));
 }

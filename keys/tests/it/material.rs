@@ -51,7 +51,7 @@ fn a_point_is_the_same_key_in_every_form_case_and_encoding() {
         &P256_POINT.to_uppercase(),
         P256_COMPRESSED,
         P256_COMPRESSED_PEM,
-        // The curve is given by its parameters, but the key is the same.
+        // The same key, with the parameters of the curve instead of the name of the curve.
         P256_EXPLICIT_PEM,
     ]);
     assert_one_material(&[P384, P384_POINT, P384_COMPRESSED, P384_COMPRESSED_PEM]);
@@ -66,8 +66,8 @@ fn an_ed25519_key_is_the_same_key_in_hexadecimal_and_pem() {
 #[test]
 fn an_rsa_key_is_identified_by_its_modulus() {
     let info = unpem(RSA_PKCS1);
-    // The header of the SEQUENCE (4 bytes), the header of the INTEGER (4 bytes) with a leading zero, and the modulus
-    // (256 bytes).
+    // The modulus (256 bytes) follows the header of the SEQUENCE (4 bytes), the header of the INTEGER (4 bytes) and a
+    // leading zero.
     let modulus = &info[9..265];
     let zeros = [&[0, 0, 0], modulus].concat();
     let padded = sequence(&[raw_integer(&zeros), integer(&[1, 0, 1])]);

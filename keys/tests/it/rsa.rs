@@ -204,7 +204,8 @@ fn f_4_2_2_6_an_rsa_keytype_with_another_key_is_refused() {
 fn a_key_that_ends_inside_a_byte_is_refused() {
     let algorithm = sequence(&[RSA_ENCRYPTION.to_vec(), NULL.to_vec()]);
     let mut key = bits(&sequence(&[integer(&modulus(2048)), integer(&[1, 0, 1])]));
-    // The position of the byte that states the number of unused bits at the end. DER requires unused bits to be zero.
+    // The first byte in a BIT STRING is the number of unused bits in the last byte. DER requires unused bits to be
+    // zero.
     let at = key.len() - sequence(&[integer(&modulus(2048)), integer(&[1, 0, 1])]).len() - 1;
     key[at] = 1;
     *key.last_mut().unwrap() &= 0xfe;

@@ -90,7 +90,7 @@ impl Delegations {
     }
 
     /// Returns the keys and the threshold of the delegated role `role`. `delegator` must be the role that contains
-    /// these delegations. It is named in the error.
+    /// these delegations; errors name this role.
     ///
     /// # Errors
     /// [`ErrorKind::NotDelegated`] if there is no delegation to `role`.
@@ -266,7 +266,7 @@ impl Delegation {
                 }
                 "keyids" => keyids = Some(read_keyids(value, like)?),
                 "threshold" => threshold = Some(read_threshold(value)?),
-                // Spec 4.5: `terminating` is a boolean. If it is missing, the delegation is not terminating.
+                // Spec 4.5: `terminating` is a boolean. A delegation without it is not terminating.
                 "terminating" => terminating = value.boolean()?,
                 "paths" => patterns = Some(read_list(value, |text| Ok(PathPattern::new(text)))?),
                 "path_hash_prefixes" => prefixes = Some(read_list(value, HashPrefix::new)?),

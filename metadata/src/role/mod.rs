@@ -35,8 +35,9 @@ pub trait Role: Sized + DerefMut<Target = Header> + sealed::Sealed {
     #[doc(hidden)]
     fn read(reader: &mut Reader<'_>, text: &Arc<String>) -> Result<Self, ErrorKind>;
 
-    /// Returns the key ring that this metadata must satisfy in addition to the key ring of its delegator. Only a root
-    /// has such a key ring (TUF specification 5.3.4).
+    /// Returns the keys and the threshold that this metadata lists for its own role. Only a root lists them: a
+    /// threshold of its own keys must sign it, in addition to a threshold of the previous root's keys (TUF
+    /// specification 5.3.4).
     #[doc(hidden)]
     fn own_key_ring(&self) -> Result<Option<KeyRing>, ErrorKind> {
         Ok(None)

@@ -24,7 +24,7 @@ pub(super) struct PatternIndex {
 /// The patterns with the same text before the first wildcard.
 #[derive(Clone, Debug, Default)]
 struct Group {
-    /// The indices of the delegations with a pattern that is the shared text itself, without wildcards.
+    /// The indices of the delegations that list the shared text as a pattern without wildcards.
     exact: Vec<usize>,
     /// The patterns with wildcards, indexed by the reversed text after the last wildcard.
     by_end: Prefixes<Vec<Pattern>>,
@@ -38,7 +38,7 @@ struct Pattern {
 }
 
 impl PatternIndex {
-    /// Each pattern is paired with the index of the delegation that lists it.
+    /// Creates an index of `patterns`. Each pattern is paired with the index of the delegation that lists it.
     pub(super) fn of<'p>(patterns: impl Iterator<Item = (&'p PathPattern, usize)>) -> Self {
         let mut all: Vec<(&str, &PathPattern, usize)> =
             patterns.map(|(pattern, delegation)| (literal_start(pattern.as_str()), pattern, delegation)).collect();
@@ -126,8 +126,8 @@ fn literal_end(pattern: &str) -> &str {
 /// A map from strings to values. A lookup finds all keys of the map that are prefixes of a given string.
 #[derive(Clone, Debug)]
 struct Prefixes<T> {
-    /// The sorted strings, each with its value and a number. The number is 0 if no other string is a prefix of this
-    /// string. Otherwise, it is 1 plus the index of the longest other string that is a prefix.
+    /// The sorted strings, each with its value and a number. The number refers to the longest other string that is a
+    /// prefix of this string: it is 1 plus the index of that prefix, or 0 if there is no prefix.
     sorted: Vec<(Vec<u8>, T, usize)>,
 }
 
@@ -141,8 +141,8 @@ impl<T> Prefixes<T> {
     /// Creates a map from sorted, distinct strings.
     fn of(sorted: Vec<(Vec<u8>, T)>) -> Self {
         let mut all: Vec<(Vec<u8>, T, usize)> = Vec::with_capacity(sorted.len());
-        // The numbers of the last string and of the strings that are prefixes of it, shortest first. The number of a
-        // string is 1 plus its index in `all`.
+        // Refers to the string that was added last and to its prefixes, shortest first. Each element is 1 plus the
+        // index of a string in `all`.
         let mut open: Vec<usize> = Vec::new();
         for (text, value) in sorted {
             let begins = |after: &usize| {

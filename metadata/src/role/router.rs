@@ -97,8 +97,8 @@ impl Router {
         }
     }
 
-    /// Returns the indices of the first `most` delegations that cover `path`, in order of priority. Returns no indices
-    /// for succinct hash bins.
+    /// Returns the indices of the delegations that cover `path`, in order of priority and at most `most` of them.
+    /// Returns no indices for succinct hash bins.
     fn covering(&self, path: &TargetPath, most: usize, steps: &mut Budget) -> Result<Vec<usize>, ErrorKind> {
         let Shape::Listed { prefixes, lengths, patterns, .. } = &self.0 else { return Ok(Vec::new()) };
         // Each list of indices is in ascending order.

@@ -53,10 +53,10 @@ impl TargetFile {
     /// Returns the path of the file, relative to the targets URL (TUF specification 5.7.3).
     ///
     /// # Errors
-    /// Returns an error if [`TargetPath::url_path`] does.
+    /// The errors of [`TargetPath::url_path`].
     pub fn url_path(&self, names: TargetNames) -> Result<String, NameError> {
         let prefix = match names {
-            // Spec 3.1.1: the name has no hash.
+            // Spec 3.1.1: the file name does not begin with a hash.
             TargetNames::Plain => None,
             TargetNames::HashPrefixed => self.hashes.prefixes().next(),
         };
@@ -176,9 +176,9 @@ impl Targets {
         self.len() == 0
     }
 
-    /// Returns whether one of the two roles was cloned from the other, or both from a third role, and no target has
-    /// been changed since. The targets themselves are not compared, so they may be equal even if the result is `false`.
-    /// The header and the delegations are ignored.
+    /// Returns `true` if the two roles are clones whose targets have not been changed since they were cloned. One of
+    /// the roles may be a clone of the other, or both may be clones of a third role. The targets themselves are not
+    /// compared, so they may be equal even if the result is `false`. The header and the delegations are ignored.
     #[must_use]
     pub fn is_clone_of(&self, other: &Self) -> bool {
         self.targets.is_clone_of(&other.targets)
