@@ -46,9 +46,8 @@ impl BundleCheck {
         self.judge_repeatedly(evidence, hashes, now, 1).map(drop)
     }
 
-    /// Checks `evidence` `rounds` times. Reads the policy and the trusted root only once, before the first check,
-    /// because a client that checks many packages does the same. Returns the total time of the checks; reading is not
-    /// included.
+    /// Checks `evidence` `rounds` times. Like a client that checks many packages, reads the policy and the trusted root
+    /// only once, before the first check. Returns the total time of the checks, without the time for reading.
     ///
     /// # Errors
     /// Returns the reason why the evidence does not satisfy the policy.

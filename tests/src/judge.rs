@@ -42,7 +42,7 @@ pub fn verdict(name: &str, kind: ErrorKind) -> Error {
 ///
 /// # Panics
 ///
-/// Panics if `result` is anything but an error about a malformed file.
+/// Panics if `result` is a success or an error of another kind.
 pub fn malformed<T>(result: Result<T, Error>) -> String {
     match result {
         Err(Error { kind: kind @ ErrorKind::Malformed { .. }, .. }) => kind.to_string(),

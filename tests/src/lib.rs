@@ -1,4 +1,4 @@
-//! Functions for the tests in `it/`. They verify single files of the simulated repository, or check evidence, without
+//! Functions with which the tests in `it/` verify single files of the simulated repository, or check evidence, without
 //! running a client.
 
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "functions for tests may panic")]

@@ -9,8 +9,8 @@ pub enum Outcome {
     Passed,
     /// The step or program failed. The text is the reason.
     Failed(String),
-    /// The check could not run on this machine. The text is the reason. The summary lists such a check as neither
-    /// passed nor failed.
+    /// The check could not run on this machine. The text is the reason. The summary lists the check as not checked,
+    /// instead of passed or failed.
     NotChecked(String),
 }
 

@@ -56,7 +56,7 @@ fn compare(recorded: &Counts, now: &Counts) -> Outcome {
         let percent = (*count as f64 / *before as f64 - 1.0) * 100.0;
         say::line(format!("  {name:20} {count:>12}  {percent:+.1} %"));
         if count * 100 > before * (100 + TOLERATED_PERCENT) {
-            worse.push(format!("{name} takes {percent:.1} % more instructions"));
+            worse.push(format!("{name} takes {percent:.1} % more instructions than recorded"));
         }
     }
     let gone = recorded.loops.keys().filter(|name| !now.loops.contains_key(*name));
@@ -126,9 +126,9 @@ fn count(program: &Path, name: &str) -> Result<u64, String> {
     collected.filter(|count| *count > 0).ok_or_else(|| format!("callgrind counted no instructions for {name}"))
 }
 
-/// Describes the properties of the system that affect the counts. AVX2 is one of them, because some libraries choose an
-/// implementation for the processor at run time. Under valgrind, no other extension of the processor changes the
-/// counts.
+/// Describes the properties of the system that affect the counts. These include whether the processor supports AVX2,
+/// because some libraries run different code on processors with AVX2. Under valgrind, no other extension of the
+/// processor changes the counts.
 fn system() -> Result<String, String> {
     let first_line = |program: &str, argument: &str| {
         let text = run_quietly(Command::new(program).arg(argument))?.stdout;

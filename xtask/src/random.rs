@@ -89,7 +89,7 @@ fn attest(project: &Path, copy: &Path) -> io::Result<()> {
     let dropped = ["sigstore-verify", "[[test]]", "name = \"it\"", "name = \"memory\"", "[lints]", "workspace = true"];
     let is_kept = |line: &&str| !dropped.iter().any(|start| line.starts_with(start));
     let mut manifest: Vec<&str> = original.lines().filter(is_kept).collect();
-    // Some functions of this crate are called only by the module that is replaced.
+    // Only the replaced module calls some functions of this crate, so these functions are unused in the copy.
     manifest.push("[lints.rust]\ndead_code = \"allow\"\n");
     write(&copy.join("Cargo.toml"), &manifest.join("\n"))
 }

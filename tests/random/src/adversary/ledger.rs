@@ -52,7 +52,8 @@ impl Role {
 pub(crate) struct Ring {
     pub(crate) keys: BTreeSet<Key>,
     pub(crate) threshold: usize,
-    /// `true` if each key is listed under two key IDs. Such a key still counts only once.
+    /// `true` if each key is listed under two key IDs. A key that signs under both key IDs counts only once towards the
+    /// threshold.
     pub(crate) aliased: bool,
 }
 
@@ -281,7 +282,7 @@ type Signatures = HashMap<(Key, [u8; 32]), Vec<u8>>;
 
 thread_local! {
     static PAIRS: RefCell<HashMap<Key, PrivateKey>> = RefCell::default();
-    /// A cache of signatures, because many histories sign the same documents at their start.
+    /// A cache of signatures. Many histories start with the same documents, and so need the same signatures.
     static SIGNATURES: RefCell<Signatures> = RefCell::default();
 }
 

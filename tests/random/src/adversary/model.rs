@@ -11,7 +11,8 @@ use super::policy::{self, Target};
 /// the file name.
 pub(crate) type Served = Vec<BTreeMap<String, Arc<Document>>>;
 
-/// The lowest versions that the client still accepts.
+/// The versions that the client has recorded. The client refuses a timestamp or snapshot that is older or that lists a
+/// lower version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Floors {
     /// The version of the root that was trusted when `timestamp` and `snapshot` were recorded.
@@ -53,7 +54,7 @@ pub(crate) struct Update<'s> {
     served: &'s Served,
     day: i32,
     /// The mirrors that lacked a required file, sent a file that was refused, or had an older root or timestamp than
-    /// another mirror. The client asks them last.
+    /// another mirror. The client asks these mirrors last.
     failed: BTreeSet<usize>,
 }
 
@@ -185,7 +186,7 @@ impl<'s> Update<'s> {
             }
             _ => None,
         };
-        // After a crash, the stored timestamp can be newer than the recorded version.
+        // After a crash, the version of the stored timestamp can be higher than the recorded version.
         let stored = state.files.get(&Role::Timestamp).cloned();
         if let Some((stored, snapshot)) = stored.as_ref().and_then(|stored| Some((stored, listed(stored)?))) {
             state.floors.timestamp = Some((stored.version, snapshot));
@@ -205,9 +206,9 @@ impl<'s> Update<'s> {
         };
         let first = self.ask("timestamp.json", |document| judge(floors, stored.as_ref(), document));
         let mut new = first.ok_or(Refused(Role::Timestamp))?;
-        // The client also asks the other mirrors, in case one has a newer timestamp. Every mirror that was asked before
-        // the sender of `new` is in `failed`. So `mirrors` either starts with the sender, or is empty because all
-        // mirrors, including the sender, have failed at some time.
+        // The client also asks the other mirrors, in case one has a newer timestamp. Mirrors that have failed are asked
+        // last. So if the mirror that sent `new` has never failed, `mirrors` starts with that mirror. If it has failed
+        // before, all mirrors have failed, and `mirrors` is empty.
         let mirrors: Vec<_> = self.in_order().filter(|mirror| !self.failed.contains(mirror)).collect();
         let mut its_mirror = mirrors.first().copied();
         let others = mirrors.get(1..).unwrap_or_default();

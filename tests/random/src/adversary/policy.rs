@@ -62,7 +62,7 @@ pub(crate) enum Target {
     Evidence(Evidence),
 }
 
-/// An evidence file. It contains signatures by the keys in `signers` over the package whose length is `about`.
+/// An evidence file, which contains signatures by the keys in `signers` over the package whose length is `about`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Evidence {
     pub(crate) about: u64,
@@ -122,7 +122,7 @@ impl Rule {
             4 => vec![By::Own(1), By::OfListingRole(0)],
             _ => vec![By::Own(0), By::Own(1), By::OfListingRole(0)],
         };
-        // Do not let the threshold exceed the number of keys, because such a policy would be invalid.
+        // Limit the threshold to the number of keys, because a policy with a higher threshold would be invalid.
         let own = by.iter().filter_map(|by| by.own()).map(|name| keys[name]).collect::<BTreeSet<_>>().len();
         let most = own + by.iter().filter(|by| by.own().is_none()).count();
         Rule { path, except, by, threshold: (1 + draw(2)).min(most) }
@@ -181,8 +181,8 @@ pub(crate) fn evidence_path(path: &str) -> &'static str {
     }
 }
 
-/// Returns `true` if the client searches for the evidence of the package. It does so if a policy on the delegation
-/// chain has a rule for the package, or has a version that the client does not understand.
+/// Returns `true` if the client searches for the evidence of the package: if a policy on the delegation chain has a
+/// rule for the package, or has a version that the client does not understand.
 pub(crate) fn is_demanded(chain: &[&Document], path: &str) -> bool {
     policies(chain).any(|policy| !policy.is_understood() || policy.rules(path).next().is_some())
 }

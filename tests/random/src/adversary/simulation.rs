@@ -59,7 +59,8 @@ type Versions = BTreeMap<Role, u64>;
 
 thread_local! {
     static RUNTIME: Runtime = Builder::new_current_thread().enable_time().build().unwrap();
-    /// A cache of initial repositories, by the number that selects their features. Only 512 such numbers are used.
+    /// A cache of initial repositories, by the number that selects their features. The random histories use only 512
+    /// different numbers, so that many histories share a repository.
     static REPOSITORIES: RefCell<BTreeMap<u32, Honest>> = RefCell::default();
 }
 

@@ -41,9 +41,9 @@ impl Client {
 #[derive(Clone, Default)]
 pub(crate) struct Network {
     served: Arc<Mutex<Served>>,
-    /// All evidence files, by their hashes. The network always serves all of them. Otherwise, the result would depend
-    /// on which evidence files the client has stored, and the model does not record this. The attacker withholds
-    /// evidence by not listing it.
+    /// All evidence files, by their hashes. The network always serves all of them: the model does not record which
+    /// evidence files the client has stored, so it could not predict the result if a file were missing. The attacker
+    /// withholds evidence by publishing metadata that does not list the evidence.
     evidence: Arc<Mutex<BTreeMap<String, Bytes>>>,
 }
 
@@ -84,8 +84,8 @@ impl Fetch for Network {
 #[derive(Clone, Default)]
 pub(crate) struct CrashingStore {
     inner: MemoryStore,
-    /// How many more changes succeed before the crash, or `None` if there is no crash; and `true` once the store has
-    /// crashed.
+    /// The first element is the number of changes that still succeed before the crash, or `None` if the store never
+    /// crashes. The second element is `true` after the crash.
     crash: Arc<Mutex<(Option<u32>, bool)>>,
 }
 
