@@ -31,7 +31,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "3.6-dependencies",
         &["3.6-dependencies"],
-        "a delegated role lists the requested package, and another package that is outside the role's paths",
+        "a delegated role lists the requested package, and also a package outside the role's paths",
         "specification 1.5.2, extraneous dependencies",
         extraneous_dependencies,
     ),

@@ -72,7 +72,7 @@ pub struct Case {
     /// A short name that distinguishes this case from the other cases of its scenario.
     pub sample: String,
     pub(super) shipped: Vec<u8>,
-    /// The repositories from which the client updates before the attack. The client updates from them in this order.
+    /// The repositories from which the client updates before the attack, in this order.
     pub(super) before: Vec<FakeNetwork>,
     /// The repositories from which the client tries to update after it has updated from those in `before`. These
     /// updates must fail.
@@ -178,7 +178,8 @@ impl Case {
     }
 
     /// Adds a repository from which the client tries to update before the attack. The client must accept the timestamp
-    /// of `network`, and then fail to complete the update. Such updates run after the updates that must succeed.
+    /// of `network`, and then fail to complete the update. The client tries this update after all updates
+    /// that must succeed.
     #[must_use]
     pub fn failed_update(mut self, network: &FakeNetwork) -> Case {
         self.failed.push(network.fork());
@@ -223,7 +224,7 @@ impl Case {
     }
 
     /// Expects that the error contains `text`, and that the client refuses the attack a second time with the same
-    /// error. Such a case runs only with [`in_process::run`](crate::in_process::run).
+    /// error. Makes the case run only with [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn because(self, text: &'static str) -> Case {
         Case { because: Some(text), external: false, ..self }
@@ -242,7 +243,7 @@ impl Case {
         Case { changes_nothing: true, ..self }
     }
 
-    /// Marks a case in which the metadata is malformed but validly signed. A client that accepts such metadata does not
+    /// Marks a case in which the metadata is malformed but validly signed. A client that accepts the metadata does not
     /// count as harmed if it still has the right packages at the right versions.
     #[must_use]
     pub fn form_only(self) -> Case {
@@ -270,20 +271,20 @@ impl Case {
         Case { honest: network.fork(), ..self }
     }
 
-    /// Sets the client's clock before, during and after the attack. Such a case runs only with
+    /// Sets the client's clock before, during and after the attack. Makes the case run only with
     /// [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn clock(self, times: [&str; 3]) -> Case {
         Case { clock: times.map(time), external: false, ..self }
     }
 
-    /// Sets the client's limits. Such a case runs only with [`in_process::run`](crate::in_process::run).
+    /// Sets the client's limits. Makes the case run only with [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn limits(self, limits: Limits) -> Case {
         Case { limits, external: false, ..self }
     }
 
-    /// Sets the client's HTTP settings and number of retries. Such a case runs only with
+    /// Sets the client's HTTP settings and number of retries. Makes the case run only with
     /// [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn http(self, http: HttpSettings, retries: u32) -> Case {
@@ -291,7 +292,7 @@ impl Case {
         Case { http: HttpSettings { proxy: ProxyChoice::Direct, ..http }, retry_policy, external: false, ..self }
     }
 
-    /// Sets the client's retries and timeouts. Such a case runs only with
+    /// Sets the client's retries and timeouts. Makes the case run only with
     /// [`in_process::run`](crate::in_process::run).
     #[must_use]
     pub fn retry_policy(self, retry_policy: RetryPolicy) -> Case {

@@ -41,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-6",
         &["S-2.3-6"],
-        "harmless: two roles delegate to the same role, and only the second delegation covers the package",
+        "not an attack: two roles delegate to the same role, and only the second delegation covers the package",
         "review of the source code of other implementations",
         second_parent,
     ),
@@ -55,7 +55,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-duplicate-roles",
         &["4.6-duplicate-roles", "4.6-terminating", "4.6-succinct-and-list"],
-        "a role delegates twice to the same role, delegates to other roles in addition to bins, or its delegations have a member `terminating` that is not a boolean",
+        "two delegations name the same role, a role has bins and other delegations, or `terminating` is not a boolean",
         "bad input: delegations",
         bad_delegations,
     ),
@@ -83,14 +83,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-top-level-first",
         &["4.6-top-level-first"],
-        "harmless: the top-level targets and a delegated role list the same package; the top-level entry wins",
+        "not an attack: the top-level targets and a delegated role list the same package; the top-level entry wins",
         "specification 5.6.7",
         top_level_first,
     ),
     Scenario::new(
         "4.6-bins",
         &["4.6-bins"],
-        "harmless: a succinct delegation has a bit length of 1, 4, 5 or 9",
+        "not an attack: a succinct delegation has a bit length of 1, 4, 5 or 9",
         "TAP 15",
         bins,
     ),
@@ -206,7 +206,7 @@ fn cycles() -> Vec<Case> {
     let nothing = |honest, sample, advances: &[&str]| {
         Case::against(honest).get("x").sample(sample).refused("x", "NoSuchTarget").advances(advances)
     };
-    // The search visits at most `Limits::roles_visited` roles. The client keeps the files of these roles.
+    // The search visits at most `Limits::roles_visited` roles, and the client keeps the files of the visited roles.
     let read: Vec<String> =
         (0..30).map(|level| format!("left-{level:02}")).chain(["right-28".into(), "right-29".into()]).collect();
     let read: Vec<&str> = read.iter().map(String::as_str).collect();
@@ -255,7 +255,7 @@ fn many_roles() -> Vec<Case> {
     let roles: Vec<&str> = names.iter().map(String::as_str).chain(["targets"]).collect();
     chain.publish(&roles);
     wide.publish(&roles);
-    // The search visits at most `Limits::roles_visited` roles. The client keeps the files of these roles.
+    // The search visits at most `Limits::roles_visited` roles, and the client keeps the files of the visited roles.
     let visited: Vec<&str> = names.iter().map(String::as_str).take(32).collect();
     let case = |honest, sample| Case::against(honest).get("claimed").sample(sample).advances(&visited);
     vec![

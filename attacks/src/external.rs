@@ -208,7 +208,7 @@ impl<'a> Installation<'a> {
         }
         for network in &case.failed {
             self.server.serve(network);
-            // Accept any exit code, because the checks below compare the client's files before and after the attack.
+            // This update only prepares the client for the attack, so its exit code is ignored.
             self.act(&[])?;
         }
         if let Some(tamper) = &case.tamper {

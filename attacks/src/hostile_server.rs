@@ -24,7 +24,8 @@ pub(super) struct ServedFile {
     pub(super) path: String,
     /// The role to which the file belongs, or `new-package`.
     pub(super) role: &'static str,
-    /// The name of the file in transfer errors, without outer backticks. For a target, it starts with "the target".
+    /// The name of the file in transfer errors, without a backtick at the beginning or the end. For a target, the name
+    /// starts with "the target".
     pub(super) file: String,
 }
 
@@ -37,8 +38,8 @@ impl NewRelease {
         NewRelease { honest, newer }
     }
 
-    /// Returns the file of `role` in the new release. For `root`, this is version 2 of the root, which does not exist.
-    /// For `new-package`, this is the target `new-package`.
+    /// Returns the file of `role` in the new release. For `root`, returns the path of version 2, although the
+    /// new release contains no new root. For `new-package`, returns the target `new-package`.
     pub(super) fn served(&self, role: &'static str) -> ServedFile {
         if role == "new-package" {
             let path = format!("{TARGETS}{}.{role}", hash(GOOD));

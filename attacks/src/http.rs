@@ -76,7 +76,7 @@ fn bombs() -> Vec<Case> {
             let case =
                 new_release.case(&served, coding, move |connection, _| answer(connection, "200 OK", &header, &bomb));
             let case = case.max_bytes(UNREAD);
-            // The client never decodes a target. The compressed body does not have the listed length.
+            // The client never decodes a target, so it refuses the compressed body because of its length.
             let is_target = served.role == "new-package";
             cases.push(if is_target {
                 case.refused(served.role, "Length")
