@@ -84,7 +84,7 @@ macro_rules! claims {
             /// Every claim.
             pub const ALL: &'static [Claim] = &[$(Claim::$variant),+];
 
-            /// Returns the name that policies use for this claim.
+            /// Returns the name of this claim in policies.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -115,7 +115,7 @@ claims! {
 }
 
 impl Claim {
-    /// Returns the claim for which policies use the name `name`.
+    /// Returns the claim that policies call `name`.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|claim| claim.name() == name)

@@ -4,19 +4,19 @@
 //! The library verifies signatures, certificate chains, signed certificate timestamps, inclusion proofs, checkpoints
 //! and RFC 3161 timestamps. This module works around its limitations:
 //!
-//! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. This can only
-//!   make the verification stricter, because the library uses the clock to refuse times and keys from the future. This
-//!   crate uses the time that the caller passes: `Evidence::check` refuses an authenticated time that is later than the
-//!   caller's time. It also refuses a time outside the validity period of the certificate or of a log's key.
+//! * The library reads the system clock, in `verify.rs`, `helpers.rs`, `tlog.rs` and `trusted_root.rs`. It uses the
+//!   clock only to refuse times in the future and keys that are not valid yet, so the clock can only make the
+//!   verification stricter. This crate uses the time that the caller passes: `Evidence::check` refuses an authenticated
+//!   time that is later than the caller's time, or outside the validity period of the certificate or of a log's key.
 //! * The library verifies every log entry, but does not report which log signed it. A checkpoint identifies its log by
 //!   only 4 bytes, and the log ID in the entry is not signed. Therefore, `TrustRoot::logs` verifies each checkpoint
 //!   again with the key of the log that the entry names, so that distinct logs can be counted.
 //! * The library does not report who authenticated a time. `TrustRoot::times` determines the source of each time, so
 //!   that distinct sources can be counted.
-//! * The library compares only one digest in a statement with the artifact. Therefore, `Statement::check_subject` first
-//!   compares all digests.
-//! * The library does not check the type of a statement, and accepts some malformed bundles. `Statement::parse` checks
-//!   the type, and the module `bundle` refuses these bundles.
+//! * The library compares only one digest in a statement with the artifact. Therefore, `Statement::check_subject`
+//!   compares all digests before the library verifies the bundle.
+//! * The library does not check the type of a statement, so `Statement::parse` checks it. The library accepts some
+//!   malformed bundles; the module `bundle` refuses them.
 //! * The library does not support revocation. Instead, a policy can limit the period in which a signer is trusted.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -193,8 +193,8 @@ impl Log {
         hex::encode(&self.id)
     }
 
-    /// Returns whether the log signed the checkpoint. The signature must name the origin of the checkpoint. The name
-    /// does not include the shard number, which Rekor v1 appends to the origin.
+    /// Returns whether the log signed the checkpoint. The signature must contain the name of the log, which is also the
+    /// origin of the checkpoint. Rekor v1 appends a shard number to the origin, but not to the name.
     fn signed(&self, checkpoint: &types::Checkpoint) -> bool {
         checkpoint.signatures().iter().any(|signature| {
             let shard = checkpoint.origin().strip_prefix(&signature.name);
@@ -243,7 +243,7 @@ pub(crate) fn verify_certificate(
 ) -> Result<Signed, Rejection> {
     trust.demands.check_entries(bundle.has_log_entries())?;
     let mut policy = VerificationPolicy::any_identity();
-    // Always verify log entries if there are any, even if the policy does not require a log.
+    // Even if the policy does not require a log entry, every log entry in the bundle must be valid.
     if trust.demands.log == LogDemand::None && !bundle.has_log_entries() {
         policy = policy.skip_tlog_unsafe();
     }
@@ -274,8 +274,8 @@ pub(crate) fn verify_key(
     now: DateTime<Utc>,
 ) -> Result<Signed, Rejection> {
     trust.demands.check_entries(bundle.has_log_entries())?;
-    // Verify the signature with the scheme in the policy first. The library would also accept an RSA signature with a
-    // different padding.
+    // First verify the signature with the scheme in the policy. For RSA keys, the library chooses the padding itself,
+    // so it could accept a signature whose padding differs from the padding of the scheme.
     key_signature::verify_bundle(bundle, artifact, key)?;
     if key.scheme().starts_with("rsassa-pss") {
         let text = "log entries for rsa keys can be verified only with the scheme rsa-pkcs1v15-sha256";
@@ -316,9 +316,9 @@ impl<'a> Evidence<'a> {
         Ok(Self { logs: trust.root.logs(bundle)?, times: trust.root.times(bundle)? })
     }
 
-    /// Checks that each authenticated time is not later than `now` and is within the validity periods of the
-    /// certificate (`validity`) and of the logs' keys. Also checks the number of distinct logs and of distinct sources
-    /// of time. Returns the sorted times.
+    /// Checks that no authenticated time is later than `now`, or outside the validity period of the certificate
+    /// (`validity`) or of a log's key. Also checks that the evidence has as many distinct logs and distinct sources of
+    /// time as the policy requires. Returns the sorted times.
     fn check(
         &self,
         trust: &Trust<'_>,
@@ -353,13 +353,13 @@ fn parse(bundle: &Bundle) -> Result<types::Bundle, Rejection> {
         .map_err(|error| Rejection::Unsupported(format!("the bundle cannot be read: {error}")))
 }
 
-/// Returns the digest of the artifact in the metadata, for the library to compare with the digest in the bundle. Also
-/// checks that no digest in the bundle contradicts the metadata.
+/// Returns a digest of the artifact from the metadata. The caller passes it to the library, which compares it with the
+/// digest in the bundle. Also checks that no digest in the bundle contradicts the metadata.
 fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<ArtifactDigest, Rejection> {
     let algorithm = match bundle.content() {
         BundleContent::File(signature) => {
             let algorithm = file_algorithm(signature, key)?;
-            // Rekor records the signed digest, but the library compares the recorded digest only if it is a SHA-256
+            // A log entry contains the file's digest, but the library checks this digest only if it is a SHA-256
             // digest.
             if bundle.has_log_entries() && algorithm != Algorithm::Sha256 {
                 return Err(Rejection::Unsupported(format!(
@@ -377,7 +377,7 @@ fn digest(bundle: &Bundle, artifact: &Artifact, key: &DerPublicKey) -> Result<Ar
             let supported = [Algorithm::Sha256, Algorithm::Sha512].into_iter().find(|known| named.contains(known));
             supported.ok_or_else(|| {
                 Rejection::UnlistedDigest(
-                    "the statement must name the sha256 or sha512 that the metadata lists".to_owned(),
+                    "the statement must contain a sha256 or sha512 digest that the metadata lists".to_owned(),
                 )
             })?
         }
@@ -401,7 +401,7 @@ fn file_algorithm(signature: &FileSignature, key: &DerPublicKey) -> Result<Algor
     match key.scheme().hash_algorithm() {
         Some(HashAlgorithm::Sha2256) => Ok(Algorithm::Sha256),
         Some(HashAlgorithm::Sha2384) => Ok(Algorithm::Sha384),
-        // Other schemes, such as ed25519, do not sign a digest. The library never chooses a scheme with SHA-512.
+        // Other schemes, such as ed25519, do not sign a digest. `from_spki` never returns a scheme that uses SHA-512.
         _ => Err(Rejection::Unsupported(key_signature::NO_DIGEST.to_owned())),
     }
 }

@@ -6,8 +6,8 @@ use crate::trust::TrustDemands;
 
 #[test]
 fn a_time_outside_the_validity_of_the_certificate_is_refused() {
-    // `sigstore-verify` itself refuses a bundle with such a time, before `Evidence::check` runs. Therefore, call the
-    // check directly.
+    // Call `Evidence::check` directly, because `sigstore-verify` would already refuse a bundle with a time outside the
+    // validity period of the certificate.
     let root = br#"{"mediaType":"application/vnd.dev.sigstore.trustedroot+json;version=0.1"}"#;
     let root = TrustRoot::parse(root).unwrap();
     let trust = Trust { root: &root, demands: TrustDemands { log: LogDemand::None, ..TrustDemands::default() } };
@@ -39,7 +39,7 @@ fn the_library_gets_the_digest_that_was_signed() {
         DerPublicKey::new(key.public_key().material().to_vec())
     };
     let expected = |name, algorithm| ArtifactDigest::new(name, artifact.digest(algorithm).unwrap().to_vec()).unwrap();
-    // If the bundle contains no digest, the key determines the algorithm.
+    // If the bundle contains no digest, the key determines the digest algorithm.
     for (scheme, name, algorithm) in [
         (Scheme::EcdsaP256, HashAlgorithm::Sha2256, Algorithm::Sha256),
         (Scheme::EcdsaP384, HashAlgorithm::Sha2384, Algorithm::Sha384),

@@ -63,8 +63,8 @@ impl Provenance {
         }
     }
 
-    /// Returns the SLSA build level that this provenance proves. This is `level`, the level that the policy gives the
-    /// builder, but at most [`RUNNER_LEVEL`] if the builder is a GitHub Actions runner.
+    /// Returns the SLSA build level that this provenance proves. `level` is the level of the builder according to the
+    /// policy. If the builder is a GitHub Actions runner, the result is at most [`RUNNER_LEVEL`].
     pub(crate) fn most_level(&self, level: u8) -> u8 {
         let is_runner = RUNNERS.iter().any(|(id, _)| *id == self.builder);
         if is_runner { level.min(RUNNER_LEVEL) } else { level }

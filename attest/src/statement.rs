@@ -77,7 +77,7 @@ impl Statement {
         &self.predicate
     }
 
-    /// Returns the digest algorithms by which at least one subject matches the artifact.
+    /// Returns the digest algorithms for which at least one subject has the digest of the artifact.
     pub(crate) fn algorithms_of(&self, artifact: &Artifact) -> BTreeSet<Algorithm> {
         self.subjects.iter().flat_map(|subject| subject.algorithms_of(artifact)).collect()
     }

@@ -62,7 +62,7 @@ impl TrustDemands {
         }
     }
 
-    /// Checks the number of distinct logs and of distinct sources of time.
+    /// Checks that there are at least as many distinct logs and distinct sources of time as the policy requires.
     pub(crate) fn check<T>(&self, logs: &BTreeSet<String>, sources: &BTreeSet<T>) -> Result<(), Rejection> {
         let expected = match self.log {
             LogDemand::Required => self.logs.max(1),

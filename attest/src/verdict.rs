@@ -24,10 +24,10 @@ pub struct Verdict {
 pub struct RuleVerdict {
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
-    /// The name of the rule, or `None` for a verdict on a policy as a whole. A policy gets a verdict as a whole if it
-    /// is unusable, or if this version of lastmile does not understand all of it.
+    /// The name of the rule, or `None` for a verdict on a whole policy. The verdict is on the whole policy if the
+    /// policy is unusable, or if this version of lastmile does not understand all of it.
     pub rule: Option<String>,
-    /// The kind of the rule, as written in the policy. For a verdict on a policy as a whole, the kind is `policy`.
+    /// The kind of the rule, as written in the policy. For a verdict on a whole policy, the kind is `policy`.
     pub kind: String,
     /// A description of what the rule requires.
     pub wanted: String,
@@ -92,7 +92,7 @@ pub struct Refused {
     pub path: TargetPath,
     /// The role, or the local policy, that contains the rule.
     pub origin: Origin,
-    /// The name of the rule, or `None` if the policy as a whole cannot be used.
+    /// The name of the rule, or `None` if the whole policy cannot be used.
     pub rule: Option<String>,
     /// A description of what the rule requires.
     pub wanted: String,

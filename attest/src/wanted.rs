@@ -49,7 +49,8 @@ pub(crate) fn describe(policy: &Policy, rule: &Rule) -> String {
     }
 }
 
-/// Lists signers: their names, and the subjects of those that are certificate holders. Joins them with `conjunction`.
+/// Returns the names of signers, joined with `conjunction`. If a signer in `policy` is a certificate holder, the name
+/// is followed by the accepted subjects.
 fn signers(policy: &Policy, names: &[SignerName], conjunction: &str) -> String {
     let describe = |name: &SignerName| {
         let SignerName::Own(own) = name else { return name.to_string() };

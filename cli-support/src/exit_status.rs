@@ -40,8 +40,8 @@ pub enum MonitorState {
     Unknown,
 }
 
-/// Monitoring systems expect the exit codes 0 to 3, in the order of the states. The names of the statuses with these
-/// codes have no meaning here.
+/// Monitoring systems expect the exit codes 0 to 3, in the order of the states. Only the codes matter: for example,
+/// `MonitorState::Critical` becomes `ExitStatus::Usage`, because the code of `Usage` is 2.
 impl From<MonitorState> for ExitStatus {
     fn from(state: MonitorState) -> Self {
         match state {

@@ -107,7 +107,7 @@ fn is_option_of(quoted: &str, argument: &str) -> bool {
     argument.starts_with(quoted) && quoted.strip_prefix('-').is_some_and(is_name)
 }
 
-/// Hides the user names and passwords of URLs that do not come from the arguments, such as a default value from the
+/// Hides user names and passwords in URLs that were not given as arguments, for example in a default value from the
 /// environment. A line that contains several URLs also loses the text between them.
 fn hide_credentials_of_lines(text: &str) -> String {
     let lines = text.split_inclusive('\n').map(|line| match (line.split_once("://"), line.rsplit_once('@')) {

@@ -71,8 +71,8 @@ impl World {
         }
     }
 
-    /// Returns an environment with a fixed clock and without variables, input or a terminal. Output is discarded, and a
-    /// command that waits stops at once.
+    /// Returns an environment with a fixed clock and without variables, input or a terminal. Output is discarded. The
+    /// function `wait` returns at once and stops the command.
     #[must_use]
     pub fn isolated(now: DateTime<Utc>) -> World {
         World {
@@ -105,8 +105,8 @@ impl World {
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
-    /// Returns the prompt for secrets. The prompt that remains in this environment always fails. The returned prompt
-    /// escapes each question.
+    /// Returns the prompt for secrets, and replaces it in this environment with a prompt that always fails. The
+    /// returned prompt escapes each question.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {
         let ask = std::mem::replace(&mut self.ask_secret, nobody_to_ask());

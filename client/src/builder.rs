@@ -117,8 +117,8 @@ impl UpdaterBuilder {
     }
 
     /// Sets how the target files of a repository with consistent snapshots are named. The default is `HASH.NAME` (spec
-    /// 5.7.3). Set [`TargetNames::Plain`] for repositories whose target names are unique and therefore need no hash
-    /// prefix (spec 3.1.1).
+    /// 5.7.3). Set [`TargetNames::Plain`] for repositories that never publish two different files under the same name,
+    /// and therefore omit the hash prefix (spec 3.1.1).
     pub fn target_names(self, target_names: TargetNames) -> UpdaterBuilder {
         UpdaterBuilder { target_names, ..self }
     }

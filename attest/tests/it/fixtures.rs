@@ -57,7 +57,7 @@ pub(crate) const NO_LOG_ENTRY_DIGEST: &str = "9b469fc9761e8b933073b62725fbc98b54
 /// The SHA-512 digest of the file that [`NPM_V0_1`] signs.
 pub(crate) const NPM_DIGEST: &str = "90f223f992e4c88dd068cd2a5fc57f9d2b30798343dd6e38f29c240e04ba090ef831f84490847c4e82b9232c78e8a258463b1e55c0f7469f730265008fa6633f";
 
-/// Returns a start time for the update that is later than every time in the fixtures.
+/// Returns a time that is later than every time in the fixtures. Tests use it as the start time of the update.
 pub(crate) fn now() -> DateTime<Utc> {
     time("2026-11-29T00:00:00Z")
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::fixtures::*;
 
-/// The test changes every `STEP`th byte, one at a time, so that it takes only a few seconds.
+/// The distance between two bytes that the test changes. Changing every byte would take more than a few seconds.
 const STEP: usize = 61;
 
 const V0_3: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
@@ -258,8 +258,8 @@ fn every_fixture_is_readable_or_refused_without_a_panic_when_it_is_truncated() {
 
 #[test]
 fn c_18_a_change_of_any_byte_is_refused() {
-    // Changes to witness signatures and to some parts of RFC 3161 timestamps are harmless. These bundles contain no
-    // witness signatures and no timestamps.
+    // The test uses bundles without witness signatures and RFC 3161 timestamps, because some changes to these parts are
+    // harmless and are not refused.
     for (evidence, digest, root) in [
         (CUSTOM_ISSUER, CUSTOM_ISSUER_DIGEST, PUBLIC_ROOT),
         (FILE_V0_1, FILE_V0_1_DIGEST, STAGING_ROOT),

@@ -1,5 +1,5 @@
-//! Tests of policies, evidence files and trust roots that cannot be used. These problems are not errors: the
-//! verdict refuses the package. Therefore, an exception in the local policy can still allow the package.
+//! Tests of policies, evidence files and trust roots that cannot be used. An unusable file causes a verdict that
+//! refuses the package, not an error. Therefore, an exception in the local policy can still allow the package.
 
 use lastmile_attest::{EvidenceContent, EvidenceFile, LocalPolicy, Outcome, TrustRoots};
 

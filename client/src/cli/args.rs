@@ -377,8 +377,8 @@ pub(super) struct Get {
     pub(super) source: MetadataSource,
 }
 
-/// The arguments of `verify`. Exactly one of `--as`, `--explain` and `--below` is required: it says which target to
-/// check each file against.
+/// The arguments of `verify`. Exactly one of `--as`, `--explain` and `--below` is required. This option says which
+/// target to check each file against.
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("named").required(true))]
 pub(super) struct Verify {

@@ -61,7 +61,7 @@ fn of_refusal(refusal: &Refusal) -> Option<String> {
         Refusal::Demands(_) => "run the command again",
         #[cfg(feature = "attest")]
         Refusal::NotApproved { .. } => return None,
-        // `--output-file` does not help if the path cannot form a URL, because the target cannot be requested then.
+        // If the path cannot be part of a URL, the target cannot be requested, so `--output-file` would not help.
         Refusal::Name(error) if TargetPath::new(&*error.name).is_ok_and(|path| path.url_path(None).is_ok()) => {
             "to save it under another name, get only this target, with `--output-file FILE` and without `--output`"
         }

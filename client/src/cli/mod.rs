@@ -69,8 +69,8 @@ impl App<'_> {
         runtime.block_on(async {
             tokio::select! {
                 // `biased` polls the command first. Before its first await, the command reads the files given on the
-                // command line, which may be pipes. The signal handlers are not installed yet at that time, so a signal
-                // ends the process as usual.
+                // command line, which may be pipes. While the command reads these files, the signal handlers are not
+                // installed yet, so a signal ends the process as usual.
                 biased;
                 ended = self.command(command) => ended,
                 () = interrupted() => Err(Failure::failed("interrupted").with_kind("interrupted")),
@@ -91,7 +91,7 @@ impl App<'_> {
     }
 }
 
-/// Waits for SIGINT or SIGTERM. The caller then drops the future of the command, and the drop removes unfinished files.
+/// Waits for SIGINT or SIGTERM. The caller then drops the future of the command, so that unfinished files are removed.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminated) = signal(SignalKind::terminate()) else { return std::future::pending().await };

@@ -242,7 +242,7 @@ fn write_settings(folder: &OpenDirectory, settings: &RepositorySettings) -> Resu
     folder.write(SETTINGS, &text, PRIVATE)
 }
 
-/// Returns an error if the file system does not allow this check.
+/// Unlike [`Path::is_file`], returns an error if it is unknown whether the file exists.
 fn is_file(path: &Path) -> Result<bool, LocalError> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     match path.metadata() {
