@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::update_context::UpdateContext;
 
-/// The user is warned if this machine's clock and the server's clock differ by more than this.
+/// The maximum difference between this machine's clock and the server's clock that causes no warning.
 const TOLERANCE: TimeDelta = TimeDelta::days(1);
 
 #[expect(clippy::disallowed_methods, reason = "the default for callers that do not specify a time")]
@@ -16,9 +16,10 @@ pub(crate) fn now() -> DateTime<Utc> {
     Utc::now()
 }
 
-/// Sends [`Event::ClockInDoubt`] if the server's clock differs from `now` by more than [`TOLERANCE`]. Also sends it if
-/// `failure` reports expired metadata and `now` can be compared with the server's time or with `before`. `now` is the
-/// time of this machine's clock, and `before` is the time that it showed at the last refresh.
+/// Sends [`Event::ClockInDoubt`] if the server's clock differs from `now` by more than [`TOLERANCE`]. `now` is the time
+/// of this machine's clock, and `before` is the time that this clock showed at the last refresh. If `failure` reports
+/// expired metadata, sends the event whenever the server's time or `before` is known, so that the user can compare
+/// `now` with it.
 pub(crate) fn warn_if_clock_wrong(
     context: &UpdateContext,
     now: DateTime<Utc>,

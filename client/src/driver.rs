@@ -39,11 +39,12 @@ pub(crate) enum Source {
 
 /// When a [`Driver`] writes to the store.
 enum Writing<'a> {
-    /// The driver uses only stored files.
+    /// Not at all, because the driver uses only stored files.
     Never,
     /// When the refresh ends. All changes are written together.
     Together(PendingChanges<'a>),
-    /// As soon as a delegated role is accepted, unless the stored timestamp differs from the timestamp of the session.
+    /// As soon as a delegated role is accepted. If the stored timestamp differs from the timestamp of the session, the
+    /// driver does not write the role, because the stored roles are newer.
     Beside(Received),
 }
 
@@ -102,7 +103,8 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Allows a new record of trusted versions to replace a lost one. Call this when all trusted versions are known.
+    /// If the record of trusted versions was lost, allows the driver to write a new record. Call this method when the
+    /// trusted version of every role is known, or when a key rotation has made the recorded versions obsolete.
     pub(crate) fn complete_floors(&mut self) {
         if self.floors == FloorsRecord::Lost {
             self.floors = FloorsRecord::Text(None);
@@ -179,7 +181,8 @@ impl<'a> Driver<'a> {
         if let Some(kept) = self.fetch_and_apply(stage, request).await? {
             self.keep(request, kept).await?;
             if request.role == RoleName::ROOT {
-                // Files that were prefetched earlier may be signed by keys that this root has replaced.
+                // A file that was prefetched earlier may be signed by keys that this root has replaced. If the stage
+                // refuses the prefetched file, the file must be requested once more.
                 self.prefetch.mark_stale();
             }
         }

@@ -77,8 +77,8 @@ pub enum Error {
     #[cfg(not(feature = "attest"))]
     #[error("role `{0}` has a policy, but lastmile-client was built without the feature `attest`")]
     PoliciesNotSupported(lastmile_metadata::RoleName),
-    /// The configuration is unusable. For example, there is no mirror, no cryptography provider for TLS is available,
-    /// or a URL, a proxy or a certificate authority cannot be used.
+    /// The configuration is unusable. For example, no mirror is configured, a certificate authority cannot be used, or
+    /// TLS has no cryptography provider.
     #[error("{0}")]
     Config(String),
 }
@@ -134,8 +134,8 @@ fn state_problem(verdict: &lastmile_metadata::Error) -> String {
 #[error("{}", if refusal.limit().is_some() { "a file exceeds a limit of this client" } else { "refused as untrusted" })]
 #[non_exhaustive]
 pub struct RefusedError {
-    /// The reason why the file was refused. If several mirrors sent files that were refused, this is the last refusal
-    /// that is not due to a limit, or the last refusal if all are due to limits.
+    /// The reason why the file was refused. If several mirrors sent files that were refused, this field contains the
+    /// last refusal. Refusals that are due to limits are skipped, unless all refusals are due to limits.
     #[source]
     pub refusal: Refusal,
     /// The failures of all mirrors that were tried for this file, in order.
@@ -219,7 +219,6 @@ impl Refusal {
     }
 }
 
-/// Returns the end of the message of [`Refusal::TooLong`], which says where the maximum length comes from.
 fn allowed_by(limit: Option<Limit>) -> String {
     limit.map_or_else(|| "that are listed".to_owned(), |limit| format!("that the limit `{limit}` allows"))
 }
@@ -265,14 +264,13 @@ pub enum MirrorReason {
     Refused(#[from] Refusal),
 }
 
-/// Combines the failures of all mirrors into one error. A refusal takes precedence over a network failure, and a
-/// refusal that is not due to a limit takes precedence over one that is.
+/// Combines the failures of all mirrors into one error. The reason is chosen in this order: the last refusal that is
+/// not due to a limit, the last refusal that is due to a limit, the last network failure.
 pub(crate) fn all_failed(what: String, mirrors: Vec<MirrorFailure>) -> Error {
     let refusals = mirrors.iter().rev().filter_map(|failure| match &failure.reason {
         MirrorReason::Refused(refusal) => Some(refusal),
         MirrorReason::Network(_) => None,
     });
-    // Pick the last refusal that is not due to a limit, or the last refusal if all are due to limits.
     if let Some(refusal) = refusals.min_by_key(|refusal| refusal.limit().is_some()).cloned() {
         return RefusedError { refusal, mirrors: mirrors.into() }.into();
     }
@@ -315,8 +313,8 @@ impl LocalError {
         LocalError::new(operation, path, error)
     }
 
-    /// If the current user lacks permission to access the file, adds a hint that names the owner of the file. Keeps a
-    /// hint that the error already has.
+    /// If the current user lacks permission to access the file and the error has no hint yet, adds a hint that names
+    /// the owner of the file.
     pub(crate) fn naming_the_owner(self) -> LocalError {
         if self.error.kind() != io::ErrorKind::PermissionDenied || self.hint.is_some() {
             return self;

@@ -68,8 +68,8 @@ pub enum Event {
         before: Option<DateTime<Utc>>,
     },
     /// A stored file is unusable. The client ignores the file, and fetches it again unless it works offline. If the
-    /// record of trusted versions is also damaged or missing, the update may fail, because the client might not detect
-    /// a rollback.
+    /// record of trusted versions is also damaged or missing, the update may fail, because the client then does not
+    /// know which versions were trusted and cannot detect a rollback.
     UnusableFile {
         /// The reason why the file is unusable.
         reason: String,

@@ -48,8 +48,8 @@ impl Demanded {
     }
 
     /// Returns the target paths of the files to search for: all evidence, and each trust root for which a policy gives
-    /// the SHA-256 hash. A trust root without a hash needs no search, because it must be listed by the role that signs
-    /// the policy.
+    /// the SHA-256 hash. A trust root without a hash must be listed by the role that signs the policy, so its length
+    /// and hashes are known without a search.
     fn to_find(&self) -> impl Iterator<Item = &TargetPath> {
         let evidence = self.evidence.iter().map(|(path, _)| path);
         let is_searched = |request: &TrustRootRequest| matches!(request.listed(), Ok(None));
@@ -133,9 +133,9 @@ impl Session {
     }
 
     /// Finds the evidence files for `targets` and the trust roots of their policies. These files are TUF targets and
-    /// are verified as such. Policies do not apply to them, because evidence would then need further evidence. Instead,
-    /// the signatures in the evidence are verified. A trust root must be listed by the role that signs the policy, or
-    /// have the hash that the policy gives.
+    /// are verified like all targets. Policies do not apply to evidence files, because each evidence file would then
+    /// need further evidence. Instead, the signatures in the evidence are verified. A trust root must be listed by the
+    /// role that signs the policy, or have the hash that the policy gives.
     pub(crate) async fn find_evidence(&mut self, targets: &mut [Option<Target>]) -> Result<(), Error> {
         if targets.iter().flatten().all(|target| target.demanded.is_none()) {
             return Ok(());

@@ -91,7 +91,8 @@ impl OpenDirectory {
 
     /// Anything but a regular file is an error of the kind [`io::ErrorKind::InvalidData`].
     pub(crate) fn open_file(&self, name: &str) -> Result<Option<File>, LocalError> {
-        // Without NONBLOCK, opening a FIFO would block before its type can be checked.
+        // Without NONBLOCK, opening a FIFO would wait for a writer, and the check for a regular file would not be
+        // reached.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match fs::openat(&self.handle, name, flags, Mode::empty()) {
             Ok(handle) => File::from(handle),
@@ -162,8 +163,8 @@ impl OpenDirectory {
     pub(crate) fn held_temporary(&self, mode: u32) -> Result<Temporary, LocalError> {
         loop {
             let temporary = self.temporary(mode)?;
-            // On a file system without locks, the file need not be locked, because no process removes abandoned files
-            // there.
+            // On a file system without locks, an unlocked file is safe: no process can take a lock there, and a process
+            // removes an abandoned file only after it has locked the file.
             if temporary.file.hold().unwrap_or(true) {
                 return Ok(temporary);
             }
@@ -179,8 +180,9 @@ impl OpenDirectory {
         }
     }
 
-    /// Removes temporary files that earlier processes abandoned. A caller that does not hold the lock on this directory
-    /// may call this method only if all processes lock the temporary files that they create in it.
+    /// Removes temporary files that earlier processes abandoned. Does not remove files that another process has locked.
+    /// If other processes create temporary files without locking them, call this method only while holding the lock on
+    /// this directory.
     pub(crate) fn remove_leftovers(&self) -> Result<(), LocalError> {
         for name in self.names()? {
             if let Some(name) = name.to_str().filter(|name| is_temporary(name))
@@ -237,16 +239,16 @@ impl OpenDirectory {
 /// Returns an error if users other than the owner can change this open file or directory.
 pub(crate) fn ensure_unwritable(file: impl AsFd, path: &Path) -> Result<(), LocalError> {
     let access = Access::of(file).map_err(|error| LocalError::new("examine", path, error))?;
-    // If the root user runs this program, accept files of every owner, because root may run it on behalf of another
-    // user.
+    // If the root user runs this program, accept files of every owner, because the root user may run the program on
+    // behalf of another user.
     access.ensure_unwritable_or_root().map_err(|exposure| {
         let error = io::Error::new(io::ErrorKind::PermissionDenied, exposure.to_string());
         LocalError::new("trust", path, error).with_hint(exposure.remedy(&printable_path(path)))
     })
 }
 
-/// Returns whether `name` has the form of a temporary file name. Later processes remove files with such names unless
-/// the files are locked.
+/// Returns whether `name` has the form of a temporary file name. A later process removes every file whose name has this
+/// form, unless the file is locked.
 pub(crate) fn is_temporary(name: &str) -> bool {
     let middle = name.strip_prefix(TEMPORARY.0).and_then(|rest| rest.strip_suffix(TEMPORARY.1));
     middle.is_some_and(|middle| {
@@ -260,7 +262,7 @@ pub(crate) struct CleanedDirs(Mutex<BTreeSet<PathBuf>>);
 
 impl CleanedDirs {
     /// Removes abandoned temporary files from `folder` if this is the first call for this folder. Errors are ignored,
-    /// because a directory that cannot be listed may still be writable.
+    /// so that the caller can also write to a directory that it has no permission to list.
     pub(crate) fn clean_once(&self, folder: &OpenDirectory) {
         if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(folder.path.clone()) {
             let _ = folder.remove_leftovers();

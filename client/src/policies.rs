@@ -22,8 +22,8 @@ pub(crate) struct Policies {
 
 /// Decides for the application whether a target may be downloaded. Called only for targets that all policies allow.
 ///
-/// The session calls [`approve`](Approve::approve) before each download, with the verdict on the target. If no policy
-/// applies to the target, the verdict is about no rules.
+/// The session calls [`approve`](Approve::approve) before each download. The verdict contains one result for each
+/// policy rule that applies to the target. If no rule applies, the verdict contains no results.
 #[cfg(feature = "attest")]
 pub trait Approve: Send + Sync + 'static {
     /// Approves or refuses the download of a target.

@@ -9,8 +9,8 @@ use crate::error::Error;
 
 /// Searches for all paths in rounds. In each round, every search advances until it needs a metadata file that is not
 /// stored. The files needed by all searches are fetched in parallel, and then verified in the order of the paths.
-/// `convert` extracts from each result what the caller needs, so that the delegation chains of many targets need not be
-/// in memory at the same time.
+/// `convert` converts each result to a smaller type, so that the delegation chains of many targets need not be in
+/// memory at the same time.
 pub(crate) async fn search_all<T>(
     driver: &mut Driver<'_>,
     trusted: &mut TrustedMetadata,

@@ -57,8 +57,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::NoSuchTarget`] if no trusted role lists the target, [`Error::TargetPath`] if `path` is not a valid
-    /// target path; otherwise the same errors as [`find`](Session::find).
+    /// [`Error::TargetPath`] if `path` is not a valid target path, [`Error::NoSuchTarget`] if no trusted role lists the
+    /// target, or one of the errors of [`find`](Session::find).
     pub async fn target(&mut self, path: impl AsRef<str>) -> Result<Target, Error> {
         let path = TargetPath::new(path.as_ref())?;
         // Spec 5.7.2: a target that no role lists is an error.
@@ -69,8 +69,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// An error if a role that the search visits cannot be fetched or trusted, or if a policy on the delegation chain
-    /// cannot be used. After such an error, the search does not continue with other roles.
+    /// An error if a role that the search visits cannot be fetched or trusted. The search then does not continue with
+    /// other roles. Also an error if a policy on the delegation chain cannot be used.
     pub async fn find(&mut self, path: &TargetPath) -> Result<Option<Target>, Error> {
         let path = path.clone();
         let Some(found) = self.drive(|trusted| trusted.search(path)).await? else { return Ok(None) };
@@ -232,8 +232,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::TooLarge`] if the listed length is more than [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH); such a
-    /// target is not requested. Otherwise the same errors as [`download`](Session::download).
+    /// [`Error::TooLarge`] if the listed length is more than [`MAX_READ_LENGTH`](Session::MAX_READ_LENGTH); the target
+    /// is then not requested. Otherwise the same errors as [`download`](Session::download).
     pub async fn read(&self, target: &Target) -> Result<Vec<u8>, Error> {
         self.permit(target).await?;
         read(&self.context, target, self.target_names(), Self::MAX_READ_LENGTH).await

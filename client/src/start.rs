@@ -14,7 +14,8 @@ use crate::update_context::UpdateContext;
 pub(crate) const MAX_FLOORS_LENGTH: u64 = 64 * 1024 * 1024;
 
 /// How far this machine's clock may be behind the time of the last refresh without causing a warning. A small
-/// difference is normal, because a refresh reads the clock before it waits for other processes that use the same store.
+/// difference is normal: a refresh reads the clock and then waits for the lock on the store, and in the meantime
+/// another refresh may read a later time and store it first.
 const CLOCK_TOLERANCE: TimeDelta = TimeDelta::hours(1);
 
 /// The state from which an update starts, as read from the store.
@@ -32,7 +33,8 @@ pub(crate) enum FloorsRecord {
     /// yet.
     Text(Option<String>),
     /// The stored record is damaged, or a store that was used before has no record. The update writes a new record only
-    /// when all trusted versions are known again. An incomplete record would conceal that the old one was lost.
+    /// when all trusted versions are known again, because a new record with only some of the versions would look like a
+    /// complete record.
     Lost,
 }
 
@@ -89,8 +91,8 @@ impl Start {
         self.identity.starts = self.identity.starts.wrapping_add(1);
         if let Some(now) = refreshed {
             match self.identity.refreshed.filter(|before| *before > now) {
-                // The stored time is slightly later than `now`. This is normal if several processes refresh the store,
-                // because they may take the lock in a different order from that in which they read the clock.
+                // The stored time is slightly later than `now`. This is normal: another refresh may have read the clock
+                // later than this refresh, but taken the lock on the store earlier.
                 Some(before) if before - now <= CLOCK_TOLERANCE => {}
                 later => {
                     // Report a clock that has stepped back, but do not fail (decision D4 in docs/pouf.md).

@@ -49,8 +49,8 @@ impl Target {
         Ok(Target { file: found.target, demanded: demanded.map(Box::new) })
     }
 
-    /// This build cannot evaluate evidence, so any role with a policy on the delegation chain of the target is an
-    /// error.
+    /// Returns an error if a role on the delegation chain of the target has a policy, because this build cannot
+    /// evaluate evidence.
     #[cfg(not(feature = "attest"))]
     pub(crate) fn of(found: Found, policies: &Policies) -> Result<Target, Error> {
         let mut chain = found.chain.iter();

@@ -36,7 +36,8 @@ impl App<'_> {
             return Ok(path.into());
         }
         let dir = self.world.base_dir("XDG_STATE_HOME", ".local/state").filter(|dir| {
-            // Without $HOME, the home directory would come from the system's user database. Do not use it.
+            // If $HOME is not set, `base_dir` takes the home directory from the system's user database. Ignore a
+            // directory that was found in this way.
             let named = self.world.variable("XDG_STATE_HOME");
             self.world.variable("HOME").is_some() || named.is_some_and(|named| named == *dir)
         });

@@ -339,7 +339,7 @@ fn trust_list_shows_the_repositories_beside_a_damaged_one() {
 
 #[test]
 fn without_a_home_directory_the_state_directory_must_be_given() {
-    // The specification of base directories requires relative paths to be ignored.
+    // The XDG Base Directory Specification requires programs to ignore relative paths.
     for state_home in [None, Some("relative")] {
         let stderr = Captured::default();
         let world = World {

@@ -52,7 +52,7 @@ impl Destination {
     ///
     /// # Errors
     ///
-    /// Any I/O error, or an error if something other than a regular file exists at the path.
+    /// Any I/O error. Something other than a regular file at the path is also an error.
     pub(super) fn holds(&self, target: &TargetFile) -> Result<bool, LocalError> {
         let Some(mut file) = self.folder.open_file(&self.name)? else { return Ok(false) };
         let failed = |error| LocalError::new("read", self.path(), error);
@@ -89,8 +89,8 @@ impl Destination {
     }
 }
 
-/// Refuses a name that has the form of a temporary file name. The next download into the same directory would remove a
-/// file with such a name.
+/// Refuses a name that has the form of a temporary file name, because the next download into the same directory would
+/// remove the file as an abandoned temporary file.
 fn not_reserved(name: &str, path: &Path) -> Result<(), LocalError> {
     if is_temporary(name) {
         let problem = format!("the name `{name}` is reserved for temporary files; save the target under another name");

@@ -129,8 +129,8 @@ fn work<C: Content>(
     while let Some(command) = inbox.blocking_recv() {
         match command {
             WriterCommand::Append(bytes) => {
-                // Ignore the error here, which reports too many bytes. The download checks the length whenever bytes
-                // arrive, and `HashingVerifier::finish` returns the error again.
+                // `update` fails if there are too many bytes. Ignore this error here: the download checks the length
+                // whenever bytes arrive, and `HashingVerifier::finish` returns the error again.
                 let _ = verifier.update(&bytes);
                 content.append(&bytes)?;
             }

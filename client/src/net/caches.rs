@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use reqwest::header::HeaderMap;
 
-/// The maximum number of characters that are recorded of each header.
+/// The maximum recorded length of a header, in characters. The rest of a longer header is omitted.
 const MAX_LENGTH: usize = 200;
 
 /// The values of the headers that caches add to a response. A value is `None` if the response does not have the header.

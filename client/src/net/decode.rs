@@ -24,7 +24,7 @@ const WINDOW: u64 = 8 * 1024 * 1024;
 /// The number of bytes per decoded part.
 const CHUNK_SIZE: usize = 64 * 1024;
 
-/// The maximum number of encoded parts that wait for the decoder, and of decoded parts that wait for the reader.
+/// The capacity, in parts, of the channel to the decoder and of the channel from the decoder.
 const CHUNKS: usize = 4;
 
 type Body = BoxStream<'static, Result<Bytes, FetchError>>;
@@ -53,8 +53,9 @@ impl Coding {
     }
 }
 
-/// Returns the maximum length of a compressed file. Compression makes some files longer, such as a small file full of
-/// hashes, by a few bytes per block and per file. The returned maximum allows more growth than gzip or zstd can cause.
+/// Returns the maximum length of a compressed file. Some files, such as small files that consist mostly of hashes,
+/// become longer when they are compressed: by a few bytes per file and per block. The returned maximum allows more
+/// growth than gzip or zstd can cause.
 fn longest_encoding(max_length: u64) -> u64 {
     max_length.saturating_add(max_length / 256).saturating_add(256)
 }

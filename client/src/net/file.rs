@@ -35,8 +35,8 @@ impl Fetch for FileFetch {
     }
 }
 
-/// Returns the two paths at which the file of the URL may be: first the percent-decoded path, because a web server
-/// decodes the path of a URL; then the path as written, because some tools store files under their encoded names.
+/// Returns the two paths at which the requested file may exist. The first path is percent-decoded, because a web server
+/// decodes the path of a URL. The second path is not decoded, because some tools store files under their encoded names.
 fn paths_of(url: &str) -> Result<(PathBuf, PathBuf), FetchError> {
     let rest = url.strip_prefix("file://").unwrap_or_default();
     let path = rest.strip_prefix("localhost").unwrap_or(rest);
@@ -57,7 +57,7 @@ fn decoded_segment(segment: &str) -> String {
 }
 
 async fn open(path: &Path, offset: u64) -> Result<Response, FetchError> {
-    // Without NONBLOCK, opening a FIFO would block before its type can be checked.
+    // Without NONBLOCK, opening a FIFO would wait for a writer, and the check for a regular file would not be reached.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let opened = OpenOptions::new().read(true).custom_flags(flags).open(path).await;
     let mut file = opened.map_err(|error| FetchError::from_io(&error))?;

@@ -227,8 +227,8 @@ impl Fetch for HttpFetch {
             let (offset, answer) = self.ask(&url, request, offset).await?;
             check_transfer(answer.headers())?;
             // Ignore the header `Content-Encoding`. The client requested no content coding, so the header describes the
-            // file itself, for example as `x-gzip` if the file is a `.tar.gz` file. A wrongly encoded body fails the
-            // later check of length and hashes.
+            // file itself: for a `.tar.gz` file, some servers send `x-gzip`. If a server encodes the body nevertheless,
+            // the later check of length and hashes fails.
             Ok(Response { offset, body: self.body(answer) })
         })
     }
@@ -258,7 +258,7 @@ impl Fetch for HttpFetch {
 
 /// Returns the body unchanged, unless it begins like a web page. If it does, reading the returned body yields an error
 /// instead of the page. Some networks answer every request with their login page, and some broken servers answer with
-/// an error page. Such a page says nothing about the repository.
+/// an error page. Neither page comes from the repository, so the client must not report the repository as untrusted.
 fn unless_page(body: Body) -> Body {
     let checked = stream::unfold((body, false), |(mut body, is_known)| async move {
         let part = body.next().await?;
@@ -361,7 +361,7 @@ fn listed(headers: &HeaderMap, name: &HeaderName, plain: &str) -> Vec<String> {
     names.filter(|name| !name.is_empty() && name != plain).collect()
 }
 
-/// Returns `asked` if the partial response starts at this offset, or else an error.
+/// Returns `asked`, the requested offset, or an error if the partial response does not start at this offset.
 fn check_range(headers: &HeaderMap, asked: u64) -> Result<u64, FetchError> {
     let value = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
     let start = value

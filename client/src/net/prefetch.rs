@@ -1,8 +1,8 @@
 //! Requests files before the workflow needs them, so that several round trips overlap.
 //!
-//! Prefetching changes only the time at which files are requested. A prefetch request takes the place of the first
-//! attempt to fetch a file: its length limit and its errors are the same, and failures are retried in the same way.
-//! Files are verified later, when the workflow needs them.
+//! Prefetching changes only the time at which files are requested. A prefetch request counts as the first attempt to
+//! fetch the file. Like every attempt, it is subject to the length limit of the file, and is retried after a temporary
+//! failure. Files are verified later, when the workflow needs them.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -78,8 +78,8 @@ impl<'a> Prefetch<'a> {
         Some((attempt, request.is_stale))
     }
 
-    /// Call this method when a new root has been accepted, because the requested files may have changed together with
-    /// the root.
+    /// Call this method when a new root has been accepted, because the repository may have replaced the requested files
+    /// when it published this root.
     pub(crate) fn mark_stale(&mut self) {
         for request in &mut self.in_flight {
             request.is_stale = true;

@@ -50,9 +50,9 @@ pub struct ProxyVariables {
 impl ProxyVariables {
     /// Reads the variables through the function `variable`. `http_proxy` applies to `http` URLs, `https_proxy` to
     /// `https` URLs, and `all_proxy` to each scheme whose own variable is not set; `no_proxy` lists exceptions. The
-    /// names may also be in upper case; if both variables are set, the lower-case variable takes precedence. An empty
-    /// variable counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because in a CGI program the
-    /// remote client controls the value of `HTTP_PROXY`.
+    /// names may also be in upper case; if a variable is set in lower case and in upper case, the lower-case variable
+    /// takes precedence. An empty variable counts as unset. `HTTP_PROXY` is ignored if `REQUEST_METHOD` is set, because
+    /// in a CGI program the remote client controls the value of `HTTP_PROXY`.
     ///
     /// The scheme of a proxy URL can be `http`, `https`, `socks4`, `socks4a`, `socks5` or `socks5h`; the default is
     /// `http`. The entries of `no_proxy` are separated by commas or spaces. An entry is a domain (which includes its

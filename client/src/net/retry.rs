@@ -1,9 +1,8 @@
 //! Retries of temporary network failures, with back-off, jitter, and one deadline for each file. Refused files are
 //! never retried.
 //!
-//! A failed attempt to download a target may already have received bytes. In this case, all retries are available
-//! again, beginning with the first pause, but the deadline does not change. The crate `backon` cannot reset its retries
-//! in this way.
+//! If an attempt to download a target fails after it has received bytes, the number of retries and the pause are reset
+//! to their initial values, but the deadline does not change. The crate `backon` has no such reset.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
@@ -94,8 +93,8 @@ impl Retries {
         Ok(())
     }
 
-    /// Restores the full number of retries and the first pause, but keeps the deadline. Call this method when an
-    /// attempt has received bytes.
+    /// Resets the number of retries and the pause to their initial values, but keeps the deadline. Call this method
+    /// when an attempt has received bytes.
     pub(crate) fn progressed(&mut self) {
         self.left = self.policy.retries;
         self.next = self.policy.first_pause;

@@ -1,6 +1,6 @@
-//! A store in a directory. The trusted roles are stored as received under their unversioned names. The private folder
-//! `state` contains the root history, the record of trusted versions, the identity, the evidence for packages and the
-//! locks.
+//! A store in a directory. The metadata file of each trusted role is stored unchanged, under its unversioned name. The
+//! private folder `state` contains the root history, the record of trusted versions, the identity, the evidence for
+//! packages and the locks.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -56,9 +56,9 @@ impl DirectoryStore {
     ///
     /// # Errors
     ///
-    /// Any I/O error, or an error in one of these cases: other users can change the directory, other users can change
-    /// its folder `state`, or `state` is a symbolic link. In such a directory, other users could remove the record of
-    /// trusted versions. Without this record, the client cannot detect a rollback.
+    /// Any I/O error. It is also an error if other users can change the directory or its folder `state`, or if `state`
+    /// is a symbolic link: other users could then remove the record of trusted versions, and without this record, the
+    /// client cannot detect a rollback.
     pub fn open(path: impl AsRef<Path>) -> Result<DirectoryStore, LocalError> {
         let path = path.as_ref().to_owned();
         let roles = OpenDirectory::make(&path, PRIVATE)?;
@@ -91,9 +91,9 @@ impl DirectoryStore {
         DirectoryStore { path, access, large_from: LARGE, is_cleaned: AtomicBool::new(false) }
     }
 
-    /// Sets the length in bytes from which a role is large: the client reads large roles in parts and does not hold
-    /// them in memory. Verification reads the file of a large role once and needs little memory. Finding a target in a
-    /// large role takes a few milliseconds. The default is 8 MiB.
+    /// Sets the minimum length, in bytes, of a large role. The client reads large roles in parts and does not hold them
+    /// in memory. Verification reads the file of a large role once and needs little memory. Finding a target in a large
+    /// role takes a few milliseconds. The default is 8 MiB.
     #[must_use]
     pub fn large_from(mut self, bytes: u64) -> DirectoryStore {
         self.large_from = bytes;

@@ -14,7 +14,7 @@ const MAX_FILES: usize = 1024;
 /// The maximum total length, in bytes, of the evidence files and trust roots in the store.
 const MAX_TOTAL_LENGTH: u64 = 64 * 1024 * 1024;
 
-/// In bytes. Each line of the index has fewer than 128 bytes.
+/// The maximum length, in bytes, of the index, in which each line has fewer than 128 bytes.
 const MAX_INDEX_LENGTH: u64 = 128 * MAX_FILES as u64;
 
 /// Returns the stored content of `file`, or `None` if the stored file is missing or damaged.
@@ -44,7 +44,7 @@ pub(crate) async fn keep(
         let mut index = Index::read(store)?;
         index.set(Entry { sha256, length: file.length, used: time.date_naive() });
         // Remove old files before the index is written, and add the new file afterwards. Even after a crash, the index
-        // then lists every existing file, so no file stays in the store forever.
+        // then lists every existing file. A file that is not in the index would never be removed.
         for entry in index.remove_excess() {
             store.remove(&StoredFile::Evidence(entry.sha256))?;
         }
@@ -54,7 +54,8 @@ pub(crate) async fn keep(
     store.exclusively(work).await
 }
 
-/// Writes to the store at most once a day for each file.
+/// Records `time` as the time of the last use of `file`. Writes to the store at most once a day for each file, because
+/// the index contains only the day.
 pub(crate) async fn mark_used(store: &SharedStore, file: &TargetFile, time: DateTime<Utc>) -> Result<(), Error> {
     let Some(sha256) = sha256_of(file) else { return Ok(()) };
     let entry = Entry { sha256, length: file.length, used: time.date_naive() };

@@ -58,7 +58,7 @@ impl StoreIdentity {
     ///
     /// A store without an identity can be used with any shipped root. A store with an identity can be used with the
     /// shipped roots that it records. Any other shipped root must share a root key with the newest stored root, or with
-    /// a stored root of the same, the previous or the next version.
+    /// a stored root whose version differs from the version of the shipped root by at most one.
     pub(crate) fn check_belongs(
         existing: Option<StoreIdentity>,
         store: &dyn Store,

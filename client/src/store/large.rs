@@ -34,8 +34,8 @@ impl LargeFile {
         let mut taken: VecDeque<Arc<Vec<u8>>> = VecDeque::new();
         while offset < self.length {
             // Reuse the buffer of an old part, because allocating a new buffer would take longer than reading a part
-            // into it. The other reader has finished with this part, because the channel to that reader holds at most
-            // `AHEAD` parts.
+            // into it. The other reader has finished with this part: at most `AHEAD` newer parts are in the channel to
+            // that reader, and the reader works on one newer part.
             let done = if taken.len() > AHEAD + 1 { taken.pop_front() } else { None };
             let mut part = done.and_then(Arc::into_inner).unwrap_or_default();
             part.resize(usize::try_from(self.length - offset).unwrap_or(CHUNK_SIZE).min(CHUNK_SIZE), 0);

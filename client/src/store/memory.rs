@@ -15,7 +15,8 @@ pub struct MemoryStore {
     is_refreshed: Arc<AtomicBool>,
 }
 
-/// Each content is in an `Arc`, so that a store and its fork share it until one of them replaces the file.
+/// The content of each file is in an `Arc`, so that a store and its fork share the content until one of them replaces
+/// the file.
 type Files = BTreeMap<StoredFile, Arc<[u8]>>;
 
 impl MemoryStore {

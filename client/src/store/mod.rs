@@ -23,7 +23,8 @@ pub enum StoredFile {
     Role(RoleName),
     /// A version of root in the chain of trusted roots (spec 5.3.8), as it was received.
     Root(Version),
-    /// The record of trusted versions. The client accepts no lower version of a role (decision D3 in docs/pouf.md).
+    /// The record of trusted versions. The client refuses a role whose version is lower than the recorded version
+    /// (decision D3 in docs/pouf.md).
     Floors,
     /// The identity of the store, which records to which repository the store belongs.
     Identity,
@@ -39,8 +40,8 @@ pub type StoreLock = Box<dyn Send + Sync>;
 /// The kind of a lock on a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LockKind {
-    /// Held while files are written, and while several files are read that must match each other. The client never
-    /// holds this lock while it waits for the network.
+    /// Held while files are written, and while several files that must be consistent are read. The client never holds
+    /// this lock while it waits for the network.
     Files,
     /// Held by the process that refreshes the store, even while it waits for the network. This lock does not prevent
     /// other processes from reading the store.
@@ -56,9 +57,9 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Any I/O error. If the file exists, but this store cannot have written it, [`LocalError::is_unusable_content`]
-    /// must return true for the error. The file may, for example, be a link or be longer than `max_length` bytes. The
-    /// client then continues without the file.
+    /// Any I/O error. If the file exists but is unusable, for example because it is a link or is longer than
+    /// `max_length` bytes, [`LocalError::is_unusable_content`] must return true for the error. The client then
+    /// continues without the file.
     fn read(&self, file: &StoredFile, max_length: u64) -> Result<Option<Vec<u8>>, LocalError>;
 
     /// Like [`read`](Store::read), but may return a large file without reading its content, so that the caller can read

@@ -64,7 +64,8 @@ async fn b2_local_commands_do_not_wait_for_a_refresh() {
         assert_eq!(local.list().await.unwrap().len(), 2, "{file}");
         // The session that was created before the refresh still works.
         assert!(session.find(&TargetPath::new("x").unwrap()).await.unwrap().is_some());
-        // Only another refresh has to wait. This refresh fails here, because the test sets the maximum wait to zero.
+        // A second refresh must wait for the running refresh. It fails at once, because the test sets the maximum wait
+        // to zero.
         let other = updater(repository.clone(), dir.path()).refresh_at(now()).await;
         assert!(matches!(other, Err(Error::Local(_))), "{file}");
         drop(refresh);
