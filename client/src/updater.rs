@@ -77,7 +77,7 @@ impl Updater {
     pub async fn refresh_at(&self, time: DateTime<Utc>) -> Result<Session, Error> {
         match self.refresh_from_mirrors(time).await {
             Err(Error::Network(error)) if self.context.unreachable == Unreachable::UseStored => {
-                // If there is no valid stored metadata, report why the mirrors could not be used.
+                // If there is no valid stored metadata, return the error of the mirrors.
                 let Ok(trusted) = self.stored_at(time).await else { return Err(error.into()) };
                 let reason = format!("{error}: {}", error.cause);
                 self.context.events.handle(&Event::UsingStored { reason, until: first_expiry(&trusted) });
@@ -144,8 +144,8 @@ impl Updater {
     }
 
     /// Refreshes, and stores the metadata that became trusted. Stores nothing and returns `None` if another process has
-    /// changed the store in the meantime. This can happen even though this process holds the refresh lock, because
-    /// earlier versions of this program do not use this lock.
+    /// changed the store in the meantime. Another process can change the store even while this process holds the
+    /// refresh lock, because earlier versions of this program do not use this lock.
     async fn refresh_from(&self, start: Start, now: DateTime<Utc>) -> Result<Option<Session>, Error> {
         let before = start.last_refresh();
         let changes = PendingChanges::new(&self.context.store, start.identity().clone());
@@ -164,9 +164,10 @@ impl Updater {
         driver.queue_from_all(&Request::timestamp(&self.context.limits));
         let timestamp = driver.drive::<UpdateRoot>(stage.reusing(self.known.clone())).await?;
         if timestamp.forgets_stored() {
-            // Spec 5.3.11: remove the stored timestamp and snapshot before the new record of the lowest accepted
-            // versions is written. Otherwise, after a crash between these writes, the next refresh would not notice the
-            // key rotation and would use the old files.
+            // Spec 5.3.11: the keys of the timestamp or the snapshot have changed, so remove the stored timestamp and
+            // snapshot. The new record of the lowest accepted versions must be written later: if the process crashed
+            // after writing this record but before removing the files, the next refresh would not notice that the keys
+            // have changed, and would use the stored files.
             driver.forget();
             driver.complete_floors();
         }
@@ -182,7 +183,6 @@ impl Updater {
         Ok(trusted)
     }
 
-    /// The caller holds the lock on the files, so no other process can change the files in the meantime.
     fn verify_stored(&self, store: &LockedStore<'_>, stage: UpdateRoot) -> Result<TrustedMetadata, Error> {
         let timestamp = drive_stored(&self.context, store, stage.reusing(self.known.clone()))?;
         let snapshot = drive_stored(&self.context, store, timestamp)?;
@@ -191,7 +191,7 @@ impl Updater {
     }
 }
 
-/// Returns the time at which the first top-level role expires.
+/// Returns the earliest expiry time of the top-level roles.
 fn first_expiry(trusted: &TrustedMetadata) -> DateTime<Utc> {
     let others = trusted.timestamp().expires.min(trusted.snapshot().expires).min(trusted.targets().expires());
     trusted.root().expires.min(others)

@@ -113,7 +113,7 @@ fn page(curves: &Curves) -> String {
         last column of each table shows the exponent e of the growth n^e. With e = 1, costs grow in proportion to the \
         size; with e = 0, they do not grow. The exponent is the slope of the least-squares line through the \
         logarithms of the three largest sizes and their costs. A program is not measured at sizes at which it would \
-        take minutes or use all of the memory, so its curve ends earlier.\n"
+        take minutes or use all of the memory, so its curve ends before the largest size.\n"
         .to_owned();
     for (number, (name, title, unit)) in PLOTS.into_iter().enumerate() {
         let _ = writeln!(page, "\n## {title}\n\n![{title}]({name}.svg)\n");

@@ -70,9 +70,9 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
         "The programs verify the same Sigstore bundle for the same SHA-256, with the same trusted root and without a network: \
          `lastmile-conformance verify-bundle`, `cosign verify-blob` and `verify-blob-attestation`, \
          `sigstore-go-verification`, and scripts that call sigstore-python and @sigstore/verify from npm. \
-         `sigstore-go-verification` has no option to compare the type of the statement. @sigstore/verify does not \
-         compare the statement with a file. In the rows that begin with \"a repeated verification\", one process \
-         verifies the bundle many times. It reads the bundle anew each time, but the trusted root only once.",
+         `sigstore-go-verification` has no option for the expected type of the statement. @sigstore/verify does not \
+         check that the statement contains the SHA-256. In the rows that begin with \"a repeated verification\", one \
+         process verifies the bundle many times. It reads the bundle anew each time, but the trusted root only once.",
     );
     report.table_head();
     for sample in &SAMPLES {

@@ -87,10 +87,10 @@ pub(crate) fn gets_from_bins(
 fn limits(setup: &Setup, report: &mut Report) -> Result<(), String> {
     report.part(
         "Lower bounds for the second `get`",
-        "The client does not trust its disk, so it verifies the signatures of stored files again at each start. To verify a \
-         signature, the client hashes the whole file: with SHA-512 for an ed25519 key, and with SHA-256 for an ecdsa-p256 key. \
-         Therefore no client that verifies the signature can be faster than the hash function. The table shows how long openssl \
-         takes to hash as many bytes as this file has, measured in the same run.",
+        "The client does not trust its disk, so it verifies the signatures of stored files again at each start. To \
+         verify a signature, the client hashes the whole file: with SHA-512 for an ed25519 key, and with SHA-256 for \
+         an ecdsa-p256 key. Therefore no client that verifies the signature can be faster than the hash function. The \
+         table shows the length of the file, and how long openssl took in the same run to hash as many bytes.",
     );
     report.line("| | bytes | hash | openssl | minimum time |");
     report.line("|---|---|---|---|---|");

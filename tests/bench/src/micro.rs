@@ -14,8 +14,8 @@ pub(crate) fn run(setup: &Setup, report: &mut Report) -> Result<(), String> {
     let times = run_quietly(&mut Command::new(program))?.stdout;
     report.part(
         "Inner loops",
-        "The times are medians of 31 samples. `cargo xtask test` also counts the instructions of these loops, and fails if a \
-         count has grown by more than 5 % (`tests/perf/instructions.txt`).",
+        "The times are medians of 31 samples. `cargo xtask test` also counts the instructions that each loop executes, \
+         and fails if a count has grown by more than 5 % (`tests/perf/instructions.txt`).",
     );
     report.line("| | median |");
     report.line("|---|---|");
