@@ -1,4 +1,4 @@
-//! An in-memory network. It contains the published files and the injected faults, and records requests.
+//! An in-memory network, which contains the published files and the injected faults, and records requests.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use lastmile_client::{BoxFuture, Fetch, FetchError, Response};
 
-/// The base URL of every [`FakeNetwork`] when it is used as a [`Fetch`].
+/// The base URL of every [`FakeNetwork`] that is used as a [`Fetch`].
 pub const BASE: &str = "http://repository.test/";
 
 /// A fault: the response that a request gets instead of the published file.

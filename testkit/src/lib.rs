@@ -12,7 +12,8 @@
 //! encoder of `lastmile-metadata`. Keys are derived from names, and the test sets the time, so tests give the same
 //! results on every machine and at any time.
 //!
-//! Use this crate in tests only: its functions panic when they are misused, and its private keys are public.
+//! Use this crate in tests only: its functions panic when they are misused, and anyone can derive its private keys from
+//! their names.
 
 #![expect(
     clippy::unwrap_used,

@@ -352,8 +352,8 @@ fn blank(role: &str) -> Value {
 
 /// Returns a metadata file with the document `signed` and one signature by each of `keys`.
 ///
-/// The file is indented JSON, but the signatures cover the canonical form. A client that verifies the signatures over
-/// the bytes of the file refuses it, so tests detect this defect.
+/// The file is indented JSON, but the signatures cover the canonical form. A faulty client that verifies signatures
+/// over the bytes of the file, instead of the canonical form, refuses the file, so tests detect the fault.
 #[must_use]
 pub fn sign(signed: &Value, keys: &[TestKey]) -> Vec<u8> {
     let signatures: Vec<Value> = keys.iter().map(|key| key.signature(signed)).collect();

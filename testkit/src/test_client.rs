@@ -52,7 +52,7 @@ pub struct TestClient {
     pub now: DateTime<Utc>,
     /// The limits on metadata. The default limits are those of `lastmile-client`.
     pub limits: Limits,
-    /// The retry policy. The default is the default policy of `lastmile-client`, but with 0 retries.
+    /// The retry policy. By default, the client does not retry, and the other settings are those of `lastmile-client`.
     pub retry_policy: RetryPolicy,
     /// How target files are named in repositories with consistent snapshots. The default is
     /// [`TargetNames::HashPrefixed`].
@@ -183,9 +183,9 @@ impl TestClient {
             .event_sink(RecordEvents(events))
     }
 
-    /// Returns a tokio runtime. Its clock is paused if the client uses the fake network and does not retry, so timeouts
-    /// expire immediately. If the client retries, the clock runs: a paused clock would jump to the next timeout while
-    /// the runtime waits for a thread that writes a part of a target.
+    /// Returns a tokio runtime. If the client uses the fake network and does not retry, the runtime's clock is paused,
+    /// so timeouts expire immediately. If the client retries, the clock is not paused. Tokio moves a paused clock to
+    /// the next timeout whenever all tasks wait, so this timeout would expire while a thread writes a part of a target.
     fn runtime(&self) -> Runtime {
         let paused = self.http.is_none() && self.retry_policy.retries == 0;
         let mut builder = Builder::new_current_thread();

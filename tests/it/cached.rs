@@ -1,6 +1,6 @@
 //! Runs the client with a store in which files are damaged, come from another repository, or are replaced by links,
-//! devices or folders. The client must never follow links, wait for pipes, read without a limit, or accept a rollback
-//! because of such files.
+//! devices or folders. These files must never make the client follow a link, wait for a pipe, read without a limit, or
+//! accept a rollback.
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};

@@ -188,7 +188,8 @@ fn f_4_1_2_the_signature_covers_canonical_json() {
         judge_bytes::<Targets>(&repository, "targets", bytes).map(drop)
     };
     assert_eq!(over(&canonical::write(&signed)), Ok(()));
-    // serde_json escapes the line feed, so a signature over its output covers a different message.
+    // serde_json escapes the line feed, but canonical JSON does not, so a signature over the output of serde_json is
+    // not a signature over the canonical form.
     assert_eq!(over(&serde_json::to_vec(&signed).unwrap()), Err(verdict("targets", unsigned())));
 }
 

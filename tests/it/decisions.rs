@@ -26,7 +26,7 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Returns a repository with the same keys as the repository from [`warm`], in which all roles have version 1.
+/// Returns a repository in which all roles have version 1. It has the same keys as the repository from [`warm`].
 fn older_state() -> Repository {
     Repository::new()
 }
@@ -95,8 +95,8 @@ fn d5_offline_the_stored_chain_of_roots_is_verified_from_the_shipped_root() {
     client.refresh().unwrap();
     repository.network().forget_requests();
     assert_eq!(client.offline().unwrap()[0], 3);
-    // Root 2 must be signed by the keys of the shipped root, and root 3 by the keys of root 2. Each forged root lacks
-    // these signatures.
+    // Root 2 must be signed by the keys of the shipped root, and root 3 by the keys of root 2. Neither of the
+    // two forged roots has the signatures that it needs.
     for (forged, signers) in [(2, ["new-1", "new-2"]), (3, ["root-1", "root-2"])] {
         let client = client.copy();
         repository.signed("root")["version"] = json!(forged);

@@ -1,8 +1,8 @@
 //! Tests of the repository tool as a library: section 6 of the TUF specification, and the rules in
 //! `tests/spec-rows.txt` that concern the tool.
 //!
-//! If a test checks a rule, the name of the test starts with the ID of the rule. Most private keys in these tests are
-//! unencrypted, because the decryption of a key uses scrypt, which is slow by design.
+//! If a test checks a rule, the name of the test starts with the ID of the rule. Most keys in these tests are
+//! unencrypted, because encryption with a pass-phrase is slow by design (scrypt).
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]

@@ -200,8 +200,8 @@ fn b5_secrets_that_everyone_can_read_are_refused_but_secrets_that_a_service_grou
     }
 }
 
-/// Runs a program as `user` and with the umask 002. The user's primary group has the same ID as the user, and the user
-/// is also a member of `group`.
+/// Runs a program with the user ID `user` and the umask 002. The ID of the primary group is also `user`, and the
+/// process is a member of `group` too.
 fn run_as_member(place: &Place, user: u32, group: u32, program: &Path, args: &[&str]) -> Output {
     let home = place.home(User { id: user, group: user });
     let mut command = Command::new("setpriv");

@@ -47,8 +47,8 @@ impl World {
             let to = copy.dir().join(entry.path().strip_prefix(self.dir()).unwrap());
             if entry.file_type().is_dir() {
                 std::fs::create_dir_all(&to).unwrap();
-                // Set the permissions explicitly, because with some umasks, other users could write to the working
-                // folders.
+                // Copy the permissions too. With some umasks, other users could otherwise write to the working folders,
+                // and the tool would refuse the folders.
                 std::fs::set_permissions(to, entry.metadata().unwrap().permissions()).unwrap();
             } else {
                 std::fs::copy(entry.path(), to).unwrap();
@@ -138,7 +138,7 @@ impl World {
         self.change_with(&[], &mut Unobserved, change)
     }
 
-    /// Makes a change. Also adds `keys` to the configured keys of every role, so that they can sign the change.
+    /// Makes `change`, and adds `keys` to the configured keys of every role, so that these keys can sign the change.
     /// Publishes the change or, if signatures are missing, stores it as the pending change.
     pub(crate) fn change_with(
         &self,
@@ -241,7 +241,7 @@ impl World {
     }
 }
 
-/// Creates a temporary folder, in memory if possible, because writing files safely (`fsync`) is fast there.
+/// Creates a temporary folder, in memory if possible, because `fsync` is fast in a file system in memory.
 pub(crate) fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }

@@ -47,7 +47,7 @@ pub(crate) fn run(setup: &Setup, quick: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Other implementations are left out of the largest sizes, with which they would take minutes or use all memory.
+/// Other implementations are not measured at the largest sizes, at which they would take minutes or use all memory.
 fn steps(quick: bool) -> Vec<Step> {
     let largest = if quick { 4 } else { 7 };
     let mut steps = Vec::new();

@@ -67,7 +67,7 @@ impl Generated {
     }
 }
 
-/// Switches a repository with bins to the state before its change (1) or after it (2). The change adds one target.
+/// Switches a repository with bins to state 1, or to state 2, which has one target more.
 pub(crate) fn state(folder: &std::path::Path, number: u32) -> Result<(), String> {
     let metadata = folder.join("metadata");
     let copied = fs::copy(metadata.join(format!("timestamp.{number}.json")), metadata.join("timestamp.json"));

@@ -153,7 +153,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns `true` if all benches ran, and lastmile met the [`Bar`](row::Bar) of each row.
+/// Returns `true` if all benches ran and lastmile met the [`Bar`](row::Bar) of each row.
 fn run(arguments: &Arguments<'_>) -> Result<bool, String> {
     let setup = Setup::prepare(arguments)?;
     let result = if arguments.curves {
@@ -198,7 +198,8 @@ impl Setup {
         if !setup::others(&project) {
             return Err("other TUF implementations are missing, see above".into());
         }
-        // Build the programs separately from the examples. If cargo built them together, it would unify their features.
+        // Build the programs separately from the examples. If cargo built them together, it would unify their features,
+        // and the measured programs would differ from the released ones.
         let programs =
             ["build", "--release", "--locked", "-p", "lastmile-client", "-p", "lastmile-repo-tool", "--bins"];
         let examples = ["build", "--release", "--locked", "-p", "lastmile-perf", "--examples"];

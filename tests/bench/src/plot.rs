@@ -41,8 +41,8 @@ const COLOURS: [&str; 6] = ["#0072b2", "#56b4e9", "#d55e00", "#e69f00", "#009e73
 
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 420.0;
-/// The horizontal range of the curves. The numbers of the y axis are to the left of it, and the names of the curves to
-/// the right.
+/// The horizontal range of the curves. The numbers of the y axis are to the left of this range, and the names of the
+/// curves are to the right of it.
 const ACROSS: Range<f64> = 70.0..520.0;
 const DOWN: Range<f64> = 50.0..360.0;
 

@@ -53,8 +53,8 @@ fn connect(client: TcpStream, server: SocketAddrV4, round_trip: Duration) -> io:
     Ok(())
 }
 
-/// Forwards bytes after a `delay`. The connection counts as open from the time `open`: bytes that arrive earlier are
-/// treated as if they arrived then.
+/// Forwards bytes after a `delay`. The connection counts as open from the time `open`: bytes that arrive before this
+/// time are treated as if they arrived at this time.
 fn pass(from: TcpStream, to: TcpStream, delay: Duration, open: Instant) {
     let (sender, receiver) = sync_channel(MAX_IN_FLIGHT);
     thread::spawn(move || depart(from, &sender, delay, open));

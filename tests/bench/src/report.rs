@@ -22,8 +22,8 @@ const HOW: &str = "
 * For the large target, `lastmile get` verifies the file, writes it to the disk and calls fsync. The other program in
   this row is a pipeline: curl downloads the file, and openssl hashes it. The pipeline writes nothing to the disk.
 * `lastmile-repo init` and `add` make keys, sign, copy every file, read the result with the client, and call fsync. `tuftool
-  create` uses existing keys and an existing root, and only signs and copies. The keys are never encrypted, because deriving a key
-  from a pass-phrase is slow by design.
+  create` uses existing keys and an existing root, and only signs and copies. The private keys are never encrypted,
+  because encryption with a pass-phrase is slow by design, and the time for it would be part of the measured time.
 ";
 
 pub(crate) struct Report {

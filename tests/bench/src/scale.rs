@@ -87,8 +87,8 @@ impl Scale<'_> {
             }),
         };
         let series = in_turns(vec![contestant]);
-        // `written` counts the files that were added. The release also writes the timestamp, but that replaces the old
-        // file.
+        // `written` counts the files that were added. It does not count the timestamp, because the new timestamp
+        // replaces the old file. Therefore, `new + 1` files are reported.
         let also = written.filter(|_| bar.text == RELEASE.text).map(|new| (format!("{} files", new + 1), new == 2));
         report.row(&Row::new(work, bar, Unit::Seconds, &series, also));
     }
@@ -108,8 +108,8 @@ impl Scale<'_> {
         self.setup.measure_repo_tool(&[&["--quiet", "--repository", "repository"], arguments].concat(), &self.folder)
     }
 
-    /// Creates the repository and imports the list of targets. The keys are not encrypted, because deriving a key from
-    /// a pass-phrase is slow by design.
+    /// Creates the repository and imports the list of targets. The private keys are not encrypted, because
+    /// encryption with a pass-phrase is slow by design, and the time for it would be part of the measured time.
     fn import(&mut self) -> Result<Used, String> {
         let _ = fs::remove_dir_all(self.repository());
         let bits = self.setup.sizes.bits.to_string();

@@ -19,7 +19,7 @@ pub(crate) fn policy(input: &[u8]) {
     let Ok(policy) = Policy::parse(input) else { return };
     // If the policy is written as JSON and parsed again, its rules must apply to the same paths.
     let value = Value::parse(input).expect("a policy must be strict JSON").to_string();
-    let again = Policy::parse(value.as_bytes()).expect("a policy that was written as JSON must parse again");
+    let again = Policy::parse(value.as_bytes()).expect("the JSON that was written for a policy must parse as a policy");
     assert_eq!(policy.unsupported(), again.unsupported());
     for path in ["a/b", "a/c", "x"].map(|path| TargetPath::new(path).unwrap()) {
         let rules = |policy: &Policy| policy.rules().iter().map(|rule| rule.applies_to(&path)).collect::<Vec<_>>();
@@ -36,7 +36,7 @@ pub(crate) fn statement(input: &[u8]) {
     let Ok(statement) = Statement::parse(input) else { return };
     let _ = statement.check_subject(&artifact());
     let text = statement.predicate().to_string();
-    assert_eq!(&Value::parse(text.as_bytes()).expect("a predicate must be written as JSON"), statement.predicate());
+    assert_eq!(&Value::parse(text.as_bytes()).expect("the text of a predicate must be JSON"), statement.predicate());
 }
 
 pub(crate) fn evidence_seeds() -> Vec<Vec<u8>> {

@@ -1,5 +1,5 @@
-//! A fuzz target for stores with arbitrary content. An honest update must bring the client up to date or report an
-//! error.
+//! A fuzz target for stores with arbitrary content. An update from an honest repository must bring the client up to
+//! date or report an error.
 
 use std::collections::BTreeMap;
 
@@ -26,17 +26,17 @@ fn files() -> [StoredFile; 7] {
     ]
 }
 
-/// Returns the store of a new client after an update from the honest repository.
+/// Returns the store of a new client after an update from an honest repository.
 fn good() -> MemoryStore {
     let (shipped, published) = published(KIND);
     let store = MemoryStore::default();
-    refresh(&shipped, &published, store.clone()).expect("an honest update must succeed");
+    refresh(&shipped, &published, store.clone()).expect("an update from an honest repository must succeed");
     store
 }
 
 /// Each input is a sequence of files. A file is written as its index in [`files`], its length in two bytes, and its
-/// content. If the highest bit of the first byte is set, the files are written to an empty store. Otherwise, they are
-/// written to the store from [`good`].
+/// content. If the highest bit in the first byte of the input is set, the files are written to an empty store.
+/// Otherwise, they are written to the store from [`good`].
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let store = good();
     let kept = files().map(|file| store.read(&file, u64::MAX).unwrap());
@@ -82,8 +82,8 @@ fn newest(published: &BTreeMap<String, Bytes>) -> Vec<Vec<u8>> {
     FILES.iter().map(|name| published[*name].to_vec()).collect()
 }
 
-/// Only the signed parts are compared, because a client keeps a stored file with the same version even if its
-/// signatures differ.
+/// Only the signed parts are compared, because a client keeps a stored file that has the same version as the published
+/// file, even if the signatures of the two files differ.
 fn signed(files: &[Vec<u8>]) -> Vec<Value> {
     let signed = |file: &Vec<u8>| serde_json::from_slice::<Value>(file).expect("JSON")["signed"].take();
     files.iter().map(signed).collect()
