@@ -49,7 +49,7 @@ impl Ranges {
         Ranges { network: repository.network().clone(), offsets: Arc::default(), read: Arc::default() }
     }
 
-    /// Downloads the target `path` with one retry.
+    /// Downloads the target `path`, with at most one retry after a failure.
     fn get(&self, client: &mut TestClient, path: &str) -> Result<Vec<u8>, ClientError> {
         client.retry_policy.retries = 1;
         let store = DirectoryStore::open(client.store_path()).unwrap();
@@ -155,8 +155,8 @@ fn w_5_7_3_1_an_endless_target_is_read_only_up_to_its_length() {
     let mut client = TestClient::new(&repository);
     let network = Ranges::of(&repository);
     assert_eq!(refused_bytes(network.get(&mut client, "a")), FileError::Length { expected: 7, found: 7 + 4096 });
-    // The network sends the whole content first, and then pieces of 4096 bytes. The client stops after the first piece
-    // that exceeds the listed length.
+    // After the content, the network sends an endless sequence of pieces of 4096 bytes. The client stops after the
+    // first piece that exceeds the listed length.
     let read = network.read.load(Ordering::Relaxed);
     assert_eq!(read, b"content".len() + 4096);
     assert_eq!(client.output(), [""; 0]);

@@ -1,5 +1,5 @@
-//! Runs the examples of the library crates, except `scale`, which only measures, and the demo. The examples of the
-//! client use a server with a repository that `lastmile-repo` made.
+//! Runs the demo and the examples of the library crates, except `scale`, which only measures how many bytes clients
+//! fetch. The examples of the client use a server with a repository that `lastmile-repo` made.
 
 use std::ffi::OsStr;
 use std::fs;

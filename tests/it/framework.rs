@@ -29,7 +29,7 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Returns a copy of the repository to which an attacker has added the malicious target `path`, in `role`. The attacker
+/// Returns a copy of the repository in which `role` lists the malicious target `path`. The attacker who made the copy
 /// has the keys of `roles`, and signs all other roles with an unknown key.
 fn stolen(honest: &Repository, roles: &[&str], role: &str, path: &str) -> Repository {
     let mut attacker = honest.fork();

@@ -25,7 +25,7 @@ struct Step {
     line: usize,
     command: String,
     shown: Vec<String>,
-    /// `false` if the command is in a hidden comment.
+    /// Whether the document shows the command; hidden comments can contain commands too.
     is_shown: bool,
 }
 

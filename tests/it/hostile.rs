@@ -1,5 +1,5 @@
-//! Changes every member and every byte of metadata files. Nothing may panic. If a byte of a file is changed, the file
-//! may be accepted only if its signed content stays the same.
+//! Changes every member and every byte of metadata files. Nothing may panic. A file with a changed byte may be accepted
+//! only if its signed content is unchanged.
 
 use lastmile_metadata::{Error, ErrorKind, Limit, Role, Root, Snapshot, Targets, Timestamp};
 use lastmile_testkit::{Delegation, Repository, hash};

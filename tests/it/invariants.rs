@@ -54,7 +54,7 @@ fn only_keys_depends_on_signature_libraries() {
     for package in ["metadata", "attest", "client", "repo-tool", "xtask"] {
         for library in ["ed25519", "p256", "p384", "rsa", "ring", "aws-lc", "ecdsa"] {
             let manifest = manifest(package);
-            // Some features of the client are named after TLS libraries, so the section `features` is left out.
+            // Some features of the client are named after TLS libraries, so the section `features` is not searched.
             let sections = manifest.split("\n[").filter(|section| !section.starts_with("features]"));
             let named = sections.flat_map(str::lines).any(|line| {
                 let name = line.split(['.', '=', ' ']).next().unwrap_or_default();
@@ -105,7 +105,7 @@ fn verified_metadata_is_made_in_one_place() {
     assert!(!code.contains("mod "), "{path} must not contain other modules");
     let made = places("metadata", "Self { file, content }");
     assert_eq!(made, [path.as_str()], "only `Verified::of` may make a `Verified`");
-    // `Clone` is the only other code that constructs a value.
+    // Apart from `Verified::of`, only the implementation of `Clone` constructs a `Verified`.
     let constructed = code.matches("Self { file").count() + code.matches("Verified {").count();
     assert_eq!(constructed, 2, "{path}");
 }

@@ -141,7 +141,8 @@ fn the_number_of_new_roots_in_one_update_is_limited() {
 #[test]
 fn the_error_for_a_root_that_is_old_because_of_the_limit_says_so() {
     let limit = |value| verdict("root", ErrorKind::LimitReached { limit: Limit::RootUpdates, value });
-    // Version 4 of the root replaces the timestamp key, but the client has version 1 and may fetch only two new roots.
+    // Version 4 of the root replaces the timestamp key. The client has version 1 and may fetch only two new roots, so
+    // its first update does not reach version 4.
     let mut repository = repository(true);
     repository.set_keys("timestamp", &[TestKey::new("another")], 1);
     repository.publish(&["root", "timestamp"]);

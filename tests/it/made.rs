@@ -1,4 +1,4 @@
-//! Repositories made with `lastmile-repo`, and attackers who have some of their private keys.
+//! Repositories made with `lastmile-repo`, and attackers who have some of the private keys of such a repository.
 //!
 //! The simulator in `testkit/` can make any repository, including repositories that `lastmile-repo` would never make.
 //! Tests of what `lastmile-repo` promises about its repositories use this module instead.
@@ -208,8 +208,8 @@ impl Attacker {
         (keyid, object)
     }
 
-    /// Signs a root with all of the attacker's keys. Signs another role with the attacker's keys that are listed for
-    /// it, or with the first key if none is listed. Returns the file.
+    /// Signs `signed` and returns the file. For a root, uses all of the attacker's keys. For any other role, uses those
+    /// of the attacker's keys that are listed for `role`, or the attacker's first key if none is listed.
     pub(crate) fn sign(&self, role: &str, signed: &Value) -> Vec<u8> {
         let text = canonical::write(signed);
         let trusted = self.trusted_for(role);
@@ -304,7 +304,8 @@ pub(crate) fn later(days: i64) -> DateTime<Utc> {
     Utc::now() + TimeDelta::days(days)
 }
 
-/// Returns what the client refused or could not fetch, and the name of the error.
+/// Describes an error of the client. The text starts with the role, the target or the file that was refused or not
+/// found, or with `network`. The text ends with the name of the error or of the violated rule.
 pub(crate) fn refusal<T: std::fmt::Debug>(result: &Result<T, Error>) -> String {
     let fault = |kind: String| kind.split(|c: char| !c.is_alphanumeric()).next().unwrap().to_owned();
     match result {

@@ -44,7 +44,7 @@ fn envelope(key: &str, content: &[u8], predicate_type: &str) -> String {
         .to_string()
 }
 
-/// Lists the package in `role`, together with evidence that each of `keys` has signed.
+/// Lists the package and its evidence in `role`. The evidence contains one signed statement for each of `keys`.
 fn add_package(repository: &mut Repository, role: &str, keys: &[&str]) {
     let lines: Vec<_> = keys.iter().map(|key| envelope(key, CONTENT, SIGN)).collect();
     repository.add_target(role, PACKAGE, CONTENT);

@@ -227,8 +227,8 @@ fn check_verdicts(folder: &Path, cases: Cases) {
     }
 }
 
-/// Checks the bundles in a folder that `cargo xtask setup` installs. The bundles in the folder may change with the
-/// version of the package. Prints `NOT CHECKED` if the folder is missing, and for each bundle that `cases` does not
+/// Checks the bundles in a folder of a package that `cargo xtask setup` installs. Other versions of the package may
+/// contain other bundles. Prints `NOT CHECKED` if the folder is missing, and for each bundle that `cases` does not
 /// list.
 fn check_installed(folder: &str, cases: Cases) {
     let folder = project("target/interop").join(folder);

@@ -20,7 +20,7 @@ use crate::servers::site::Site;
 use crate::servers::sshd::Server;
 use crate::servers::wire::get;
 
-/// How long the publishers may continue after [`Setup::killing`].
+/// How long the publishers may continue after the period [`Setup::killing`] has ended.
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// A destination, and the publishers that push to it.
@@ -60,7 +60,7 @@ impl Machine<'_> {
     }
 }
 
-/// Runs a command. If the command still runs after `life`, kills it. Returns whether it succeeded, and its messages.
+/// Runs a command, and kills it if it still runs after `life`. Returns whether the command succeeded, and its messages.
 fn run_for(mut command: Command, life: Option<Duration>) -> (bool, String) {
     let mut child: Child = command.spawn().unwrap();
     let start = Instant::now();
@@ -79,8 +79,8 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-/// Like [`push_and_kill`], but the destination is the folder `site` below `folder`. The value of `--to` is `to`, followed by the
-/// path of the destination.
+/// Like [`push_and_kill`], but the destination is the folder `site` below `folder`. The value of `--to` is `to`,
+/// followed by the path of the destination.
 fn push_and_kill_in_folder(
     folder: &TempDir,
     to: &str,
@@ -189,7 +189,8 @@ fn push_and_kill(folder: &TempDir, setup: &Setup<'_>) -> String {
     format!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * setup.publishers)
 }
 
-/// Publishes a release and pushes it. Until `quiet`, kills each command that takes too long. Repeats killed commands.
+/// Publishes a release and pushes it. Before the time `quiet`, kills each command that takes too long. Repeats each
+/// command until it succeeds.
 fn publish(machine: &Machine<'_>, number: usize, folder: &Path, kills: &AtomicUsize, quiet: Instant) {
     let file = folder.join(format!("release-{number}"));
     fs::write(&file, number.to_string()).unwrap();
@@ -206,7 +207,8 @@ fn publish(machine: &Machine<'_>, number: usize, folder: &Path, kills: &AtomicUs
                 break;
             }
             if printed.contains("error:") {
-                // Other publishers held a lock for too long, or changed the destination each time it was read.
+                // A command may fail because other publishers held a lock for too long, or because they changed the
+                // destination each time the command read it.
                 let is_busy =
                     printed.contains("another process") || printed.contains("changed while it was being read");
                 assert!(is_busy, "publisher {number}: {arguments:?}: {printed}");

@@ -32,7 +32,7 @@ fn w_5_1_an_update_is_judged_at_its_start_time() {
     let mut client = TestClient::new(&repository);
     client.now = time("2030-01-01T00:00:00Z");
     assert_eq!(client.refresh().unwrap(), [1, 2, 1, 1]);
-    // An update that starts one second later is refused, because the timestamp has expired by then.
+    // An update that starts one second later than the first one is refused, because the timestamp has expired by then.
     client.now = time("2030-01-01T00:00:01Z");
     let expired = ErrorKind::Expired { expires: client.now, start_time: client.now };
     assert_eq!(refused(client.refresh()), verdict("timestamp", expired));

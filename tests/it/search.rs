@@ -8,7 +8,7 @@ use lastmile_testkit::{
 use lastmile_tests::verdict;
 use serde_json::json;
 
-/// Returns a repository that has published the delegations that `build` adds.
+/// Returns a published repository with the delegations that `build` adds.
 fn repository(build: impl FnOnce(&mut Repository)) -> Repository {
     let mut repository = Repository::new();
     build(&mut repository);
@@ -105,7 +105,7 @@ fn w_5_6_7_1_a_no_role_is_visited_twice() {
 
 #[test]
 fn a8_a_role_seen_through_one_delegator_is_verified_again_for_another() {
-    // `a` and `b` both delegate to `shared`, but `b` lists a key that has not signed.
+    // `a` and `b` both delegate to `shared`, but the key that `b` lists for `shared` has not signed that role.
     let repository = diamond(|repository| {
         let other = Delegation::paths("shared", &["b/*"]).keys(&[TestKey::new("other")], 1);
         repository.delegate("b", &other);

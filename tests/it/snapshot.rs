@@ -20,7 +20,7 @@ fn warm() -> (Repository, TestClient) {
     (repository, client)
 }
 
-/// Publishes a new snapshot that lists the same files, and a new timestamp.
+/// Publishes a new snapshot that lists the same files as the previous snapshot, and a new timestamp.
 fn publish_snapshot(repository: &mut Repository) {
     repository.publish(&["snapshot"]);
 }

@@ -51,7 +51,7 @@ fn w_5_6_1_and_f_4_4_3_without_a_listed_length_there_is_a_limit() {
     both(|role| {
         let mut repository = repository();
         repository.lists_hashes = false;
-        // The limit applies to all targets roles, so make this role the longest.
+        // The limit applies to the files of all targets roles, so the file of `role` must be the longest.
         repository.signed(role)["x-padding"] = json!("x".repeat(10_000));
         repository.publish(&["a", "targets"]);
         let length = repository.written(role).len() as u64;
@@ -210,7 +210,8 @@ fn w_5_6_6_a_stored_role_that_differs_from_the_snapshot_is_fetched_again() {
     let mut repository = repository();
     let client = TestClient::new(&repository);
     client.find("a/x").unwrap();
-    // The new file of `a` has the same version but different content. A new snapshot lists the hash of the new file.
+    // The new file of `a` has the same version as the stored file, but different content. A new snapshot lists the hash
+    // of the new file.
     repository.add_target("a", "a/y", b"more");
     repository.write("a");
     repository.list_in_snapshot("a");

@@ -128,7 +128,7 @@ impl Company {
         }
     }
 
-    /// Checks that a new client gets exactly these targets, each with its own name as content.
+    /// Checks that a new client gets exactly `targets`, each with its own name as content.
     fn serves(&self, targets: &[&str]) {
         let client = Machine { folder: tempfile::tempdir_in(self.folder.path()).unwrap().keep(), now: self.now };
         let root = self.path("owner/packages/metadata/1.root.json");

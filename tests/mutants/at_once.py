@@ -207,8 +207,8 @@ class Source:
             new = FIELDS[re.search(r"delete field (\w+)", mutant["name"])[1]].replace("ON", self.on(mutant))
             return marked(mutant, new) + ("," if out.endswith(",") else "")
         if mutants[0][0]["genre"] == "FnValue":
-            # The type of the iterator must not depend on the mutant. To replace the items, a mutant therefore takes
-            # none of the original items, and appends its own item if it has one.
+            # The type of the iterator must be the same for all mutants. Therefore, a mutant keeps the original
+            # iterator but takes no items from it, and appends the item of the replacement if there is one.
             none = " || ".join(self.on(mutant) for mutant, _, _ in mutants)
             out = f"let all = {{{out}}}; all.take(if {none} {{ 0 }} else {{ usize::MAX }})"
             for mutant, _, _ in mutants:

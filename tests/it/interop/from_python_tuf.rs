@@ -114,8 +114,8 @@ async fn shown(lie: u32) -> (RoleName, ErrorKind) {
         verdict,
         "a second attempt must be refused for the same reason"
     );
-    // The client may have stored some versions of the malicious state, but state 9 is honest and has higher versions,
-    // so the client must accept it.
+    // The client may have stored some files of the malicious state. State 9 is honest, and its files have higher
+    // versions, so the client must accept them.
     foreign.publish(9, &network);
     assert_eq!(client.fetch(&["plain.txt"]).await.unwrap().versions, [1, 7, 7, 7]);
     verdict

@@ -85,14 +85,14 @@ fn path_of(path: &Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Returns the answer to expect from a client that requests `files` and then `absent` further targets, which do not
-/// exist.
+/// Returns the expected answer of a client that first requests the existing targets `files`, and then requests targets
+/// that do not exist. `absent` is the number of missing targets.
 fn holding(versions: [u64; 4], files: &[(&str, &str)], absent: usize) -> Answer {
     let found = files.iter().map(|(_, content)| Some(content.as_bytes().to_vec()));
     Answer::Fetched(versions, found.chain(std::iter::repeat_n(None, absent)).collect())
 }
 
-/// Makes each client fetch `files` and search for the names `absent`, which do not exist.
+/// Makes each client fetch `files` and search for the targets `absent`, which do not exist.
 fn all_fetch(clients: &[Client], maintainer: &Maintainer, versions: [u64; 4], files: &[(&str, &str)], absent: &[&str]) {
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).chain(absent.iter().copied()).collect();
     for client in clients {
@@ -100,7 +100,7 @@ fn all_fetch(clients: &[Client], maintainer: &Maintainer, versions: [u64; 4], fi
     }
 }
 
-/// Makes tough load the whole repository, read `files`, and search for the names `absent`, which do not exist.
+/// Makes tough load the whole repository, read `files`, and search for the targets `absent`, which do not exist.
 fn tough_reads(maintainer: &Maintainer, files: &[(&str, &str)], absent: &[&str]) {
     maintainer.runtime.block_on(async {
         let repository = tough::load(&maintainer.repository(), &maintainer.root()).await.unwrap();

@@ -178,7 +178,8 @@ fn a_calendar_is_read_by_another_implementation_and_its_events_move() {
     let moved = parsed("calendar", &file)["events"][1].clone();
     assert_eq!((&moved["uid"], &moved["sequence"]), (&events[1]["uid"], &json!(2)));
     assert_ne!(moved["start"], events[1]["start"]);
-    // Without the folder, `status` does not know the renewal periods, so it uses the defaults for the calendar.
+    // Without the folder of the repository, `status` does not know the configured renewal periods, so it uses the
+    // default periods for the calendar.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     let without = site.path("without.ics");
     assert_eq!(site.run_elsewhere(&["status", &site.url(), "--calendar", &without]).status, ExitStatus::Done);
@@ -269,7 +270,7 @@ fn a_page_shows_hostile_names_as_text() {
     fs::write(&unprotected, without).unwrap();
     assert!(
         browse(&browser, &site, &["--dump-dom"], &unprotected).contains("<title>hacked"),
-        "the test must be able to fail"
+        "without its Content-Security-Policy, the page must run the script, so that the check above can fail"
     );
 }
 

@@ -366,7 +366,7 @@ fn mirrors_that_serve_different_files_with_the_same_version_are_reported() {
     let ran = site.run(&["status", &site.url(), &url, "--json"]);
     assert_eq!(ran.problems(), [&forks[..], &["not-from-folder", "not-from-folder"]].concat(), "{ran:?}");
     assert_eq!(ran.json()["state"], "CRITICAL");
-    // Without the folder, the command still compares the mirrors with each other.
+    // Without the folder of the repository, the command still compares the mirrors with each other.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     let ran = site.run_elsewhere(&["status", &site.url(), &url, "--json"]);
     assert_eq!(ran.problems(), forks, "{ran:?}");
@@ -424,7 +424,7 @@ fn people_see_roles_keys_dates_and_problems() {
     ];
     assert_eq!((ran.status, shown(&ran)), (ExitStatus::Done, healthy.map(str::to_owned).to_vec()), "{ran:?}");
     assert_eq!(ran.stderr, format!("{url} serves a valid repository.\n"));
-    // Without the folder, the command knows neither the private keys nor the renewal periods.
+    // Without the folder of the repository, the command knows neither the private keys nor the renewal periods.
     fs::rename(site.dir(), site.path("moved")).unwrap();
     site.days_pass(8);
     let ran = site.run_elsewhere(&["status", &url, "--within", "30"]);

@@ -1,4 +1,4 @@
-//! Tests which files the client requests for a package with evidence, and how often.
+//! Tests of the requests that the client sends for a package with evidence.
 
 use lastmile_client::Refusal;
 use lastmile_client::attest::Outcome;
@@ -107,7 +107,7 @@ fn evidence_is_not_requested_if_no_rule_applies() {
 
 #[test]
 fn evidence_needs_no_evidence() {
-    // The paths of this rule also match the path of the evidence.
+    // The path pattern of the rule matches the path of the package and also the path of its evidence.
     let mut rule = signature_by("a");
     rule["paths"] = json!(["*/*"]);
     let repository = with_rules(&[rule], &["a"]);

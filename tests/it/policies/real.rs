@@ -16,10 +16,10 @@ struct Sample {
     root: &'static str,
     issuer: &'static str,
     subject: &'static str,
-    /// The keys of the policy's rule in TOML, except `name` and `paths`. A rule about provenance is followed by the
-    /// section `[builder]`.
+    /// The TOML keys of the policy's rule and their values, except `name` and `paths`. A rule about provenance is
+    /// followed by the section `[builder]`.
     rule: &'static str,
-    /// The required evidence, as errors describe it.
+    /// The required evidence, as error messages describe it.
     wanted: &'static str,
 }
 

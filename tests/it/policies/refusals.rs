@@ -85,7 +85,8 @@ fn c_44_a_rule_of_an_unknown_kind_needs_a_newer_lastmile() {
     let client = TestClient::new(&repository);
     let found = found(refusal(&client, &repository));
     assert!(found.contains("horoscope") && found.contains("needs a newer lastmile"), "{found}");
-    // A client that does not know a kind of rule may still install the packages in the policy's member `upgrade`.
+    // Even if a policy contains a rule of an unknown kind, the client may install the packages that the policy lists
+    // under `upgrade`.
     repository.signed("targets")["x-lastmile-policy"]["upgrade"] = json!([PACKAGE]);
     repository.publish(&["targets"]);
     assert_eq!(client.get(PACKAGE).unwrap(), CONTENT);
@@ -143,8 +144,8 @@ fn c_43_a_child_adds_demands_and_cannot_remove_those_of_its_parent() {
 
 #[test]
 fn c_43_the_chain_that_the_search_follows_decides() {
-    // Two roles list the package. The evidence satisfies only the policy of `lax`. This policy does not apply, because
-    // the search ends at `strict`.
+    // Two roles list the package, and the evidence satisfies only the policy of `lax`. The search visits `strict` first
+    // and finds the package there, so the policy of `lax` does not apply.
     let mut repository = Repository::new();
     for role in ["strict", "lax"] {
         repository.delegate("targets", &Delegation::paths(role, &["app/*"]));

@@ -13,7 +13,7 @@ use crate::cli::program;
 
 const DAY: u64 = 86_400;
 
-/// The volumes: each folder of the host, with its path in the container.
+/// The volumes. Each pair contains a folder on the host and its path in the container.
 const VOLUMES: [(&str, &str); 4] = [
     ("packages", "/srv/packages"),
     ("config", "/var/lib/lastmile-repo"),

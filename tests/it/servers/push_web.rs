@@ -88,7 +88,7 @@ fn recipe() -> [String; 3] {
     commands.try_into().unwrap()
 }
 
-/// Runs a command line in the folder of a machine. Returns whether it succeeded, and its output.
+/// Runs a command line in the folder of a machine. Returns whether the command succeeded, and its output.
 fn shell(site: &Site, machine: &str, line: &str) -> (bool, String) {
     let mut command = site.shell(line);
     command.current_dir(site.path(machine)).env("LASTMILE_REPO_CONFIG", site.path(machine).join("config.toml"));

@@ -87,7 +87,8 @@ impl Bucket {
     }
 }
 
-/// Returns the commands of a block in docs/serving.md, without the prompts. The block copies to S3 and contains `mark`.
+/// Returns the commands of a block in docs/serving.md, without the prompts. The block contains `mark`, and its commands
+/// copy files to S3.
 fn commands(mark: &str) -> String {
     let block = page("console").into_iter().find(|block| block.contains("s3://packages") && block.contains(mark));
     let block = block.unwrap_or_else(|| panic!("no block of the page copies to S3 with {mark}"));

@@ -149,7 +149,8 @@ fn both_providers_of_cryptography_accept_the_right_server_and_refuse_the_wrong_o
 fn the_provider_that_the_application_passes_is_used() {
     let site = certified();
     let (_nginx, port) = secure(&site);
-    // This provider has no signature algorithms, so the connection must fail. With another provider, it would succeed.
+    // The application passes a provider without signature algorithms, so the connection must fail. With the client's
+    // default provider, the connection would succeed.
     let mut provider = ring::default_provider();
     provider.signature_verification_algorithms.mapping = &[];
     let refused = fetch_with(&site, port, "authority.pem", provider);

@@ -303,7 +303,7 @@ fn p6_the_key_of_a_log_backdates_signatures_but_makes_no_certificate() {
     let one_log = made_with(vec![stolen.clone()]);
     assert_eq!(published(&one_log, &[at(&stolen, 30)]), REFUSED);
     assert_eq!(published(&one_log, &[at(&stolen, 0)]), evil());
-    // The other log still records the true time.
+    // The log whose key was not stolen still records the true time.
     let other = Log::new("rekor2.sigstore.test");
     let two_logs = made_with(vec![stolen.clone(), other.clone()]);
     let mut truth = at(&stolen, 0);

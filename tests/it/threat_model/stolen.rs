@@ -55,7 +55,7 @@ fn k1_the_timestamp_key_changes_no_package() {
         client.use_network(&attacker.network);
         assert_eq!(refusal(&client.get("package")), "snapshot: ThresholdNotMet");
     }
-    // The client must ignore another timestamp with the same version.
+    // The client must ignore a forged timestamp that has the same version as the stored timestamp.
     let attacker = made.attacker(&["timestamp-1"]);
     attacker.replace("timestamp", |timestamp| timestamp["expires"] = in_days(3_650));
     let stored = seen.stored("timestamp");
@@ -273,7 +273,8 @@ fn k13_a_root_of_the_same_version_with_other_content_is_refused_whoever_signs_it
     attacker.network.put(&format!("{METADATA}3.root.json"), other.clone());
     seen.use_network(&attacker.network);
     assert_eq!(refusal(&seen.get("package")), "root: Rollback");
-    // The client does not request the version of the root that it already has.
+    // If the attacker replaces the file of the root version that the client already has, nothing happens, because the
+    // client does not request this file again.
     let attacker = made.attacker(&[]);
     attacker.network.put(&format!("{METADATA}2.root.json"), other);
     let stored = seen.stored("root");

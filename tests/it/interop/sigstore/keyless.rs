@@ -156,8 +156,9 @@ impl Sample {
             .then(|| python_verifies(&fixture(self.file), &root, self.subject, self.issuer, self.digest))
     }
 
-    /// Returns `None` for bundles that @sigstore/verify cannot verify. It cannot verify a signature over a file without
-    /// the file itself. Its version for Node.js 20 does not know that Rekor v2 logs statements as `hashedrekord`.
+    /// Returns `None` for bundles that @sigstore/verify cannot verify. To verify a signature over a file,
+    /// @sigstore/verify needs the file itself. The version of @sigstore/verify for Node.js 20 does not know that
+    /// Rekor v2 logs statements as `hashedrekord`.
     fn sigstore_js(&self) -> Option<Verdict> {
         let is_supported = self.predicate_type().is_some() && !self.file.starts_with("rekor-v2");
         is_supported.then(|| js_verifies_identity(&fixture(self.file), &fixture(self.root), self.subject, self.issuer))

@@ -28,7 +28,7 @@ fn a_statement_of_cosign_is_accepted_as_what_it_is() {
     workshop.cosign(&cosign, &["generate-key-pair"]).unwrap();
     workshop.cosign_signs_statement(&cosign, "cosign.key", "bundle.json", REVIEW);
     assert_eq!(workshop.judge_statement("cosign.pub", "bundle.json", REVIEW), Ok(()));
-    // The policy requires a statement of another type.
+    // A policy that requires another type of statement is not satisfied.
     assert!(workshop.judge_statement("cosign.pub", "bundle.json", "https://example.com/other").is_err());
     let original = workshop.read("bundle.json");
     for member in ["/dsseEnvelope/payload", "/dsseEnvelope/signatures/0/sig"] {

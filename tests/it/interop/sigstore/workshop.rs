@@ -83,8 +83,8 @@ impl Workshop {
         fs::set_permissions(self.path(&private), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Runs `lastmile-repo ARGUMENTS…`. Names of files in this folder are replaced with their paths. So are names with
-    /// the extension `.json` or `.jsonl`, even if the file does not exist yet.
+    /// Runs `lastmile-repo ARGUMENTS…`. Replaces each argument that names a file in this folder with the path of the
+    /// file. If the name ends with `.json` or `.jsonl`, the file need not exist yet.
     pub(crate) fn lastmile(&self, arguments: &[&str]) -> ExitStatus {
         self.lastmile_output(arguments).0
     }

@@ -40,7 +40,7 @@ impl Honest {
             let keys = (0..keys).map(|_| take(&mut next_key)).collect();
             Ring { keys, threshold, aliased: bits & 4 != 0 }
         };
-        // Most roles have only one key, because fewer signatures take less time.
+        // Most roles have only one key, so that signing and verifying take less time and more histories can be tested.
         let few = |shift: u32| if kind >> shift & 1 == 0 { 0 } else { kind >> (shift + 1) & 7 };
         let rings = [ring(kind >> 20 & 7), ring(few(0)), ring(few(4)), ring(few(8)), ring(few(12)), ring(0)];
         let second = (kind >> 24 & 3 == 0).then(|| ring(0));
@@ -100,8 +100,8 @@ impl Honest {
         self.publish(&due, &BTreeSet::new());
     }
 
-    /// Replaces the keys of `roles` that are in `lost`. Also sets the threshold of each role to `threshold`. Without a
-    /// `threshold`, a role that has no key in `lost` gets a new key instead of its oldest key.
+    /// For each of `roles`, replaces the keys that are in `lost`, and sets the threshold to `threshold`. If `threshold`
+    /// is `None`, the threshold stays the same, and a role without keys in `lost` gets a new key instead of its oldest.
     ///
     /// If `lost` contains a key of the second delegation to B, this delegation gets a single new key.
     pub(crate) fn rotate(&mut self, roles: &[Role], lost: &BTreeSet<Key>, threshold: Option<usize>) {
