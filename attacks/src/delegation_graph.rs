@@ -41,7 +41,7 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "S-2.3-6",
         &["S-2.3-6"],
-        "not an attack: two roles delegate to the same role, and only the second delegation covers the package",
+        "harmless: two roles delegate to the same role, and only the second delegation covers the package",
         "review of the source code of other implementations",
         second_parent,
     ),
@@ -83,14 +83,14 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario::new(
         "4.6-top-level-first",
         &["4.6-top-level-first"],
-        "not an attack: the top-level targets and a delegated role list the same package; the top-level entry wins",
+        "harmless: the top-level targets and a delegated role list the same package; the top-level entry wins",
         "specification 5.6.7",
         top_level_first,
     ),
     Scenario::new(
         "4.6-bins",
         &["4.6-bins"],
-        "not an attack: a succinct delegation has a bit length of 1, 4, 5 or 9",
+        "harmless: a succinct delegation has a bit length of 1, 4, 5 or 9",
         "TAP 15",
         bins,
     ),

@@ -92,7 +92,7 @@ fn codings() -> Vec<Case> {
     let new_release = NewRelease::new();
     let mut cases = Vec::new();
     for coding in ["br", "deflate", "gzip, gzip", "x"] {
-        // Skip the root, because there is no next root whose body could be encoded.
+        // Skip the root: the client receives no new root here, so there is no response that could be encoded.
         for served in SOME.iter().filter(|role| **role != "root").map(|role| new_release.served(role)) {
             let header = format!("Content-Encoding: {coding}\r\n");
             // The client did not request this encoding, so it does not decode the body.

@@ -115,7 +115,7 @@ fn unicode_forms() -> Vec<Case> {
             .refused(decomposed, "NoSuchTarget"),
         Case::against(&honest)
             .attacker(attacker.network())
-            .sample("not listed in the signed form")
+            .sample("listed in a Unicode form that differs from the signed one")
             .refused("targets", "ThresholdNotMet")
             .advances(before("targets")),
     ]

@@ -23,7 +23,7 @@ pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
         scenario(
             "3.4-bodies",
-            "a body is endless: in chunks, with a huge Content-Length, or until the connection closes",
+            "the body of a response never ends: it is chunked, has a huge Content-Length, or is delimited by the end of the connection",
             bodies,
         ),
         scenario(

@@ -62,7 +62,7 @@ impl TrustDemands {
         }
     }
 
-    /// Checks that there are at least as many distinct logs and distinct sources of time as the policy requires.
+    /// Checks that `logs` and `sources` contain at least as many logs and sources of time as the policy requires.
     pub(crate) fn check<T>(&self, logs: &BTreeSet<String>, sources: &BTreeSet<T>) -> Result<(), Rejection> {
         let expected = match self.log {
             LogDemand::Required => self.logs.max(1),

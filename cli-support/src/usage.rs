@@ -39,7 +39,7 @@ pub fn usage(error: clap::Error, args: &[OsString], mut world: World) -> ExitSta
     output.failure(&Failure::with_lines(ExitStatus::Usage, message(&shown(false))))
 }
 
-/// Escapes the arguments that the parser's error quotes, and hides user names and passwords in them. An argument may
+/// Escapes the arguments that are quoted in an error of the parser, and hides user names and passwords in them. An argument may
 /// contain line breaks, or control characters that look like the parser's own styling.
 fn safe_to_print(mut error: clap::Error, args: &[OsString]) -> clap::Error {
     let args: Vec<String> = args.iter().map(|argument| argument.to_string_lossy().into_owned()).collect();

@@ -101,12 +101,12 @@ impl World {
     #[must_use]
     pub fn base_dir(&self, variable: &str, default: &str) -> Option<PathBuf> {
         let named = self.variable(variable).map(PathBuf::from);
-        // The specification requires relative paths to be ignored.
+        // The XDG Base Directory Specification requires relative paths to be ignored.
         named.filter(|dir| dir.is_absolute()).or_else(|| Some(self.home.as_ref()?.join(default)))
     }
 
     /// Returns the prompt for secrets, and replaces it in this environment with a prompt that always fails. The
-    /// returned prompt escapes each question.
+    /// returned prompt escapes control characters in each question before it shows the question.
     #[must_use]
     pub fn take_ask_secret(&mut self) -> AskSecret {
         let ask = std::mem::replace(&mut self.ask_secret, nobody_to_ask());

@@ -24,7 +24,7 @@ use crate::update_context::UpdateContext;
 
 /// How long to wait for the other mirrors after the first mirror has answered a request for the next root or for the
 /// timestamp.
-const SECOND_OPINIONS: Duration = Duration::from_secs(3);
+const GRACE_PERIOD: Duration = Duration::from_secs(3);
 
 /// The maximum number of files that are considered for prefetching whenever the stage requests a file.
 const MAX_CONSIDERED: usize = 64;
@@ -234,7 +234,7 @@ impl<'a> Driver<'a> {
     /// Offers the answers from the other mirrors to the stage, and returns the newest valid file. The mirror `first`
     /// has either reported that there is no newer root, or sent the timestamp `kept`. That mirror may be out of date or
     /// withhold a newer file. The requests to the other mirrors were sent at the same time as the request to `first`.
-    /// Failed requests are not retried, and slow requests get only [`SECOND_OPINIONS`] more time.
+    /// Failed requests are not retried, and slow requests get only a short time more ([`GRACE_PERIOD`]).
     async fn newest_elsewhere<S: Stage + Send>(
         &mut self,
         stage: &mut S,
@@ -243,7 +243,7 @@ impl<'a> Driver<'a> {
         kept: Option<Accepted>,
     ) -> Option<Accepted> {
         let context = self.context;
-        let last = Instant::now() + SECOND_OPINIONS;
+        let last = Instant::now() + GRACE_PERIOD;
         let mut newest = kept;
         let mut its_mirror = first;
         let others: Vec<_> =

@@ -270,7 +270,7 @@ impl CleanedDirs {
     }
 }
 
-/// Returns the mode for directories of files with the mode `mode`.
+/// Returns the mode of a new directory whose files get the mode `mode`.
 fn passable(mode: u32) -> u32 {
     if mode == PRIVATE { 0o700 } else { 0o777 }
 }

@@ -197,7 +197,7 @@ async fn after_a_mirror_has_failed_files_are_prefetched_from_the_next_one() {
     assert_eq!(
         of_a,
         1 + 1 + 16,
-        "expected mirror a to be asked for the role `bins`, bin 0 and 16 prefetched bins: {asked:?}"
+        "expected requests to http://a/ for the role `bins`, for bin 0, and for 16 more bins: {asked:?}"
     );
     // Listing takes one round trip for the role `bins`, two for bin 0 (one to each mirror), and two for the other bins.
     assert_eq!(waits(before), 1 + 2 + 2);

@@ -1,7 +1,7 @@
 //! Tests that run `lastmile-repo` as a separate process, and check its output and its changes to the configuration.
 //!
-//! A new process briefly inherits the locks of the program that starts it. Other tests in that program would therefore
-//! find their repositories locked, so the tests of the library are in another program.
+//! A new process briefly inherits the locks of the program that starts it. If the tests of the library ran in this
+//! program, they would sometimes find their repositories locked. Therefore, they are in another program.
 
 #![expect(clippy::unwrap_used, reason = "a panic fails the test")]
 #![expect(clippy::disallowed_methods, reason = "tests create the files that they need")]

@@ -9,8 +9,8 @@ use std::sync::Mutex;
 use lastmile_attacks::external::{self, Program, Verdict};
 use lastmile_attacks::{self as scenario, Scenario, in_process};
 
-/// At most this number of cases of each scenario run against a client process, because starting a process for every
-/// case would be slow. Against the library, all cases run.
+/// The maximum number of cases of a scenario that run against a client process. Starting a process for every case would
+/// be slow. All cases run against the library.
 const SAMPLES_OUTSIDE: usize = 4;
 
 /// The minimum number of cases that run against a client process. If a case is removed on purpose, lower this number.

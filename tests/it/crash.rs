@@ -52,8 +52,8 @@ impl Store for Crashing {
 }
 
 /// Refreshes with a store from `prepare` that crashes after 0, 1, 2 … changes, until a run ends without a crash. After
-/// each run, refreshes twice more: from `newest`, which must lead to the versions `expected`, and then from `older`,
-/// which must be refused. Returns the number of changes that a run without a crash makes.
+/// each run, refreshes twice more. A refresh from `newest` must lead to the versions `expected`. A refresh from `older`
+/// must then be refused. Returns the number of changes that a run without a crash makes.
 fn survives(
     client: &TestClient,
     prepare: impl Fn() -> MemoryStore,

@@ -189,7 +189,7 @@ fn push_and_kill(folder: &TempDir, setup: &Setup<'_>) -> String {
     format!("two machines: {} releases, {killed} kills, {watched} served snapshots seen", 2 * setup.publishers)
 }
 
-/// Publishes a release and pushes it. Before the time `quiet`, kills each command that takes too long. Repeats each
+/// Publishes a release and pushes it. Until the time `quiet`, kills each command that takes too long. Repeats each
 /// command until it succeeds.
 fn publish(machine: &Machine<'_>, number: usize, folder: &Path, kills: &AtomicUsize, quiet: Instant) {
     let file = folder.join(format!("release-{number}"));

@@ -65,7 +65,7 @@ impl Machine {
         fs::write(self.path(name), content).unwrap();
     }
 
-    /// Copies the folder of a pending change to the new folder `name`. The message `said` contains the path of the
+    /// Copies the folder of a pending change to the new folder `name`. The message `printed` contains the path of the
     /// folder.
     fn receive(&self, name: &str, printed: &str) {
         let line = printed.lines().find(|line| line.contains("opy") && line.contains("/staged")).unwrap();

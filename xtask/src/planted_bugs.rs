@@ -88,7 +88,7 @@ fn missed(scratch: &Path, bug: &PlantedBug) -> io::Result<Vec<String>> {
     Ok(bug.breaks.iter().filter(|id| !is_noticed(id, &printed)).cloned().collect())
 }
 
-/// Returns `true` if, according to the output `said`, a case of the scenario failed during or after the attack. A
+/// Returns `true` if, according to the output `printed`, a case of the scenario failed during or after the attack. A
 /// failure before the attack does not count.
 fn is_noticed(id: &str, printed: &str) -> bool {
     let sample = format!("{id} [");

@@ -210,10 +210,15 @@ fn other_platform() -> Vec<Case> {
     vec![
         Build::demanded().builder(CLOUD).refused(
             &honest,
-            "the cloud, signed by the forge",
+            "provenance of the builder `cloud`, signed by `forge`",
             "the builder of the provenance",
         ),
-        refused_evidence(&honest, "the forge, signed by the cloud", "the builder is", &[&by_cloud]),
+        refused_evidence(
+            &honest,
+            "provenance of the builder `forge`, signed by `cloud`",
+            "the builder is",
+            &[&by_cloud],
+        ),
         Build::demanded().builder(runner).refused(&honest, "a runner", "has level 2, expected at least 3"),
     ]
 }

@@ -96,7 +96,7 @@ pub struct Builder {
 /// The name of a signer in a rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SignerName {
-    /// A signer that the same policy defines.
+    /// A signer that is defined in the policy of the rule.
     Own(Name),
     /// `@NAME`: a signer that is defined in the policy of the role that lists the package.
     OfListingRole(Name),
@@ -221,7 +221,7 @@ impl TrustSource {
     /// root.
     pub fn read_root(&self, content: &[u8]) -> Result<TrustRoot, String> {
         if self.sha256.is_some_and(|sha256| Sha256::digest(content)[..] != sha256[..]) {
-            return Err("the file does not have the `sha256` in the policy".into());
+            return Err("the SHA-256 of the file differs from `sha256` in the policy".into());
         }
         TrustRoot::parse(content).map_err(|error| error.to_string())
     }

@@ -9,7 +9,7 @@
 use lastmile_client::blocking;
 use lastmile_metadata::{DelegatedRoles, Paths, RoleName, Router, TargetFile, VerifiedTargets, hash_start};
 
-use crate::check::{Arrive, Check, VisitedRoles, check_found, refused};
+use crate::check::{Check, NewSession, VisitedRoles, check_found, refused};
 use crate::{Error, parallel};
 
 /// The maximum number of roles that one simulated client reads. A client holds in memory every role that it has read,
@@ -19,11 +19,11 @@ const ROLES: usize = 256;
 impl Check<'_> {
     /// Checks that clients find the new targets in the roles that `Draft::bulk_filled` lists. The change adds many
     /// targets at once to each of these roles.
-    pub(crate) fn find_filled(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
+    pub(crate) fn find_filled(&self, new_session: &NewSession<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let bulk_filled: Vec<&RoleName> = self.draft.bulk_filled.iter().collect();
         let parts: Vec<&[&RoleName]> = bulk_filled.chunks(ROLES).collect();
         parallel::try_for_each(&parts, |roles| {
-            let mut session = arrive()?;
+            let mut session = new_session()?;
             session.expect_many_searches();
             let bins = bins_alone(session.trusted().targets());
             roles.iter().try_for_each(|role| self.find_new_in(role, &mut session, bins.as_ref()))?;

@@ -1,4 +1,5 @@
-//! Refuses to sign or publish a metadata file ([`Document`]) that has a new format fault ([`crate::check::faults`]).
+//! Refuses to sign or publish a metadata file ([`Document`]) with a format fault ([`crate::check::faults`]) that its
+//! published version does not have.
 //!
 //! A root that python-tuf cannot read stops every python-tuf client permanently, because clients must read that root
 //! before the next one. Lastmile accepts more formats than other clients, so its simulated clients ([`crate::check`])
@@ -107,8 +108,8 @@ fn length_finding(published: &Published, role: &RoleName) -> Option<Finding> {
     Some(Finding::about(Rule::LongForOthers, role, text))
 }
 
-/// Estimates from the path patterns how many delegated roles a search for one path can visit. Returns 0 if the number
-/// of delegations is at most [`VISITED`].
+/// Estimates from the path patterns how many delegated roles a search for one path can visit. Returns 0
+/// without an estimate if there are at most [`VISITED`] delegations.
 fn most_visited(delegations: &Delegations) -> usize {
     let patterns: Vec<&str> = match &delegations.roles {
         DelegatedRoles::Listed(roles) if roles.len() > VISITED => {

@@ -89,11 +89,11 @@ impl Check<'_> {
 
     /// Runs a new client and, if a state is published, a client that trusts that state. Both clients must update to the
     /// draft, and the new client must find the added targets. The clients run on other threads. At the same time,
-    /// `beside` runs on the current thread.
-    pub(crate) fn run<T>(&self, beside: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
+    /// `meanwhile` runs on the current thread.
+    pub(crate) fn run<T>(&self, meanwhile: impl FnOnce() -> T) -> (Result<Checked, Error>, T) {
         thread::scope(|scope| {
             let checking = scope.spawn(|| self.run_both());
-            let done = beside();
+            let done = meanwhile();
             let checked = checking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             (checked, done)
         })
@@ -124,11 +124,12 @@ impl Check<'_> {
             let fresh =
                 make(memory.clone()).and_then(|client| self.refresh_to_new_state(&client)).and_then(|mut session| {
                     self.find_touched(&mut session)?;
-                    let arrive = || make(MemoryStore::default()).and_then(|client| self.refresh_to_new_state(&client));
+                    let new_session =
+                        || make(MemoryStore::default()).and_then(|client| self.refresh_to_new_state(&client));
                     let reached = VisitedRoles::default();
                     reached.note(&session);
-                    self.find_filled(&arrive, &reached)?;
-                    self.reach_others(&arrive, &reached)?;
+                    self.find_filled(&new_session, &reached)?;
+                    self.reach_others(&new_session, &reached)?;
                     self.verify_others(&reached)?;
                     let refused = self.judge_packages(&mut session, &|| {
                         let limits = reading_limits();
@@ -195,7 +196,7 @@ impl Check<'_> {
     }
 
     /// Searches for one target in each changed role that has not been visited yet, so that a client verifies the role.
-    fn reach_others(&self, arrive: &Arrive<'_>, reached: &VisitedRoles) -> Result<(), Error> {
+    fn reach_others(&self, new_session: &NewSession<'_>, reached: &VisitedRoles) -> Result<(), Error> {
         let Draft { targets, touched, bulk_filled, .. } = self.draft;
         let mut paths = Vec::new();
         let others = targets.iter().filter(|(role, _)| !role.is_top_level() && !bulk_filled.contains(*role));
@@ -207,7 +208,7 @@ impl Check<'_> {
         }
         let parts: Vec<&[TargetPath]> = paths.chunks(MANY).collect();
         parallel::try_for_each(&parts, |paths| {
-            let mut session = arrive()?;
+            let mut session = new_session()?;
             session.expect_many_searches();
             let mut found = paths.iter().map(|path| session.find(path).map(drop).map_err(refused));
             found.try_for_each(|found| found)?;
@@ -233,7 +234,7 @@ impl Check<'_> {
 }
 
 /// A function that creates a simulated client, updates the client to the draft and returns its session.
-pub(crate) type Arrive<'a> = dyn Fn() -> Result<blocking::Session, Error> + Sync + 'a;
+pub(crate) type NewSession<'a> = dyn Fn() -> Result<blocking::Session, Error> + Sync + 'a;
 
 #[derive(Default)]
 pub(crate) struct VisitedRoles(Mutex<BTreeSet<RoleName>>);

@@ -48,12 +48,12 @@ impl Check<'_> {
     /// publication.
     ///
     /// `reached` is the session of a client that has updated to the draft. This client has already searched for the
-    /// added and changed targets. `arrive` updates a new client to the draft, and returns its session. The limits of
+    /// added and changed targets. `new_session` updates a new client to the draft and returns its session. The limits of
     /// the new client are higher than the default limits of clients.
     pub(super) fn judge_packages(
         &self,
         reached: &mut blocking::Session,
-        arrive: &dyn Fn() -> Result<blocking::Session, Error>,
+        new_session: &dyn Fn() -> Result<blocking::Session, Error>,
     ) -> Result<Vec<Refused>, Error> {
         if !self.has_policies(reached)? {
             return Ok(Vec::new());
@@ -66,7 +66,7 @@ impl Check<'_> {
         let names = self.draft.root_after(self.published)?.target_names(self.names);
         let contents = TargetContents::new(self.layout, names, &self.draft.files);
         self.check_policies(&mut scope, &contents)?;
-        let mut judge = PackageJudge::new(arrive()?, &contents, self.now);
+        let mut judge = PackageJudge::new(new_session()?, &contents, self.now);
         let mut packages = scope.changed.clone();
         packages.extend(self.packages_with_evidence_among(&scope.replaced)?);
         self.check_all(&mut judge, &packages)?;
@@ -203,8 +203,8 @@ impl Check<'_> {
     }
 
     /// Returns the packages whose evidence includes a target in `evidence`. Searches the draft, and the published
-    /// roles that have been read. Packages in other roles may also have this evidence, so the result also contains the
-    /// [`possible_packages`] of each target in `evidence`, which are guessed from its path.
+    /// roles that have been read. Packages in other roles may also have this evidence. Therefore, the result also
+    /// contains the packages whose names match the path of a target in `evidence` ([`possible_packages`]).
     fn packages_with_evidence_among(&self, evidence: &BTreeSet<TargetPath>) -> Result<BTreeSet<TargetPath>, Error> {
         let mut packages = BTreeSet::new();
         if evidence.is_empty() {

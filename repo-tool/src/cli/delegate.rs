@@ -43,7 +43,7 @@ pub(crate) struct Delegate {
     pub(crate) from: String,
 }
 
-/// The name stands before `--key` and `--paths`. These options take several values, so a name after one of them would
+/// The name comes before `--key` and `--paths`. These options take several values, so a name after one of them would
 /// be parsed as another value.
 pub(super) const USAGE: &str = "lastmile-repo delegate [OPTIONS] <NAME> --key <KEY>... --paths <PATTERN>...";
 

@@ -10,7 +10,7 @@ use super::keys::change_delegated;
 use super::path_patterns::refuse_useless;
 use crate::{EditError, Error, InvalidInput, NotFound};
 
-/// A change to a delegation. If a field is `None`, this property of the delegation does not change.
+/// A change to a delegation. A field that is `None` leaves its property of the delegation unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DelegationChange {
     /// The paths that the delegated role may list.

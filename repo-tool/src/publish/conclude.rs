@@ -1,4 +1,4 @@
-//! Turns a [`Draft`] into a [`Plan`], and publishes the plan, stores it as the pending change, or previews it.
+//! Turns a [`Draft`] into a [`Plan`]. Then publishes the plan, stores it as the pending change, or only previews it.
 
 use std::collections::BTreeSet;
 

@@ -36,7 +36,7 @@ use crate::{EditError, Error, names};
 const PAUSE: Duration = Duration::from_millis(10);
 /// The maximum time that the publishing process waits for more requests.
 const GATHERING: Duration = Duration::from_millis(100);
-/// The age at which a request's folder is removed if it has no file `owner`. A crash can leave such a folder behind.
+/// The age at which a request's folder is removed if it contains no `owner` file. A crash can leave such a folder behind.
 const ABANDONED: Duration = Duration::from_secs(3600);
 
 const OWNER: &str = "owner";

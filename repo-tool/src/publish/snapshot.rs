@@ -25,8 +25,8 @@ use crate::edit::bins::Bins;
 use crate::edit::same_ring;
 use crate::published::Published;
 
-/// The largest `bit_length` of an existing set of bins for which hashes are added to the snapshot. The entries of 2^14
-/// bins with hashes take 2.16 MB, but python-tuf accepts at most 2,000,000 bytes by default.
+/// If a set of bins already exists, hashes of its bins are added to the snapshot only up to this `bit_length`. The
+/// entries of 2^14 bins with hashes take 2.16 MB, but python-tuf accepts at most 2,000,000 bytes by default.
 pub(crate) const MAX_BITS_WITH_HASHES: u32 = 13;
 
 /// Returns a snapshot entry with version, length and SHA-256.

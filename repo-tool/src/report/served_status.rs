@@ -449,7 +449,7 @@ fn compare(folder: &Repository, look: &MirrorCheck) -> Vec<Problem> {
     let url = &look.url;
     let mut problems = Vec::new();
     if let Some(changes) = changes(&look.versions.behind(&ours)) {
-        let text = format!("{url} does not serve what was published in the folder: {changes}; upload the folder");
+        let text = format!("{url} does not serve the newest versions in the folder: {changes}; upload the folder");
         problems.push(Problem::new(MonitorState::Warning, ProblemKind::NotServed, text).at(url));
     }
     if let Some(changes) = changes(&ours.behind(&look.versions)) {

@@ -108,7 +108,7 @@ fn page(curves: &Curves) -> String {
     let mut page = "# How costs grow\n\n\
         This page is written by `cargo xtask bench --curves`. python-tuf made the repositories and signed them with \
         ed25519. A repository has either one flat list of targets, or 16,384 bins by hash prefix. Each measurement \
-        runs in a new process, over HTTP on loopback (tough reads from the disk). The first get of a target starts \
+        runs in a new process, over HTTP on loopback (only the client tough reads from the disk). The first get of a target starts \
         with only the shipped root. The second get fetches the same target again, and uses the stored metadata. The \
         last column of each table shows the exponent e of the growth n^e. With e = 1, costs grow in proportion to the \
         size; with e = 0, they do not grow. The exponent is the slope of the least-squares line through the \

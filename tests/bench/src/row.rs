@@ -52,7 +52,7 @@ impl Series {
     }
 }
 
-/// A program that is measured for a row, and a function that runs it once.
+/// A program that is compared with others in a row of the table, and a function that runs it once.
 pub(crate) struct Contestant<'a> {
     pub(crate) program: &'static str,
     /// The number of rounds, or 0 if the program is not run. Slow programs have fewer rounds.

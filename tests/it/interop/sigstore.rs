@@ -1,4 +1,4 @@
-//! Tests of evidence that other programs make and verify. The programs `cosign` and `sigstore-go` come from Debian's
+//! Tests with other programs that create and verify evidence. The programs `cosign` and `sigstore-go` come from Debian's
 //! newest suites. Where they cannot be installed, the tests that need them print `NOT CHECKED`.
 
 mod disagreements;

@@ -35,27 +35,27 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts a server, and waits until `is_ready` returns `true`. `command` gets `N` free ports and returns the command of
-/// the server. The output goes to the file `said`.
+/// Starts a server, and waits until `is_ready` returns `true`. `command` gets `N` free ports and returns the command that
+/// starts the server. The output of the server goes to the file `output`.
 pub(super) fn start<const N: usize>(
-    printed: &Path,
+    output: &Path,
     command: impl Fn([u16; N]) -> Command,
     is_ready: impl Fn() -> bool,
 ) -> (Running, [u16; N]) {
     for _ in 0..PORTS {
         let ports = std::array::from_fn(|_| free_port());
-        if let Some(running) = started(printed, command(ports), &is_ready) {
+        if let Some(running) = started(output, command(ports), &is_ready) {
             return (running, ports);
         }
     }
-    panic!("the server did not start: {}", text(printed));
+    panic!("the server did not start: {}", text(output));
 }
 
 /// Returns `None` if the server exits before it is ready.
-fn started(printed: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> Option<Running> {
+fn started(output: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -> Option<Running> {
     let name = command.get_program().to_string_lossy().into_owned();
-    let output = File::create(printed).unwrap();
-    command.stdin(Stdio::null()).stdout(output.try_clone().unwrap()).stderr(output);
+    let file = File::create(output).unwrap();
+    command.stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
     let child =
         command.spawn().unwrap_or_else(|error| panic!("{name}: {error}; run `cargo xtask setup` to install it"));
     let mut running = Running { child };
@@ -65,7 +65,7 @@ fn started(printed: &Path, mut command: Command, is_ready: &impl Fn() -> bool) -
     });
     match is_over {
         Some(is_over) => (!is_over).then_some(running),
-        None => panic!("{name} was not ready in time: {}", text(printed)),
+        None => panic!("{name} was not ready in time: {}", text(output)),
     }
 }
 
@@ -87,8 +87,8 @@ pub(super) fn text(path: &Path) -> String {
 }
 
 /// Returns the port in the URL that a server prints after the text `before`.
-pub(super) fn announced(printed: &Path, before: &str) -> Option<u16> {
-    let text = text(printed);
+pub(super) fn announced(output: &Path, before: &str) -> Option<u16> {
+    let text = text(output);
     let (_, rest) = text.split_once(&format!("{before}http://127.0.0.1:"))?;
     rest.split_once('\n')?.0.trim().parse().ok()
 }

@@ -109,7 +109,7 @@ fn location(path: &str, content: &[u8]) -> String {
 }
 
 /// Publishes a malicious package with `evidence`, using the keys of `team`, snapshot and timestamp. Returns the content
-/// that clients then get, or their error (see [`said`]).
+/// that clients then get, or their error (see [`printed`]).
 fn published(made: &Made, evidence: &[Value]) -> String {
     let attacker = made.attacker(&TEAM);
     release(&attacker, "team", PACKAGE, EVIL, evidence);
@@ -130,7 +130,7 @@ fn printed(made: &Made, network: &FakeNetwork) -> String {
     new
 }
 
-/// Returns the text that [`said`] returns if clients accept the malicious package.
+/// Returns the text that [`printed`] returns if clients accept the malicious package.
 fn evil() -> String {
     String::from_utf8(EVIL.to_vec()).unwrap()
 }

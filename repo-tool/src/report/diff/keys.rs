@@ -61,7 +61,7 @@ impl<'m> RoleKeyList<'m> {
         }
     }
 
-    /// If the list belongs to bins, this is the name of the first bin.
+    /// For the common key list of bins, this is the name of the first bin.
     pub(super) fn name(&self) -> &str {
         &self.name
     }

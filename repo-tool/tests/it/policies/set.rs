@@ -156,7 +156,7 @@ fn a_trust_root_must_be_listed_by_the_role_and_usable() {
     assert!(refused.contains("the trust root `trust/root.json`: trusted roots of the type \"\""), "{refused}");
     let other = format!("root = \"trust/root.json\"\nsha256 = \"{}\"", "0".repeat(64));
     let refused = maintainer.set("targets", &with(&other)).text(ExitStatus::Failed);
-    assert!(refused.contains("does not have the `sha256` in the policy"), "{refused}");
+    assert!(refused.contains("the SHA-256 of the file differs from `sha256` in the policy"), "{refused}");
     // A policy can name a trust root that another role lists, if the policy also gives the SHA-256 of the trust root.
     // The file need not be on this machine.
     let absent = format!("root = \"trust/other.json\"\nsha256 = \"{}\"", "0".repeat(64));

@@ -63,7 +63,7 @@ fn an_interrupted_push_of_a_new_root_can_be_repeated() {
     machine.run(&["key", "generate", "timestamp-2", "--unencrypted"]).done();
     let rotation = ["--add", "file:keys/timestamp-2.pem", "--remove", "file:keys/timestamp-1.pem"];
     let rotate = |machine: &Machine| drop(machine.run(&[&["rotate", "timestamp"], &rotation[..]].concat()).done());
-    // The new timestamp is signed with both keys, so clients can update at every moment.
+    // The new timestamp is signed with both keys, so clients can update at any time.
     let seamless = machine.copy();
     seamless.add("new", "2");
     rotate(&seamless);

@@ -101,7 +101,7 @@ impl Honest {
     }
 
     /// For each of `roles`, replaces the keys that are in `lost`, and sets the threshold to `threshold`. If `threshold`
-    /// is `None`, the threshold stays the same, and a role without keys in `lost` gets a new key instead of its oldest.
+    /// is `None`, the threshold stays the same. If none of a role's keys is in `lost`, its oldest key is replaced.
     ///
     /// If `lost` contains a key of the second delegation to B, this delegation gets a single new key.
     pub(crate) fn rotate(&mut self, roles: &[Role], lost: &BTreeSet<Key>, threshold: Option<usize>) {
