@@ -408,7 +408,7 @@ fn c_11_a_trust_root_must_be_listed_by_the_role_or_named_with_its_digest() {
     let packages = Packages::of_top(with(&format!(r#","sha256":"{digest}""#)));
     let [request] = &packages.demands().unwrap().trust_roots()[..] else { panic!("expected one trust root") };
     assert_eq!(request.listed(), Ok(None));
-    assert!(request.load(b"[]", &mut roots).unwrap_err().to_string().contains("does not have the `sha256`"));
+    assert!(request.load(b"[]", &mut roots).unwrap_err().to_string().contains("differs from `sha256`"));
     // Evidence from a signer does not count if the trust root of this signer was not loaded.
     assert!(packages.refusal(&[signed_by(&[1])]).contains("the trust root t is missing"));
 }
