@@ -41,7 +41,7 @@ pub fn page(results: &[CaseResult]) -> String {
         let mut messages: Vec<String> = Vec::new();
         for (_, case, result) in group {
             let message = match result {
-                Ok(Some(printed)) => format!("`{}`", cell(printed)),
+                Ok(Some(error)) => format!("`{}`", cell(error)),
                 Ok(None) => "accepted, as expected".to_owned(),
                 Err(wrong) => format!("**wrong** [{}]: {}", cell(&case.sample), cell(wrong)),
             };

@@ -95,7 +95,7 @@ impl Access {
         if process::geteuid().is_root() { self.ensure_only_owner_writes() } else { self.ensure_unwritable() }
     }
 
-    /// The owner's private group may also change the file.
+    /// Checks that only the owner, or the owner's private group, can change the file.
     fn ensure_only_owner_writes(&self) -> Result<(), Exposure> {
         let others = if self.has_private_group() { 0o002 } else { 0o022 };
         match self.mode & others {

@@ -33,11 +33,11 @@ fn run(folder: &TempDir, args: &[&str]) -> i32 {
 
 /// Runs the command and returns its standard error. The command must succeed.
 fn printed(folder: &TempDir, args: &[&str]) -> String {
-    said_with(folder, args, ExitStatus::Done)
+    printed_with(folder, args, ExitStatus::Done)
 }
 
 /// Runs the command and returns its standard error. The exit status of the command must be `status`.
-fn said_with(folder: &TempDir, args: &[&str], status: ExitStatus) -> String {
+fn printed_with(folder: &TempDir, args: &[&str], status: ExitStatus) -> String {
     let output = output(folder, args);
     assert_eq!(output.status.code(), Some(status as i32), "{args:?}: {output:?}");
     String::from_utf8(output.stderr).unwrap()
@@ -115,7 +115,7 @@ fn extending_the_pending_change_reports_that_earlier_signatures_are_void() {
     let targets = folder.path().join("keys/targets-1.pem");
     let elsewhere = folder.path().join("elsewhere.pem");
     std::fs::rename(targets, &elsewhere).unwrap();
-    let add = |name: &str| said_with(&folder, &["add", file, "--name", name], ExitStatus::Pending);
+    let add = |name: &str| printed_with(&folder, &["add", file, "--name", name], ExitStatus::Pending);
     assert!(!add("a").contains("no longer count"));
     printed(&folder, &["sign", "--yes", "--key", elsewhere.to_str().unwrap()]);
     assert!(add("b").contains("Earlier signatures on targets no longer count."));

@@ -187,5 +187,6 @@ fn all_checks_of_the_demo_pass() {
     assert!(aliases.contains("demo = \"run --quiet --package lastmile-repo-tool --bin lastmile-repo -- demo\"\n"));
     let output = Command::new(program("lastmile-repo")).arg("demo").output().unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && shown.ends_with("All checks passed.\n"), "{shown}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && shown.ends_with("All checks passed.\n"), "{shown}{errors}");
 }

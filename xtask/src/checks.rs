@@ -1,5 +1,6 @@
 //! `cargo xtask test`: runs all checks of the project, the quick ones first.
 
+use std::env;
 use std::num::NonZero;
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +29,7 @@ pub(crate) fn run(project: &Path) -> bool {
         ["test", "--locked", "-p", "lastmile-client", "--no-default-features", "--features", "cli,aws-lc", "--lib"];
     steps.tests("client without attest", &mut cargo(project, &lean));
     steps.run("client with ring", || client_with_ring(project));
-    for features in ["", "http,aws-lc", "cli,aws-lc", "cli,aws-lc,ssh"] {
+    for features in ["", "http,aws-lc", "cli,aws-lc", "default"] {
         let lean = ["clippy", "--locked", "-p", "lastmile-repo-tool", "--no-default-features", "--features", features];
         let name = if features.is_empty() { "no features" } else { features };
         steps.command(&format!("repo-tool with {name}"), cargo(project, &lean).args(["--", "-D", "warnings"]));
@@ -40,7 +41,10 @@ pub(crate) fn run(project: &Path) -> bool {
     // Many tests wait for other processes, so run more tests at a time than there are cores.
     let threads = available_parallelism().map_or(1, NonZero::get) * 3 / 2;
     let mut all = test(project, &["--lib", "--bins", "--tests", "--", "--skip", "interop::"]);
-    steps.tests("tests", all.env("RUST_TEST_THREADS", threads.max(1).to_string()));
+    if env::var_os("RUST_TEST_THREADS").is_none() {
+        all.env("RUST_TEST_THREADS", threads.to_string());
+    }
+    steps.tests("tests", &mut all);
     steps.tests("interop", &mut test(project, &["--test", "it", "--", "interop::"]));
     match random::histories(project) {
         Ok(mut histories) => steps.tests("random adversary", &mut histories),

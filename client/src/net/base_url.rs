@@ -168,7 +168,8 @@ fn checked(text: &str) -> Result<String, BaseUrlProblem> {
     if text.contains(['?', '#']) {
         return Err(BaseUrlProblem::QueryOrFragment);
     }
-    if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+    // Some programs read `\` as `/`, so a URL with a backslash is ambiguous.
+    if !text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
         return Err(BaseUrlProblem::NotEncoded);
     }
     let scheme = scheme.to_ascii_lowercase();
@@ -238,6 +239,8 @@ mod tests {
             ("file:///a#b", BaseUrlProblem::QueryOrFragment),
             ("file:///a b", BaseUrlProblem::NotEncoded),
             ("http://h/ä/", BaseUrlProblem::NotEncoded),
+            ("http://h\\a/", BaseUrlProblem::NotEncoded),
+            ("ssh://alice:se\\cret@h/", BaseUrlProblem::NotEncoded),
             ("file://h/a", BaseUrlProblem::NotAbsolute),
             ("file:a", BaseUrlProblem::NoScheme),
             ("file://a", BaseUrlProblem::NotAbsolute),
@@ -245,7 +248,7 @@ mod tests {
             assert_eq!(problem(text), expected, "{text}");
         }
         #[cfg(feature = "http")]
-        for text in ["http://h/./a/", "http://h/a/%2e%2E/b/", "http://h\\a/", "http://1.2.3.4.5/", "http://h|/"] {
+        for text in ["http://h/./a/", "http://h/a/%2e%2E/b/", "http://1.2.3.4.5/", "http://h|/"] {
             assert!(matches!(problem(text), BaseUrlProblem::Changed(_)), "{text}");
         }
     }
@@ -280,6 +283,7 @@ mod tests {
             "https:alice:secret@h",
             "http://alice:sec ret@h/",
             "http://alice:secret@h/?x",
+            "ssh://alice:sec\\ret@h/",
         ] {
             let shown = BaseUrl::new(text).unwrap_err().to_string();
             assert!(!shown.contains("alice") && !shown.contains("ret"), "{shown}");

@@ -70,7 +70,7 @@ pub(crate) struct Add {
     pub(super) no_custom: bool,
     /// Evidence for the file, if exactly one file is added: Sigstore bundles, DSSE envelopes and signatures. The
     /// evidence is published next to the file, and the file's custom data lists the evidence. If a listed file is
-    /// replaced with different content, the evidence for the old content is no longer listed.
+    /// replaced with different content, the evidence for the old content is removed.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with = "from_list")]
     pub(super) evidence: Vec<PathBuf>,
     /// List the targets even if the role delegates their paths to another role. Clients then no longer find the other

@@ -44,7 +44,7 @@ pub(crate) struct Renew {
 }
 
 /// If the snapshot lists at most this many roles, the command reads all delegated roles, to report when they expire.
-const MAX_READ: usize = 100;
+const MAX_ROLES_READ: usize = 100;
 
 pub(super) fn renew(context: &Context<'_>, args: &Renew, output: &Output) -> Result<ExitStatus, Error> {
     if args.watch {
@@ -86,10 +86,10 @@ struct NotRenewed {
     ring: KeyRing,
 }
 
-/// Returns the roles that are not in `renewed`. If the snapshot lists more than [`MAX_READ`] roles, returns only those
+/// Returns the roles that are not in `renewed`. If the snapshot lists more than [`MAX_ROLES_READ`] roles, returns only those
 /// whose metadata has already been read.
 fn not_renewed(repository: &mut Repository, renewed: &BTreeSet<RoleName>) -> Result<Vec<NotRenewed>, Error> {
-    if repository.published.snapshot.len() <= MAX_READ {
+    if repository.published.snapshot.len() <= MAX_ROLES_READ {
         repository.published.read_all()?;
     }
     let published = &repository.published;

@@ -59,7 +59,7 @@ pub(super) fn revert(context: &Context<'_>, args: &Args, output: &Output) -> Res
     conclude(context, &mut repository, draft, output)
 }
 
-/// All delegated roles, before or after the revert.
+/// The key rings of all delegated roles, and all sets of bins, before or after the revert.
 struct RolesWithKeys {
     rings: BTreeMap<RoleName, KeyRing>,
     bins: Vec<Bins>,

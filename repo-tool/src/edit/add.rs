@@ -1,9 +1,11 @@
 //! Adds new target files to a role, with their custom data.
 
+use std::collections::BTreeSet;
+
 use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath, Targets};
 
 use super::Edit;
-use super::evidence::{PackageEvidence, kept_custom, list_evidence};
+use super::evidence::{PackageEvidence, kept_custom, list_evidence, useless_evidence};
 use crate::error::Hidden;
 use crate::immutable::Immutable;
 use crate::{EditError, Error, InvalidInput};
@@ -174,13 +176,16 @@ impl Edit<'_> {
         }
         let mut hidden = Vec::new();
         let mut replaced = Vec::new();
+        let mut useless = Vec::new();
         for target in &mut targets {
             let holder = self.bin_for(role, &target.path)?;
             let view = self.view(&holder)?;
             if options.delegated == DelegatedPaths::Refuse {
                 hidden.extend(hidden_by(&holder, view, &target.path));
             }
-            options.set_custom(target, view.target(&target.path).as_ref())?;
+            let before = view.target(&target.path);
+            options.set_custom(target, before.as_ref())?;
+            useless.extend(before.iter().flat_map(|before| useless_evidence(before, target)));
             if options.published == PublishedTargets::Keep && immutable.covers(&target.path) {
                 let listed = self.published.known(&holder).and_then(|role| role.target(&target.path));
                 let published = match listed {
@@ -198,10 +203,14 @@ impl Edit<'_> {
         if are_many && self.fill(role, &targets, &|_| {})? > 0 {
             return Ok(());
         }
+        if !useless.is_empty() {
+            let added: BTreeSet<&TargetPath> = targets.iter().map(|target| &target.path).collect();
+            useless.retain(|file| !added.contains(file));
+        }
         for target in targets {
             self.add_target(role, target)?;
         }
-        Ok(())
+        self.remove_evidence(Some(role), useless)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Adds many targets at once. The bins of all targets are computed first, so that each bin is written only once. The
 //! work is distributed over all cores.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_start};
@@ -9,7 +9,7 @@ use lastmile_metadata::{RoleName, Router, TargetFile, TargetPath, Targets, hash_
 use super::Edit;
 use super::add::{DelegatedPaths, hidden_by, refuse_hiding, refuse_replacing};
 use super::clashes::refuse_clashes_in;
-use super::evidence::kept_custom;
+use super::evidence::{kept_custom, useless_evidence};
 use super::target_source::{NamedTarget, TargetSource, lost};
 use crate::files::spool::Spool;
 use crate::role_content::RoleContent;
@@ -93,22 +93,30 @@ impl Edit<'_> {
         let bulk_filled = parallel::try_map(&shares, |(role, before, published, numbers)| {
             let filled = bulk_filled(role, (before, published.as_ref()), numbers, source)?;
             progress(done.fetch_add(numbers.len(), Ordering::Relaxed) + numbers.len());
-            let Some((targets, changed)) = filled else { return Ok(None) };
+            let Some(filled) = filled else { return Ok(None) };
             let content = match &spool {
-                Some(spool) => RoleContent::write(&targets, spool)?,
-                None => RoleContent::Held(targets),
+                Some(spool) => RoleContent::write(&filled.targets, spool)?,
+                None => RoleContent::Held(filled.targets),
             };
-            Ok(Some((content, changed)))
+            Ok(Some((content, filled.changed, filled.useless)))
         })?;
         let mut changed = 0;
+        let mut useless = BTreeSet::new();
         for ((role, ..), bulk_filled) in shares.into_iter().zip(bulk_filled) {
-            let Some((content, count)) = bulk_filled else { continue };
+            let Some((content, count, evidence)) = bulk_filled else { continue };
             changed += count;
+            useless.extend(evidence);
             // `targets` also records the delegating role and removes earlier signatures. Its result is not needed here.
             self.targets(&role)?;
             self.draft.targets.insert(role.clone(), content);
             self.draft.bulk_filled.insert(role);
         }
+        if !useless.is_empty() {
+            for number in 0..source.len() {
+                useless.remove(&source.path(number)?);
+            }
+        }
+        self.remove_evidence(Some(role), useless.into_iter().collect())?;
         Ok(changed)
     }
 
@@ -153,6 +161,15 @@ fn distribute(router: &Router, numbers: Vec<u32>, source: &dyn TargetSource) -> 
     (own, children.collect())
 }
 
+/// The new content of a role.
+struct Filled {
+    targets: Targets,
+    /// The number of new or changed targets.
+    changed: usize,
+    /// The evidence files of packages whose content changes.
+    useless: Vec<TargetPath>,
+}
+
 /// Copies `before`, and adds the targets of `source` with these `numbers` to the copy. Returns the copy and the number
 /// of new or changed targets, or `None` if nothing changes. `published` is the published content of the role. The
 /// published content is needed only if the source has immutable targets.
@@ -161,7 +178,7 @@ fn bulk_filled(
     (before, published): (&Targets, Option<&Targets>),
     numbers: &[u32],
     source: &dyn TargetSource,
-) -> Result<Option<(Targets, usize)>, Error> {
+) -> Result<Option<Filled>, Error> {
     let mut named = Vec::with_capacity(numbers.len());
     for number in numbers {
         named.push(NamedTarget::read(source, *number, numbers.len())?);
@@ -172,6 +189,7 @@ fn bulk_filled(
         refuse_hiding(named.iter().filter_map(|target| hidden_by(role, before, &target.path)).collect())?;
     }
     let mut changed = 0;
+    let mut useless = Vec::new();
     let mut failed = None;
     let mut replaced = Vec::new();
     let immutable = source.immutable().zip(published);
@@ -183,6 +201,7 @@ fn bulk_filled(
         }
         if old.as_ref() != Some(&target) {
             changed += 1;
+            useless.extend(old.iter().flat_map(|old| useless_evidence(old, &target)));
             let published = immutable.and_then(|(_, published)| published.target(&target.path));
             let forbids =
                 |published: &TargetFile| immutable.is_some_and(|(immutable, _)| immutable.forbids(published, &target));
@@ -197,7 +216,7 @@ fn bulk_filled(
     }
     written.map_err(EditError::Metadata)?;
     refuse_replacing(replaced)?;
-    Ok((changed > 0).then_some((after, changed)))
+    Ok((changed > 0).then_some(Filled { targets: after, changed, useless }))
 }
 
 /// Returns the first target in `same`, whose targets all have the same path. If the targets differ, calls

@@ -36,22 +36,40 @@ impl Edit<'_> {
             if let Some(holder) = holder
                 && let Some(target) = self.view(&holder)?.target(path)
             {
-                let start = format!("{path}.");
-                let listed = evidence_paths(&target).unwrap_or_default().into_iter();
-                evidence.extend(listed.filter(|file| file.as_str().starts_with(&start) && !paths.contains(file)));
+                evidence.extend(evidence_beside(&target).filter(|file| !paths.contains(file)));
             }
             self.remove_target(role, path)?;
         }
-        for path in evidence {
+        self.remove_evidence(role, evidence)
+    }
+
+    /// Removes evidence files from `role` or, if `role` is `None`, from the roles that list them.
+    pub(super) fn remove_evidence(&mut self, role: Option<&RoleName>, files: Vec<TargetPath>) -> Result<(), Error> {
+        for path in files {
             match self.remove_target(role, &path) {
-                // An evidence file that is not found is not an error: it may have been removed already, or a different
-                // role may list it. A different role keeps its files.
+                // If `role` does not list the file, another role may list it for its own packages.
                 Ok(_) | Err(Error::NotFound(NotFound::Target { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
         Ok(())
     }
+}
+
+/// Returns the evidence files of a package whose names begin with the name of the package and a dot.
+fn evidence_beside(package: &TargetFile) -> impl Iterator<Item = TargetPath> + use<> {
+    let start = format!("{}.", package.path);
+    evidence_paths(package).unwrap_or_default().into_iter().filter(move |file| file.as_str().starts_with(&start))
+}
+
+/// Returns the evidence files beside `before` that become useless because `target` replaces `before` with different
+/// content. Files that `target` lists are not returned.
+pub(super) fn useless_evidence(before: &TargetFile, target: &TargetFile) -> Vec<TargetPath> {
+    if before.custom.is_none() || has_same_bytes(before, target) {
+        return Vec::new();
+    }
+    let listed = evidence_paths(target).unwrap_or_default();
+    evidence_beside(before).filter(|file| !listed.contains(file)).collect()
 }
 
 /// Adds evidence files to the custom data of a package. If the listed target `before` has the same content as `target`,

@@ -14,18 +14,18 @@ pub enum PushError {
     #[error(transparent)]
     Url(#[from] BaseUrlError),
     /// The scheme of a destination's URL is not supported.
-    #[error("`{url}` is not a destination: give a folder, or a URL with the scheme {supported}")]
+    #[error("`{}` is not a destination: give a folder, or a URL with the scheme {supported}", printable(url))]
     Scheme {
-        /// The URL.
-        url: BaseUrl,
+        /// The URL, without anything that may be a user name or a password.
+        url: String,
         /// The supported schemes.
         supported: &'static str,
     },
     /// The URL of a destination contains credentials, which are accepted only in environment variables.
-    #[error("`{url}` contains credentials, which are only accepted in environment variables")]
+    #[error("`{}` contains credentials, which are only accepted in environment variables", printable(url))]
     Credentials {
-        /// The URL; its user name and password are not printed.
-        url: BaseUrl,
+        /// The URL, without anything that may be a user name or a password.
+        url: String,
     },
     /// A destination looks like `HOST:PATH`, the form that `scp` and `rsync` use.
     #[error("the destination is neither a URL nor a path: it has a colon before the first `/`")]

@@ -23,7 +23,7 @@ use crate::{Error, NotFound, VersionError, parallel};
 
 /// If fewer than this number of delegated roles change, their key rings are looked up role by role. Otherwise, they are
 /// looked up delegator by delegator.
-const MAX_SINGLE_LOOKUPS: usize = 8;
+const MANY_ROLES: usize = 8;
 
 /// The inputs for completing a draft.
 pub struct Completion<'a> {
@@ -218,7 +218,7 @@ impl Draft {
     pub fn delegated_rings(&self, with: &Completion<'_>) -> Result<Vec<(RoleName, Rings)>, Error> {
         let delegated = self.targets.keys().filter(|role| !role.is_top_level());
         let mut found: BTreeMap<&RoleName, Rings> = delegated.map(|role| (role, Rings::default())).collect();
-        if found.len() < MAX_SINGLE_LOOKUPS {
+        if found.len() < MANY_ROLES {
             let rings = |role: &&RoleName| Ok(((*role).clone(), self.rings(role, with)?));
             return found.keys().map(rings).collect();
         }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lastmile_client::text::hide_possible_credentials;
 use lastmile_client::{BaseUrl, HttpFetch, HttpSettings};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -107,7 +108,7 @@ pub(crate) fn open(url: &BaseUrl, options: &StoreOptions, variables: Variables<'
         if let Ok(endpoint) = BaseUrl::new(endpoint)
             && endpoint.to_string() != endpoint.as_str()
         {
-            return Err(PushError::Credentials { url: endpoint }.into());
+            return Err(PushError::Credentials { url: hide_possible_credentials(endpoint.as_str()) }.into());
         }
     }
     let failed = |error: object_store::Error| {

@@ -35,6 +35,7 @@ mod write_guard;
 use std::path::Path;
 
 use lastmile_client::BaseUrl;
+use lastmile_client::text::hide_possible_credentials;
 use lastmile_metadata::{RoleName, Version};
 
 use crate::edit::revert::MissingFiles;
@@ -75,14 +76,19 @@ pub(crate) fn parse(text: &str) -> Result<BaseUrl, Error> {
     if url.scheme() == "ssh" {
         return ssh::Address::parse(&url).map(|_| url);
     }
+    // A name of a bucket contains no colon. A secret key may contain a slash, so the name can be a part of credentials.
+    let bucket = url.as_str().split('/').nth(2).filter(|_| matches!(url.scheme(), "s3" | "gs" | "az"));
+    if bucket.is_some_and(|bucket| bucket.contains(':')) {
+        return Err(PushError::Credentials { url: format!("{}://***", url.scheme()) }.into());
+    }
+    let shown = hide_possible_credentials(url.as_str());
     if url.to_string() != url.as_str() {
-        // The URL contains credentials, which must come from the environment.
-        return Err(PushError::Credentials { url }.into());
+        return Err(PushError::Credentials { url: shown }.into());
     }
     match url.scheme() {
         "file" => Directory::at(&url).map(|_| url),
         "s3" | "gs" | "az" if cfg!(feature = "object-store") => Ok(url),
-        _ => Err(PushError::Scheme { url, supported: SCHEMES }.into()),
+        _ => Err(PushError::Scheme { url: shown, supported: SCHEMES }.into()),
     }
 }
 
@@ -103,7 +109,7 @@ pub(crate) fn open(settings: &DestinationSettings, variables: Variables<'_>) -> 
         "s3" | "gs" | "az" => Ok(Box::new(credentials::open(url, &settings.options, variables)?)),
         #[cfg(feature = "ssh")]
         "ssh" => Ok(Box::new(ssh::Ssh::new(url, settings.options.lease, variables)?)),
-        _ => Err(PushError::Scheme { url: url.clone(), supported: SCHEMES }.into()),
+        _ => Err(PushError::Scheme { url: hide_possible_credentials(url.as_str()), supported: SCHEMES }.into()),
     }
 }
 

@@ -247,3 +247,22 @@ fn an_adoption_downloads_several_targets_at_once() {
         12
     );
 }
+
+#[cfg(feature = "object-store")]
+#[test]
+fn credentials_in_the_url_of_a_destination_are_refused_and_not_printed() {
+    for text in [
+        "s3://AKIA:secret@bucket/a",
+        "s3://AKIA:sec/ret@bucket/a",
+        "gs://AKIA:secret/",
+        "az://alice:sec/ret@container",
+        "s3://AKIA:sec\\ret@bucket/a",
+        "sftp://alice:sec/ret@h/a",
+    ] {
+        let error = parse(text).unwrap_err().to_string();
+        assert!(!error.contains("sec") && !error.contains("ret@"), "{text}: {error}");
+    }
+    for text in ["s3://bucket/a@b", "gs://bucket", "az://container/a:b"] {
+        assert!(parse(text).is_ok(), "{text}");
+    }
+}

@@ -18,7 +18,7 @@ const ENVIRONMENT: [(&str, &str); 2] =
     [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("LC_ALL", "C.UTF-8")];
 
 /// The maximum number of bytes of the program's standard error that an error message contains.
-const MAX_SAID: usize = 512;
+const MAX_STDERR_LENGTH: usize = 512;
 
 /// The process ID of the program that is running, or zero. This process runs at most one such program at a time.
 static RUNNING: AtomicU32 = AtomicU32::new(0);
@@ -102,9 +102,9 @@ fn end_group(id: u32) {
     }
 }
 
-/// Reads a stream to its end, but sends only its first [`MAX_SAID`] bytes to `sender`.
+/// Reads a stream to its end, but sends only its first [`MAX_STDERR_LENGTH`] bytes to `sender`.
 fn first_bytes(mut stream: impl Read, sender: &Sender<Vec<u8>>) {
-    let mut room = MAX_SAID;
+    let mut room = MAX_STDERR_LENGTH;
     let mut part = [0; 4096];
     while let Ok(length @ 1..) = stream.read(&mut part) {
         let kept: Vec<u8> = part.iter().take(length.min(room)).copied().collect();

@@ -23,7 +23,7 @@ const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 /// The limits for connections. They can be strict, because Prometheus sends only short requests.
 const LIMITS: Limits = Limits { headers: Duration::from_secs(5), connection: Duration::from_secs(10), connections: 32 };
 /// The maximum length of the request headers, in bytes.
-const MAX_HEADERS: usize = 16 * 1024;
+const MAX_HEADERS_LENGTH: usize = 16 * 1024;
 
 /// A server that is bound to an address but not yet running.
 pub(crate) struct MetricsServer(TcpListener);
@@ -41,7 +41,7 @@ impl MetricsServer {
     /// Serves the newest value of `metrics` until its sender is dropped.
     pub(crate) async fn run(self, metrics: watch::Receiver<Bytes>) {
         let mut protocol = http1::Builder::new();
-        protocol.keep_alive(false).max_buf_size(MAX_HEADERS);
+        protocol.keep_alive(false).max_buf_size(MAX_HEADERS_LENGTH);
         let newest = metrics.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let response = answer(&request, &newest);

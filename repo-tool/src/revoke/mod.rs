@@ -219,7 +219,7 @@ impl KeyLoss<'_> {
         self.left.len() + self.added.len()
     }
 
-    fn needs_more_keys(&self) -> bool {
+    fn is_below_threshold(&self) -> bool {
         self.key_count() < self.threshold as usize
     }
 }
@@ -330,7 +330,7 @@ fn count_to_make<'p>(
                 let count = (needed as usize).saturating_sub(loss.key_count());
                 to_make.extend((count > 0).then(|| (role.clone(), (count, protection))));
             }
-            None if loss.needs_more_keys() => {
+            None if loss.is_below_threshold() => {
                 lacking.push(LackingKeys { role: role.clone(), keys: loss.key_count(), threshold: loss.threshold });
             }
             None => {}

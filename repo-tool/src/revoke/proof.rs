@@ -32,14 +32,14 @@ use crate::{Error, NotFound, Repository, VersionError};
 const SEARCHED_OF_BINS: usize = 64;
 const INFLATED_BY: u64 = 1_000_000;
 
-/// The result of one simulated client in one scenario.
+/// The result of one simulated client in one case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// The client behaved as required.
     Good(String),
     /// The client did not behave as required, so the proof failed.
     Bad(String),
-    /// The scenario could not be tested. The text gives the reason.
+    /// The case could not be tested. The text gives the reason.
     NotTried(String),
 }
 
@@ -52,7 +52,7 @@ pub struct ProofRow {
     /// with the same keys and roles, because clients that were shipped with these roots perform the same update.
     /// Otherwise, `until` equals `root`.
     pub until: Version,
-    /// The scenarios, each with its name and its result.
+    /// The cases, each with its name and its result.
     pub cases: Vec<(String, Verdict)>,
 }
 

@@ -24,9 +24,9 @@ use crate::{Error, Invocation, Renewal, Repository, Signing};
 /// The maximum time between two calls of [`Watch::step`]. Each call also notices changes by other processes.
 const MAX_PAUSE: TimeDelta = TimeDelta::hours(6);
 
-/// The delay before the first retry of a failed attempt. The delay doubles with each failure, up to [`MAX_RETRY`].
-const FIRST_RETRY: TimeDelta = TimeDelta::minutes(1);
-const MAX_RETRY: TimeDelta = TimeDelta::hours(1);
+/// The delay before the first retry of a failed attempt. The delay doubles with each failure, up to [`MAX_RETRY_DELAY`].
+const FIRST_RETRY_DELAY: TimeDelta = TimeDelta::minutes(1);
+const MAX_RETRY_DELAY: TimeDelta = TimeDelta::hours(1);
 
 /// Renews the roles of one repository. The caller calls [`Watch::step`] again at the time that the previous call
 /// returned.
@@ -233,7 +233,7 @@ impl<'a> Watch<'a> {
             let config = repository.config.role(&role);
             let planned = self.jitter.renewal_time(&role, (version, expires), &config);
             // If the clock was set back, ignore a retry time that is now too far in the future.
-            let retry = self.failed.get(&Some(role.clone())).filter(|retry| retry.at - now <= MAX_RETRY);
+            let retry = self.failed.get(&Some(role.clone())).filter(|retry| retry.at - now <= MAX_RETRY_DELAY);
             let at = retry.map_or(planned, |retry| planned.max(retry.at));
             Some(Schedule { role, version, expires, at })
         });
@@ -261,7 +261,7 @@ impl<'a> Watch<'a> {
 
     fn fail(&mut self, roles: &[RoleName], error: Error, events: &mut Vec<Event>) {
         let again = roles.iter().map(|role| self.retry(Some(role.clone()))).min();
-        let again = again.unwrap_or_else(|| (self.clock)() + MAX_RETRY);
+        let again = again.unwrap_or_else(|| (self.clock)() + MAX_RETRY_DELAY);
         events.push(Event::Failed { roles: roles.to_vec(), error, again });
     }
 
@@ -270,9 +270,9 @@ impl<'a> Watch<'a> {
     fn retry(&mut self, role: Option<RoleName>) -> DateTime<Utc> {
         let now = (self.clock)();
         let retry = self.failed.entry(role).or_insert(Retry { failures: 0, at: now });
-        let pause = FIRST_RETRY * 2_i32.saturating_pow(retry.failures.min(10));
+        let pause = FIRST_RETRY_DELAY * 2_i32.saturating_pow(retry.failures.min(10));
         retry.failures += 1;
-        retry.at = now + pause.min(MAX_RETRY);
+        retry.at = now + pause.min(MAX_RETRY_DELAY);
         retry.at
     }
 

@@ -184,7 +184,7 @@ fn without_any_authority_http_still_works() {
 
 /// Starts two servers. The first one redirects each request to the second one, with `scheme` in the URL. `first` and
 /// `second` are the parameters of the servers' `listen` directives.
-fn proxied(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
+fn redirected(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16) {
     let servers = |[from, to]: [u16; 2]| {
         let away = format!("return 301 {scheme}://localhost:{to}$request_uri;\n");
         format!("{}\n{}", over_tls(site, from, first, &away), over_tls(site, to, second, ""))
@@ -196,7 +196,7 @@ fn proxied(site: &Site, first: &str, second: &str, scheme: &str) -> (Nginx, u16)
 #[test]
 fn a_redirect_from_http_to_https_is_followed() {
     let site = certified();
-    let (nginx, port) = proxied(&site, "", "ssl http2", "https");
+    let (nginx, port) = redirected(&site, "", "ssl http2", "https");
     trust(&site, "http", port);
     succeed(&mut with_authorities(&site, "authority.pem"));
     site.check_all("it");
@@ -207,7 +207,7 @@ fn a_redirect_from_http_to_https_is_followed() {
 #[test]
 fn a_redirect_from_https_to_http_is_refused() {
     let site = certified();
-    let (nginx, port) = proxied(&site, "ssl http2", "", "http");
+    let (nginx, port) = redirected(&site, "ssl http2", "", "http");
     trust(&site, "https", port);
     let printed = refusal(with_authorities(&site, "authority.pem"));
     assert!(printed.contains("from https to http"), "{printed}");

@@ -109,16 +109,16 @@ fn location(path: &str, content: &[u8]) -> String {
 }
 
 /// Publishes a malicious package with `evidence`, using the keys of `team`, snapshot and timestamp. Returns the content
-/// that clients then get, or their error (see [`printed`]).
+/// that clients then get, or their error (see [`fetched`]).
 fn published(made: &Made, evidence: &[Value]) -> String {
     let attacker = made.attacker(&TEAM);
     release(&attacker, "team", PACKAGE, EVIL, evidence);
-    printed(made, &attacker.network)
+    fetched(made, &attacker.network)
 }
 
 /// Fetches the package as a new client and as a returning client, which must get the same result. Returns the content
 /// of the package, or the error if the clients refuse the package.
-fn printed(made: &Made, network: &FakeNetwork) -> String {
+fn fetched(made: &Made, network: &FakeNetwork) -> String {
     let [new, seen] = [made.new_client(), made.client(&[PACKAGE])].map(|client| {
         client.use_network(network);
         match client.get(PACKAGE) {
@@ -130,7 +130,7 @@ fn printed(made: &Made, network: &FakeNetwork) -> String {
     new
 }
 
-/// Returns the text that [`printed`] returns if clients accept the malicious package.
+/// Returns the text that [`fetched`] returns if clients accept the malicious package.
 fn evil() -> String {
     String::from_utf8(EVIL.to_vec()).unwrap()
 }
@@ -151,7 +151,7 @@ fn p1_the_keys_of_a_delegated_role_publish_no_package_without_the_demanded_evide
     policy["trust"]["public"]["sha256"] = hash(instance().trusted_root().to_string().as_bytes()).into();
     policy["signer"]["builder"]["key"] = own.object().clone();
     attacker.release("team", |signed| signed["x-lastmile-policy"] = policy);
-    assert_eq!(printed(&made, &attacker.network), REFUSED);
+    assert_eq!(fetched(&made, &attacker.network), REFUSED);
     // The attacker can take a package that has the required evidence, and publish it under a new name.
     release(&attacker, "team", "team/new", GOOD, &[good]);
     attacker.release("team", |signed| drop(signed.as_object_mut().unwrap().remove("x-lastmile-policy")));
@@ -173,15 +173,15 @@ fn p2_the_keys_of_the_role_that_signs_the_policy_remove_it_but_not_the_policy_of
     let attacker = made.attacker(&TEAM);
     let remove = |signed: &mut Value| drop(signed.as_object_mut().unwrap().remove("x-lastmile-policy"));
     release(&attacker, "team", PACKAGE, EVIL, &[]);
-    assert_eq!(printed(&made, &attacker.network), REFUSED);
+    assert_eq!(fetched(&made, &attacker.network), REFUSED);
     attacker.release("team", remove);
-    assert_eq!(printed(&made, &attacker.network), REFUSED);
+    assert_eq!(fetched(&made, &attacker.network), REFUSED);
     // With the targets key as well, the attacker also removes the policy in the `targets` role.
     let attacker = made.attacker(&["team-1", "targets-1", "snapshot-1", "timestamp-1"]);
     release(&attacker, "team", PACKAGE, EVIL, &[]);
     attacker.release("team", remove);
     attacker.release("targets", remove);
-    assert_eq!(printed(&made, &attacker.network), evil());
+    assert_eq!(fetched(&made, &attacker.network), evil());
     // A client that has a local policy still refuses the package.
     let client = made.new_client();
     client.use_network(&attacker.network);
@@ -245,7 +245,7 @@ fn p4_a_workflow_signs_as_itself_but_neither_publishes_nor_signs_as_another() {
     let mut attacker = by_workflow.attacker(&[]);
     attacker.own_key();
     release(&attacker, "team", PACKAGE, EVIL, &[evidence(&workflow(), EVIL)]);
-    assert_eq!(printed(&by_workflow, &attacker.network), "timestamp: ThresholdNotMet");
+    assert_eq!(fetched(&by_workflow, &attacker.network), "timestamp: ThresholdNotMet");
     // A second rule with an independent signer still protects clients.
     let both = [evidence(&workflow(), GOOD), signed_with(&builder(), &signature(GOOD))];
     let rules = [signed_by("by-workflow", &["workflow"]), signed_by("signed", &["builder"])];

@@ -41,7 +41,7 @@ impl Address {
             None => (None, authority),
         };
         if user.is_some_and(|user| user.contains(':')) {
-            return Err(PushError::Credentials { url: url.clone() }.into());
+            return Err(PushError::Credentials { url: hide_possible_credentials(url.as_str()) }.into());
         }
         let user = user.map(|user| percent_decode_str(user).decode_utf8_lossy().into_owned());
         // The program `ssh` would parse a name with a leading dash as an option. It also passes the

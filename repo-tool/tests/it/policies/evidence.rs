@@ -97,12 +97,16 @@ fn a_package_is_removed_with_the_evidence_beside_it() {
 fn a_package_with_other_content_does_not_keep_its_evidence() {
     let maintainer = Maintainer::new();
     let custom = |name: &str| maintainer.signed("targets").pointer(&format!("/targets/{name}/custom")).cloned();
+    let listed = || -> Vec<String> {
+        maintainer.signed("targets").get("targets").unwrap().as_object().unwrap().keys().cloned().collect()
+    };
     maintainer.add("app-1", "1", &[&signature(1, "1")]).text(ExitStatus::Done);
     maintainer.add("app-1", "1", &[]).text(ExitStatus::Done);
     assert_eq!(maintainer.listed_evidence("app-1"), ["app-1.intoto.jsonl"]);
     let other = maintainer.file("other", "2");
     maintainer.done(&["add", &other, "--name", "app-1", "--replace"]);
     assert_eq!(custom("app-1"), None);
+    assert_eq!(listed(), ["app-1"]);
 
     let file = maintainer.file("first", "1");
     let evidence = maintainer.file("evidence.json", &signature(1, "1"));
@@ -113,6 +117,7 @@ fn a_package_with_other_content_does_not_keep_its_evidence() {
     maintainer.done(&["add", "--from-list", &maintainer.file("list", &list), "--replace"]);
     let kept = serde_json::json!({"channel": "stable", "build": u64::MAX, "lastmile": {"a": 1}});
     assert_eq!(custom("app-2"), Some(kept));
+    assert_eq!(listed(), ["app-1", "app-2"]);
 }
 
 #[test]
