@@ -2,8 +2,7 @@
 //! entry.
 
 use lastmile_metadata::{NameError, TargetFile, TargetPath};
-
-use crate::json::Value;
+use serde_json::Value;
 
 /// The maximum number of evidence files of a package.
 pub const MAX_EVIDENCE_FILES: usize = 16;
@@ -41,7 +40,7 @@ pub enum EvidenceListError {
 pub fn evidence_paths(target: &TargetFile) -> Result<Vec<TargetPath>, EvidenceListError> {
     let malformed = || EvidenceListError::Malformed(target.path.clone());
     let Some(custom) = &target.custom else { return Ok(Vec::new()) };
-    let custom = Value::parse(custom.to_text().as_bytes()).map_err(|_| malformed())?;
+    let custom: Value = serde_json::from_str(&custom.to_text()).map_err(|_| malformed())?;
     let Some(list) = custom.pointer("/lastmile/evidence") else { return Ok(Vec::new()) };
     let list = list.as_array().ok_or_else(malformed)?;
     if list.len() > MAX_EVIDENCE_FILES {
@@ -61,11 +60,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_read_beside_custom_data_with_line_ends() {
+    fn the_list_is_read_beside_other_custom_data() {
         let hashes = Hashes::of(b"1", &[Algorithm::Sha256]).unwrap();
         let mut target = TargetFile::new(TargetPath::new("app").unwrap(), 1, hashes);
         assert_eq!(evidence_paths(&target), Ok(Vec::new()));
-        let custom = r#"{"notes":"one\ntwo","lastmile":{"evidence":["app.sig"]}}"#;
+        let custom = r#"{"notes":"one\ntwo","build":18446744073709551615,"lastmile":{"evidence":["app.sig"]}}"#;
         target.custom = Some(Json::parse(custom).unwrap());
         assert_eq!(evidence_paths(&target), Ok(vec![TargetPath::new("app.sig").unwrap()]));
         let listed = |count: usize| {
