@@ -175,8 +175,8 @@ fn neither_paths_nor_prefixes() -> Vec<Case> {
     let refused = samples.map(|(sample, members)| {
         let mut attacker = honest.fork();
         attacker.delegate("targets", &Delegation::with_members("thief", members));
-        // A lenient client accepts the empty prefix, which matches every hash, and installs the package. This must not
-        // count as harm, so the package has the content of honest packages.
+        // A lenient client accepts the empty prefix, which matches every hash, and installs the package. Such
+        // a client is not at fault, so the package has harmless content.
         let content = if sample == "an empty prefix" { GOOD } else { EVIL };
         attacker.add_target("thief", "claimed", content);
         attacker.publish(&["thief", "targets"]);

@@ -8,7 +8,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAcces
 
 const MAX_DEPTH: usize = 64;
 
-/// The maximum number of values in a text. This limits the memory that a text with many short values, such as
+/// The maximum number of values in a document. This limits the memory that a document with many short values, such as
 /// `[1,1,1]`, can take. No statement exceeds the limit: a statement has at most 2^20 bytes (1 MiB), and each value
 /// takes at least two bytes, including its separator.
 const MAX_VALUES: usize = 1 << 19;
@@ -40,13 +40,13 @@ pub enum Value {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Object(Vec<(String, Value)>);
 
-/// The reason why a text is not strict JSON. The message contains the position.
+/// The reason why a string is not strict JSON. The message contains the position.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct JsonError(String);
 
 impl Value {
-    /// Parses a text that consists of one value.
+    /// Parses a string that consists of one value.
     ///
     /// # Errors
     /// [`JsonError`] if the text is not strict JSON.

@@ -101,7 +101,7 @@ pub struct Refused {
 }
 
 impl Refused {
-    /// Returns a text that names the rule, its requirement, and what was found instead.
+    /// Returns a message that names the rule, its requirement, and what was found instead.
     #[must_use]
     pub fn reason(&self) -> String {
         let Self { rule, origin, wanted, found, .. } = self;

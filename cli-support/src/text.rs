@@ -24,7 +24,7 @@ pub fn printable_path(path: &Path) -> String {
     printable(&path.to_string_lossy())
 }
 
-/// Escapes each line of a text like [`printable`], but keeps the line feeds.
+/// Escapes each line of a string like [`printable`], but keeps the line feeds.
 #[must_use]
 pub fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")

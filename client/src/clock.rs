@@ -18,8 +18,8 @@ pub(crate) fn now() -> DateTime<Utc> {
 
 /// Sends [`Event::ClockInDoubt`] if the server's clock differs from `now` by more than [`TOLERANCE`]. `now` is the time
 /// of this machine's clock, and `before` is the time that this clock showed at the last refresh. If `failure` reports
-/// expired metadata, sends the event whenever the server's time or `before` is known, so that the user can compare
-/// `now` with it.
+/// expired metadata, also sends the event if the difference is smaller or only `before` is known, so that the user can
+/// check this machine's clock.
 pub(crate) fn warn_if_clock_wrong(
     context: &UpdateContext,
     now: DateTime<Utc>,

@@ -44,7 +44,7 @@ pub(crate) fn decode(text: &str) -> Result<Block<'_>, &'static str> {
     Ok(Block { label, der })
 }
 
-/// Decodes a text that consists of one `PUBLIC KEY` block (TUF specification 4.2.2), and returns its DER.
+/// Decodes text that consists of one `PUBLIC KEY` block (TUF specification 4.2.2), and returns its DER.
 pub(crate) fn decode_public(text: &str) -> Result<Vec<u8>, KeyError> {
     let mut block = decode(text).map_err(KeyError::invalid)?;
     match block.label {

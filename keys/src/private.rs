@@ -46,7 +46,7 @@ impl fmt::Display for Scheme {
     }
 }
 
-/// The error for a text that is not the name of a [`Scheme`].
+/// The error for a string that is not the name of a [`Scheme`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be ed25519, ecdsa-p256 or ecdsa-p384")]
 pub struct UnknownScheme;

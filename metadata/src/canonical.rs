@@ -260,7 +260,7 @@ impl<'de> Visitor<'de> for MemberName<'_> {
     }
 }
 
-/// The position of a member in a text, and the length of its name, in bytes. The fields have the type `u32` to save
+/// The position of a member in a document, and the length of its name, in bytes. The fields have the type `u32` to save
 /// memory, because an object may have millions of members.
 struct Member {
     start: u32,

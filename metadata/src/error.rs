@@ -299,7 +299,7 @@ impl fmt::Display for Instead<'_> {
 /// The maximum number of characters that an error quotes from a file.
 pub(crate) const QUOTED: usize = 100;
 
-/// Displays the first [`QUOTED`] characters of a text, followed by `…` if the text is longer.
+/// Displays the first [`QUOTED`] characters of a string, followed by `…` if the string is longer.
 struct Beginning<'t>(&'t str);
 
 impl fmt::Display for Beginning<'_> {
@@ -323,7 +323,7 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-/// Returns at most the first `QUOTED + 1` characters of a text. The additional character tells [`Quoted`] that the text
+/// Returns at most the first `QUOTED + 1` characters of a string. The additional character tells [`Quoted`] that the text
 /// was cut.
 pub(crate) fn quote(text: &str) -> String {
     text.chars().take(QUOTED + 1).collect()

@@ -223,7 +223,7 @@ impl KeyRing {
         check.signers()
     }
 
-    /// Starts to verify `signatures` over a text that the caller passes in parts.
+    /// Starts to verify `signatures` over a message that the caller passes in parts.
     pub(crate) fn check(&self, signatures: &[Signature]) -> RingCheck {
         let mut check =
             RingCheck { threshold: self.0.threshold, keys: Vec::new(), signatures: SignatureChecks::default() };
@@ -253,7 +253,7 @@ fn fingerprint(keys: &BTreeMap<KeyId, PublicKey>, threshold: Threshold) -> Finge
     digest.finalize().into()
 }
 
-/// Checks whether enough keys have signed a text that the caller passes in parts.
+/// Checks whether enough keys have signed a message that the caller passes in parts.
 pub(crate) struct RingCheck {
     threshold: Threshold,
     /// The keys whose signatures are checked, in the order of the signatures.

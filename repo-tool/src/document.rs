@@ -201,7 +201,7 @@ impl Document {
         self.document_file().read()
     }
 
-    /// Returns the file that will be published. Does not read a text that is on disk; [`DocumentFile::read`] does.
+    /// Returns the file that will be published. Does not read text that is on disk; [`DocumentFile::read`] does.
     pub(crate) fn document_file(&self) -> DocumentFile {
         match &self.signed {
             SignedText::Held(text) => {

@@ -38,8 +38,11 @@ impl Store {
         if chown(folder.path(), Some(USER), Some(USER)).is_err() {
             return None;
         }
-        // The project may be in a folder that other users cannot enter, so they run a copy of the program.
-        std::fs::copy(program("lastmile"), folder.path().join("lastmile")).unwrap();
+        // The project may be in a folder that other users cannot enter, so they run a copy of the program. If this
+        // process wrote the copy, a program that another test starts at the same time would inherit the open file, and
+        // the system would refuse to run the copy ("text file busy").
+        let copied = Command::new("cp").arg(program("lastmile")).arg(folder.path()).status().unwrap();
+        assert!(copied.success());
         let root = folder.path().join("root.json");
         std::fs::write(&root, repository.written("root")).unwrap();
         set_mode(&root, 0o644);

@@ -25,7 +25,7 @@ use wire::{encoded, get};
 /// The endings of the metadata file names. The name of the role `team ö+` must be percent-encoded in URLs.
 const METADATA: [&str; 5] = [".root.json", ".targets.json", ".snapshot.json", ".team ö+.json", "timestamp.json"];
 
-/// A text that each private key file contains. No response of the server may contain it.
+/// A string that each private key file contains. No response of the server may contain it.
 const SECRET: &str = "PRIVATE KEY";
 
 /// Checks that the server serves metadata and targets as docs/serving.md says, and no other files.

@@ -50,7 +50,7 @@ pub enum TomlError {
     NotUtf8,
 }
 
-/// Returns the JSON text of a policy that a person wrote in TOML or JSON. A text that begins with `{` cannot be TOML,
+/// Returns the JSON text of a policy that a person wrote in TOML or JSON. Text that begins with `{` cannot be TOML,
 /// so it is returned unchanged and unchecked.
 ///
 /// # Errors

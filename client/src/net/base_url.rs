@@ -120,7 +120,7 @@ impl fmt::Debug for FileUrl {
     }
 }
 
-/// The error for a text that is not a valid base URL.
+/// The error for a string that is not a valid base URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{url}` cannot be a base URL: {problem}")]
 pub struct BaseUrlError {

@@ -233,7 +233,7 @@ pub(super) fn how_to_renew(roles: &str, signers: Option<&str>) -> String {
     format!("{signers}run `lastmile-repo renew {roles}`")
 }
 
-/// Returns `None` if this machine has enough keys of `ring` to sign. Otherwise, returns a text that says how many of
+/// Returns `None` if this machine has enough keys of `ring` to sign. Otherwise, returns a phrase that says how many of
 /// the keys must sign, and names the keys.
 pub(super) fn signers(repository: &Repository, ring: &KeyRing, names: &KeyNames) -> Option<String> {
     if repository.can_sign_with(ring) {

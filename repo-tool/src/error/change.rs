@@ -335,7 +335,7 @@ impl From<RoleNameError> for EditError {
     }
 }
 
-/// The reason why a text is not a valid name for a new role.
+/// The reason why a string is not a valid name for a new role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RoleNameError {

@@ -126,7 +126,7 @@ pub enum ConfigError {
     },
 }
 
-/// The error for a text that is not a key URI.
+/// The error for a string that is not a key URI.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is not a key URI such as `file:keys/root-1.pem`", printable(text))]
 pub struct InvalidKeyUri {

@@ -72,7 +72,7 @@ enum End {
     OfFile,
 }
 
-/// Recognizes private keys in formats that can occur anywhere in a text.
+/// Recognizes private keys in formats that can occur anywhere in a file.
 fn text_form(window: &[u8], end: End) -> Option<String> {
     if let Some(label) = PEM.find_iter(window).find_map(|at| pem_label(window, at, end)) {
         return Some(format!("a private key in PEM (BEGIN {label})"));

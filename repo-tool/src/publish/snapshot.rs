@@ -183,8 +183,8 @@ pub(crate) fn need_online_keys<'k>(keys: impl IntoIterator<Item = &'k PublicKey>
     RoleName::ONLINE.iter().all(|role| {
         let Ok(online) = root.key_ring(role) else { return false };
         let online_keys: BTreeSet<&PublicKey> = online.keys().map(|(_, key)| key).collect();
-        // At most `others` of the keys that reach the threshold are not online keys, so at least `threshold - others`
-        // are online keys. These must be enough for the threshold of the online role.
+        // `others` keys are not online keys. Even if all of them sign, at least `threshold - others` online keys must
+        // sign as well. These must be enough for the threshold of the online role.
         let others = keys.difference(&online_keys).count() as u64;
         u64::from(threshold).saturating_sub(others) >= u64::from(online.threshold().get())
     })

@@ -20,9 +20,9 @@
 //! added afterwards. Between the removal and the addition, even if there is a crash, a server finds only the
 //! uncompressed file.
 //!
-//! A file with a version in its name is never replaced by a file with different content. If an unpublished file
-//! already has the name, for example in a restored folder, its version number can no longer be used. The next change
-//! skips the number, and a publication that would overwrite the file is refused.
+//! A file with a version in its name is never replaced by a file with different content. If there is already
+//! an unpublished file with the next version, for example in a restored folder, this version cannot be used. The next
+//! change skips the version, and a publication that would overwrite the file is refused.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -102,7 +102,7 @@ pub(super) struct Validity {
 }
 
 impl Validity {
-    /// `renewed` is a time just before the lock was taken.
+    /// `renewed` is the time at which the request for the lock was sent.
     pub(super) fn new(clock: Clock, duration: Duration, renewed: Duration) -> Self {
         Self { clock, duration, renewed: Mutex::new(Some(renewed)) }
     }

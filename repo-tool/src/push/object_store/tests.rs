@@ -80,7 +80,8 @@ const BUSY: &str = "503 Slow Down";
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Returns the validity of a lock that expires one hour after time zero. Its clock shows `now`, in seconds.
+/// Returns the validity of a lock that expires one hour after time zero. The time on the lock's clock is `now`, in
+/// seconds.
 fn validity(now: &Arc<AtomicU64>) -> Validity {
     let now = Arc::clone(now);
     Validity::new(Clock::new(move || Duration::from_secs(now.load(Ordering::SeqCst))), HOUR, Duration::ZERO)

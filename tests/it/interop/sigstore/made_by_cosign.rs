@@ -1,4 +1,4 @@
-//! Tests that `lastmile-attest` accepts evidence that cosign makes with a key.
+//! Tests that `lastmile-attest` accepts signatures and attestations that cosign creates with a key.
 
 use serde_json::{Value, json};
 
