@@ -82,7 +82,7 @@ impl NewRelease {
         let case = case.may_trust(self.newer.network());
         let case = case.advances(advanced(served.role)).responder(Arc::new(
             move |request: &Request, connection: &mut Connection| {
-                // Some redirects lead to `elsewhere/`, followed by the original path.
+                // Some redirects lead to the original path below the folder `elsewhere/`.
                 let asked = request.path.strip_prefix("elsewhere/").unwrap_or(&request.path);
                 if request.path == path {
                     act(request, connection, &network.file(&path).unwrap_or_default())?;

@@ -31,7 +31,7 @@ pub(crate) struct CatchUp {
     #[arg(long, value_name = "URL")]
     pub(crate) metadata_url: Option<String>,
     /// Copy content from the server even if it was not published from this folder; by default, the command refuses
-    /// content that was published from elsewhere
+    /// such content
     #[arg(long)]
     pub(crate) adopt: bool,
 }

@@ -52,7 +52,7 @@ pub(crate) struct Pull {
     #[arg(long)]
     pub(crate) no_hash_prefix: bool,
     /// Copy content from the server even if it was not published from this folder; by default, the command refuses
-    /// content that was published from elsewhere
+    /// such content
     #[arg(long)]
     pub(crate) adopt: bool,
     /// Download the repository into a new folder even if its timestamp or snapshot has expired

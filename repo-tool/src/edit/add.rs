@@ -176,7 +176,7 @@ impl Edit<'_> {
         }
         let mut hidden = Vec::new();
         let mut replaced = Vec::new();
-        let mut useless = Vec::new();
+        let mut useless = BTreeSet::new();
         for target in &mut targets {
             let holder = self.bin_for(role, &target.path)?;
             let view = self.view(&holder)?;
@@ -203,14 +203,11 @@ impl Edit<'_> {
         if are_many && self.fill(role, &targets, &|_| {})? > 0 {
             return Ok(());
         }
-        if !useless.is_empty() {
-            let added: BTreeSet<&TargetPath> = targets.iter().map(|target| &target.path).collect();
-            useless.retain(|file| !added.contains(file));
-        }
+        self.remove_useless_evidence(role, useless, &targets)?;
         for target in targets {
             self.add_target(role, target)?;
         }
-        self.remove_evidence(Some(role), useless)
+        Ok(())
     }
 }
 

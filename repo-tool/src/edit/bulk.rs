@@ -111,12 +111,7 @@ impl Edit<'_> {
             self.draft.targets.insert(role.clone(), content);
             self.draft.bulk_filled.insert(role);
         }
-        if !useless.is_empty() {
-            for number in 0..source.len() {
-                useless.remove(&source.path(number)?);
-            }
-        }
-        self.remove_evidence(Some(role), useless.into_iter().collect())?;
+        self.remove_useless_evidence(role, useless, source)?;
         Ok(changed)
     }
 

@@ -1,12 +1,14 @@
 //! The evidence for packages, such as signatures and provenance. The custom data of a package lists the target paths of
 //! its evidence in `lastmile.evidence`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use lastmile_attest::{MAX_EVIDENCE_FILES, evidence_paths};
 use lastmile_metadata::{Json, RoleName, TargetFile, TargetPath};
 
 use super::Edit;
+use super::target_source::TargetSource;
 use crate::immutable::has_same_bytes;
 use crate::{Error, NotFound, PolicyError};
 
@@ -43,8 +45,28 @@ impl Edit<'_> {
         self.remove_evidence(role, evidence)
     }
 
+    /// Removes the evidence files in `useless` from `role` or its bins, except those that are among the added targets.
+    pub(super) fn remove_useless_evidence(
+        &mut self,
+        role: &RoleName,
+        mut useless: BTreeSet<TargetPath>,
+        added: &dyn TargetSource,
+    ) -> Result<(), Error> {
+        if useless.is_empty() {
+            return Ok(());
+        }
+        for number in 0..added.len() {
+            useless.remove(&added.path(number)?);
+        }
+        self.remove_evidence(Some(role), useless)
+    }
+
     /// Removes evidence files from `role` or, if `role` is `None`, from the roles that list them.
-    pub(super) fn remove_evidence(&mut self, role: Option<&RoleName>, files: Vec<TargetPath>) -> Result<(), Error> {
+    fn remove_evidence(
+        &mut self,
+        role: Option<&RoleName>,
+        files: impl IntoIterator<Item = TargetPath>,
+    ) -> Result<(), Error> {
         for path in files {
             match self.remove_target(role, &path) {
                 // If `role` does not list the file, another role may list it for its own packages.
